@@ -1,0 +1,611 @@
+--! Previous: -
+--! Hash: sha1:9eb83866d7350dc924a52e857277523dc433562f
+--! Message: sessions
+
+--! split: 1-current.sql
+-- Sessions, and nothing else: one row each, found by the digest of its token.
+
+do $$
+begin
+  -- "if not exists" would ask for the right to create a schema even where there is one.
+  if to_regnamespace(':PGSTORE_SCHEMA') is null then
+    create schema :PGSTORE_SCHEMA;
+  end if;
+end
+$$;
+comment on schema :PGSTORE_SCHEMA is 'HTTP sessions, kept by pgstore.';
+
+create sequence :PGSTORE_SCHEMA.session_number as bigint;
+comment on sequence :PGSTORE_SCHEMA.session_number is 'Numbers the sessions; a session''s id is number * 256 + first byte of its key.';
+
+-- No CHECK: the functions are the only way in and they validate, and a violated CHECK prints its row into the server log.
+-- Fixed widths first: no padding, and the columns that every call tests lie at fixed offsets.
+create table :PGSTORE_SCHEMA.sessions (
+  id bigint not null,
+  created_at timestamptz not null,
+  updated_at timestamptz not null,
+  expires_at timestamptz not null,
+  version integer not null,
+  key bytea not null,
+  user_id text,
+  data jsonb not null,
+  constraint sessions_pkey primary key (key)
+) with (
+  fillfactor = 80,
+  autovacuum_vacuum_scale_factor = 0.02,
+  autovacuum_vacuum_insert_scale_factor = 0.1
+);
+comment on table :PGSTORE_SCHEMA.sessions is 'HTTP sessions. Read and written through the functions of this schema alone.';
+comment on column :PGSTORE_SCHEMA.sessions.id is 'Number of the session: not secret, fit for logs and for a page of devices.';
+comment on column :PGSTORE_SCHEMA.sessions.created_at is 'When the session began: its absolute timeout counts from here.';
+comment on column :PGSTORE_SCHEMA.sessions.updated_at is 'When its data last changed; a touch is no change.';
+comment on column :PGSTORE_SCHEMA.sessions.expires_at is 'When it ends: rounded up by at most a hundredth of its ttl, so that frequent saves leave the indexed value as it is.';
+comment on column :PGSTORE_SCHEMA.sessions.version is 'Counts the changes of its data, from 1.';
+comment on column :PGSTORE_SCHEMA.sessions.key is 'SHA-256 of the token. The token itself is in the cookie and nowhere else.';
+comment on column :PGSTORE_SCHEMA.sessions.user_id is 'Whose session it is; null for an anonymous visitor.';
+comment on column :PGSTORE_SCHEMA.sessions.data is 'One JSON object; its top-level keys are the unit of merging.';
+
+create index sessions_expires_at_idx on :PGSTORE_SCHEMA.sessions (expires_at);
+create index sessions_user_id_idx on :PGSTORE_SCHEMA.sessions (user_id) where user_id is not null;
+
+--! Included session_key.sql
+-- The primary key of the session that a token opens: SHA-256 of the token's text. A client computes the same digest itself
+-- and never sends the token; this twin is for psql, for tests and for programs that already run next to the database.
+create or replace function :PGSTORE_SCHEMA.session_key(p_token text)
+  returns bytea
+  language plpgsql
+  immutable parallel safe strict
+  security definer
+  set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return sha256(convert_to(p_token, 'UTF8'));
+end
+$$;
+comment on function :PGSTORE_SCHEMA.session_key(text) is
+  'The key of the session that a token opens: SHA-256 of the token, 32 bytes.';
+--! EndIncluded session_key.sql
+--! Included session_get.sql
+-- Live sessions by key. Unknown and expired are no row.
+create or replace function :PGSTORE_SCHEMA.session_get(p_key bytea)
+  returns table (
+    key bytea,
+    id bigint,
+    user_id text,
+    data jsonb,
+    version integer,
+    created_at timestamptz,
+    updated_at timestamptz,
+    expires_at timestamptz
+  )
+  language plpgsql
+  stable parallel safe rows 1
+  security definer
+  set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_column
+begin
+  return query
+    select s.key, s.id, s.user_id, s.data, s.version, s.created_at, s.updated_at, s.expires_at
+    from :PGSTORE_SCHEMA.sessions as s
+    where s.key = p_key
+      and s.expires_at > now();
+end
+$$;
+comment on function :PGSTORE_SCHEMA.session_get(bytea) is
+  'The live session with this key, or no row.';
+
+-- Several in one call; the order of the rows is free.
+create or replace function :PGSTORE_SCHEMA.session_get(p_keys bytea[])
+  returns table (
+    key bytea,
+    id bigint,
+    user_id text,
+    data jsonb,
+    version integer,
+    created_at timestamptz,
+    updated_at timestamptz,
+    expires_at timestamptz
+  )
+  language plpgsql
+  stable parallel safe rows 100
+  security definer
+  set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_column
+begin
+  return query
+    select s.key, s.id, s.user_id, s.data, s.version, s.created_at, s.updated_at, s.expires_at
+    from :PGSTORE_SCHEMA.sessions as s
+    where s.key = any (p_keys)
+      and s.expires_at > now();
+end
+$$;
+comment on function :PGSTORE_SCHEMA.session_get(bytea[]) is
+  'The live sessions with these keys, in any order; an unknown or expired one is no row.';
+--! EndIncluded session_get.sql
+--! Included session_save.sql
+-- Creates, merges or touches one session: always one row, whose status tells what happened.
+--
+-- p_version null merges into the live session and never creates one, so a save cannot revive what was destroyed; 0 creates;
+-- n merges only while the version is still n. With nothing to set or unset and no user id it is a touch: it extends the
+-- expiry, never shortens it, and leaves version and updated_at alone.
+--
+-- The expiry is rounded up to a multiple of a hundredth of the ttl. Saves within one such step leave the indexed column as
+-- it is, and only then is the update heap-only.
+--
+-- p_user_id null leaves the user as it is; the empty string clears it.
+create or replace function :PGSTORE_SCHEMA.session_save(
+  p_key bytea,
+  p_set jsonb default '{}',
+  p_unset text[] default '{}',
+  p_ttl interval default '30 days',
+  p_version integer default null,
+  p_user_id text default null,
+  p_max_length integer default 4096,
+  p_lifetime interval default null,
+  out key bytea,
+  out status text,
+  out id bigint,
+  out version integer,
+  out expires_at timestamptz,
+  out data jsonb
+)
+  returns record
+  language plpgsql
+  volatile parallel unsafe
+  security definer
+  set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_column
+declare
+  v_step interval;
+  v_expires_at timestamptz;
+begin
+  key := p_key;
+
+  if p_key is null or octet_length(p_key) <> 32
+    or p_set is null or jsonb_typeof(p_set) <> 'object'
+    or array_ndims(p_unset) > 1 or p_set ?| p_unset
+    or p_ttl is null or p_ttl < interval '1 millisecond' or p_ttl > interval '100 years'
+    or p_lifetime < interval '1 millisecond' or p_lifetime > interval '100 years'
+    or p_max_length is null or p_max_length < 0
+    or p_version < 0
+    or octet_length(p_user_id) > 1024
+  then
+    status := 'invalid';
+    return;
+  end if;
+
+  v_step := make_interval(secs => extract(epoch from p_ttl)::float8 / 100);
+  v_expires_at := date_bin(v_step, now() + p_ttl, timestamptz '2000-01-01 00:00:00+00') + v_step;
+
+  if p_version = 0 then
+    if p_max_length > 0 and octet_length(p_set::text) > p_max_length then
+      status := 'too_large';
+      return;
+    end if;
+    -- The number's low byte is the key's routing byte: unique across shards that count for themselves.
+    insert into :PGSTORE_SCHEMA.sessions as s (id, created_at, updated_at, expires_at, version, key, user_id, data)
+    values (
+      nextval(':PGSTORE_SCHEMA.session_number') * 256 + get_byte(p_key, 0),
+      now(),
+      now(),
+      least(v_expires_at, now() + p_lifetime),
+      1,
+      p_key,
+      nullif(p_user_id, ''),
+      p_set
+    )
+    on conflict (key) do nothing
+    returning s.id, s.version, s.expires_at into id, version, expires_at;
+    if found then
+      status := 'saved';
+      return;
+    end if;
+    status := 'conflict';
+    select s.id, s.version, s.expires_at, s.data into id, version, expires_at, data
+    from :PGSTORE_SCHEMA.sessions as s
+    where s.key = p_key
+      and s.expires_at > now();
+    return;
+  end if;
+
+  if p_set = '{}' and cardinality(coalesce(p_unset, '{}')) = 0 and p_user_id is null then
+    update :PGSTORE_SCHEMA.sessions as s
+    set expires_at = least(v_expires_at, s.created_at + p_lifetime)
+    where s.key = p_key
+      and s.expires_at > now()
+      and s.expires_at < least(v_expires_at, s.created_at + p_lifetime)
+      and (p_version is null or s.version = p_version)
+    returning s.id, s.version, s.expires_at into id, version, expires_at;
+  else
+    update :PGSTORE_SCHEMA.sessions as s
+    set
+      data = (s.data - coalesce(p_unset, '{}')) || p_set,
+      version = s.version + 1,
+      updated_at = now(),
+      expires_at = least(v_expires_at, s.created_at + p_lifetime),
+      user_id = case when p_user_id is null then s.user_id else nullif(p_user_id, '') end
+    where s.key = p_key
+      and s.expires_at > now()
+      and (p_lifetime is null or s.created_at + p_lifetime > now())
+      and (p_version is null or s.version = p_version)
+      and (
+        p_max_length = 0
+        or octet_length(((s.data - coalesce(p_unset, '{}')) || p_set)::text) <= p_max_length
+      )
+    returning s.id, s.version, s.expires_at into id, version, expires_at;
+    if not found then
+      status := 'too_large'; -- what is left when the session below is live and at the version asked for
+    end if;
+  end if;
+  if found then
+    status := 'saved';
+    return;
+  end if;
+
+  select s.id, s.version, s.expires_at, s.data into id, version, expires_at, data
+  from :PGSTORE_SCHEMA.sessions as s
+  where s.key = p_key
+    and s.expires_at > now()
+    and (p_lifetime is null or s.created_at + p_lifetime > now());
+  if not found then
+    status := 'gone';
+  elsif version <> p_version then
+    status := 'conflict';
+  else
+    status := coalesce(status, 'saved'); -- a touch with nothing to gain
+    data := null;
+  end if;
+end
+$$;
+comment on function :PGSTORE_SCHEMA.session_save(bytea, jsonb, text[], interval, integer, text, integer, interval) is
+  'Merges into a live session (version null), creates one (0), or merges at a version (n). Status: saved, gone, conflict, too_large or invalid; data comes with conflict only.';
+
+-- Many saves in one call. The arrays run in parallel and have one length; p_unsets holds a JSON array of names or null for
+-- each. Rows are locked in key order, so that two such calls cannot wait for each other in a ring; saves of one key keep
+-- their order, and each has its own verdict.
+create or replace function :PGSTORE_SCHEMA.session_save(
+  p_keys bytea[],
+  p_sets jsonb[],
+  p_unsets jsonb[],
+  p_ttls interval[],
+  p_versions integer[],
+  p_user_ids text[],
+  p_max_length integer,
+  p_lifetime interval
+)
+  returns table (
+    key bytea,
+    status text,
+    id bigint,
+    version integer,
+    expires_at timestamptz,
+    data jsonb
+  )
+  language plpgsql
+  volatile parallel unsafe rows 100
+  security definer
+  set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_column
+declare
+  v_item record;
+  v_unset text[];
+begin
+  for v_item in
+    select i.key, i.set, i.unset, i.ttl, i.version, i.user_id
+    from unnest(p_keys, p_sets, p_unsets, p_ttls, p_versions, p_user_ids)
+      with ordinality as i (key, set, unset, ttl, version, user_id, position)
+    order by i.key, i.position
+  loop
+    if jsonb_typeof(v_item.unset) <> 'array' then
+      key := v_item.key;
+      status := 'invalid';
+      return next;
+      continue;
+    end if;
+    v_unset := case
+      when v_item.unset is null then '{}'
+      else array(select jsonb_array_elements_text(v_item.unset))
+    end;
+    select r.key, r.status, r.id, r.version, r.expires_at, r.data
+    into key, status, id, version, expires_at, data
+    from :PGSTORE_SCHEMA.session_save(
+      v_item.key,
+      v_item.set,
+      v_unset,
+      v_item.ttl,
+      v_item.version,
+      v_item.user_id,
+      p_max_length,
+      p_lifetime
+    ) as r;
+    return next;
+  end loop;
+end
+$$;
+comment on function :PGSTORE_SCHEMA.session_save(bytea[], jsonb[], jsonb[], interval[], integer[], text[], integer, interval) is
+  'Many saves in one call, one row each: those of one key in the order given, the keys in key order.';
+--! EndIncluded session_save.sql
+--! Included session_announce.sql
+-- Tells the listeners of <schema>_sessions which sessions ended or changed their key: numbers only, a message stays under
+-- the 8000 bytes that NOTIFY takes. For the functions of this schema; granted to nobody.
+create or replace function :PGSTORE_SCHEMA.session_announce(p_type text, p_ids bigint[])
+  returns void
+  language plpgsql
+  volatile parallel unsafe
+  security definer
+  set search_path = pg_catalog, pg_temp
+as $$
+begin
+  for v_from in 1 .. cardinality(p_ids) by 350 loop
+    perform pg_notify(
+      ':PGSTORE_SCHEMA' || '_sessions',
+      json_build_object('type', p_type, 'ids', to_json(p_ids[v_from : v_from + 349]))::text
+    );
+  end loop;
+end
+$$;
+comment on function :PGSTORE_SCHEMA.session_announce(text, bigint[]) is
+  'Announces session numbers on the sessions channel; internal.';
+--! EndIncluded session_announce.sql
+--! Included session_destroy.sql
+-- Ends a session. One that is unknown or has expired already is no error: 0.
+create or replace function :PGSTORE_SCHEMA.session_destroy(p_key bytea)
+  returns bigint
+  language plpgsql
+  volatile parallel unsafe
+  security definer
+  set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_id bigint;
+begin
+  delete from :PGSTORE_SCHEMA.sessions as s
+  where s.key = p_key
+    and s.expires_at > now()
+  returning s.id into v_id;
+  if not found then
+    return 0;
+  end if;
+  perform :PGSTORE_SCHEMA.session_announce('destroyed', array[v_id]);
+  return 1;
+end
+$$;
+comment on function :PGSTORE_SCHEMA.session_destroy(bytea) is
+  'Ends the live session with this key and announces it; returns how many ended.';
+
+-- Several in one call, locked in key order.
+create or replace function :PGSTORE_SCHEMA.session_destroy(p_keys bytea[])
+  returns bigint
+  language plpgsql
+  volatile parallel unsafe
+  security definer
+  set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_ids bigint[];
+begin
+  with locked as (
+    select s.key
+    from :PGSTORE_SCHEMA.sessions as s
+    where s.key = any (p_keys)
+      and s.expires_at > now()
+    order by s.key
+    for update
+  ), ended as (
+    delete from :PGSTORE_SCHEMA.sessions as s
+    using locked
+    where s.key = locked.key
+    returning s.id
+  )
+  select coalesce(array_agg(ended.id), '{}') into v_ids
+  from ended;
+  perform :PGSTORE_SCHEMA.session_announce('destroyed', v_ids);
+  return cardinality(v_ids);
+end
+$$;
+comment on function :PGSTORE_SCHEMA.session_destroy(bytea[]) is
+  'Ends the live sessions with these keys and announces them; returns how many ended.';
+--! EndIncluded session_destroy.sql
+--! Included session_regenerate.sql
+-- Gives a live session a new key: its old token is dead at once, its data stays. The expiry is set anew, shorter too, and
+-- the user id with it, so that signing in is one statement. Of several concurrent callers one wins; the others find the old
+-- key gone. A new key that exists already opens nobody's session: conflict.
+create or replace function :PGSTORE_SCHEMA.session_regenerate(
+  p_key bytea,
+  p_new_key bytea,
+  p_ttl interval default '30 days',
+  p_user_id text default null,
+  p_lifetime interval default null,
+  out key bytea,
+  out status text,
+  out id bigint,
+  out version integer,
+  out expires_at timestamptz,
+  out data jsonb
+)
+  returns record
+  language plpgsql
+  volatile parallel unsafe
+  security definer
+  set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_column
+declare
+  v_step interval;
+begin
+  key := p_key;
+
+  if p_key is null or octet_length(p_key) <> 32
+    or p_new_key is null or octet_length(p_new_key) <> 32 or p_new_key = p_key
+    or p_ttl is null or p_ttl < interval '1 millisecond' or p_ttl > interval '100 years'
+    or p_lifetime < interval '1 millisecond' or p_lifetime > interval '100 years'
+    or octet_length(p_user_id) > 1024
+  then
+    status := 'invalid';
+    return;
+  end if;
+
+  v_step := make_interval(secs => extract(epoch from p_ttl)::float8 / 100);
+
+  begin
+    update :PGSTORE_SCHEMA.sessions as s
+    set
+      key = p_new_key,
+      expires_at = least(
+        date_bin(v_step, now() + p_ttl, timestamptz '2000-01-01 00:00:00+00') + v_step,
+        s.created_at + p_lifetime
+      ),
+      user_id = case when p_user_id is null then s.user_id else nullif(p_user_id, '') end
+    where s.key = p_key
+      and s.expires_at > now()
+      and (p_lifetime is null or s.created_at + p_lifetime > now())
+    returning s.id, s.version, s.expires_at into id, version, expires_at;
+  exception when unique_violation then
+    status := 'conflict';
+    return;
+  end;
+  if not found then
+    status := 'gone';
+    return;
+  end if;
+
+  perform :PGSTORE_SCHEMA.session_announce('regenerated', array[id]);
+  key := p_new_key;
+  status := 'saved';
+end
+$$;
+comment on function :PGSTORE_SCHEMA.session_regenerate(bytea, bytea, interval, text, interval) is
+  'Moves a live session to a new key and sets its expiry anew. Status: saved, gone, conflict (the new key exists) or invalid.';
+--! EndIncluded session_regenerate.sql
+--! Included session_list.sql
+-- A user's live sessions, newest first, without their keys: for a page of devices, and for administrators.
+create or replace function :PGSTORE_SCHEMA.session_list(p_user_id text)
+  returns table (
+    id bigint,
+    user_id text,
+    data jsonb,
+    version integer,
+    created_at timestamptz,
+    updated_at timestamptz,
+    expires_at timestamptz
+  )
+  language plpgsql
+  stable parallel safe rows 10
+  security definer
+  set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_column
+begin
+  return query
+    select s.id, s.user_id, s.data, s.version, s.created_at, s.updated_at, s.expires_at
+    from :PGSTORE_SCHEMA.sessions as s
+    where s.user_id = p_user_id
+      and s.expires_at > now()
+    order by s.created_at desc, s.id desc;
+end
+$$;
+comment on function :PGSTORE_SCHEMA.session_list(text) is
+  'The live sessions of a user, newest first, without their keys.';
+--! EndIncluded session_list.sql
+--! Included session_revoke.sql
+-- Ends sessions of one user: the one with number p_id, or all of them; p_except is the key of one to spare ("sign out
+-- everywhere else"). Locked in key order.
+create or replace function :PGSTORE_SCHEMA.session_revoke(
+  p_user_id text,
+  p_id bigint default null,
+  p_except bytea default null
+)
+  returns bigint
+  language plpgsql
+  volatile parallel unsafe
+  security definer
+  set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_ids bigint[];
+begin
+  with locked as (
+    select s.key
+    from :PGSTORE_SCHEMA.sessions as s
+    where s.user_id = p_user_id
+      and (p_id is null or s.id = p_id)
+      and (p_except is null or s.key <> p_except)
+      and s.expires_at > now()
+    order by s.key
+    for update
+  ), ended as (
+    delete from :PGSTORE_SCHEMA.sessions as s
+    using locked
+    where s.key = locked.key
+    returning s.id
+  )
+  select coalesce(array_agg(ended.id), '{}') into v_ids
+  from ended;
+  perform :PGSTORE_SCHEMA.session_announce('revoked', v_ids);
+  return cardinality(v_ids);
+end
+$$;
+comment on function :PGSTORE_SCHEMA.session_revoke(text, bigint, bytea) is
+  'Ends one, all, or all but one of a user''s live sessions and announces them; returns how many ended.';
+--! EndIncluded session_revoke.sql
+--! Included count_expired.sql
+-- Expired sessions that the purge has not deleted yet.
+create or replace function :PGSTORE_SCHEMA.count_expired()
+  returns bigint
+  language plpgsql
+  stable parallel safe
+  security definer
+  set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return (
+    select count(*)
+    from :PGSTORE_SCHEMA.sessions as s
+    where s.expires_at <= now()
+  );
+end
+$$;
+comment on function :PGSTORE_SCHEMA.count_expired() is
+  'How many expired sessions wait to be purged.';
+--! EndIncluded count_expired.sql
+--! Included purge_expired.sql
+-- Deletes up to p_limit expired sessions, oldest first. Rows that somebody else holds are skipped, so that several purges
+-- run side by side and none waits. Call it until it returns less than the limit.
+create or replace function :PGSTORE_SCHEMA.purge_expired(p_limit integer default 1000)
+  returns bigint
+  language plpgsql
+  volatile parallel unsafe
+  security definer
+  set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_purged bigint;
+begin
+  with due as materialized (
+    select s.ctid
+    from :PGSTORE_SCHEMA.sessions as s
+    where s.expires_at <= now()
+    order by s.expires_at
+    limit greatest(coalesce(p_limit, 0), 0)
+    for update skip locked
+  )
+  delete from :PGSTORE_SCHEMA.sessions as s
+  where s.ctid = any (array(select due.ctid from due));
+  get diagnostics v_purged = row_count;
+  return v_purged;
+end
+$$;
+comment on function :PGSTORE_SCHEMA.purge_expired(integer) is
+  'Deletes one batch of expired sessions, oldest first, skipping locked rows; returns how many.';
+--! EndIncluded purge_expired.sql
+--! Included grants.sql
+-- PUBLIC may execute every new function unless that is taken back. Last in every migration.
+revoke all on schema :PGSTORE_SCHEMA from public;
+revoke all on all tables in schema :PGSTORE_SCHEMA from public;
+revoke all on all sequences in schema :PGSTORE_SCHEMA from public;
+revoke all on all functions in schema :PGSTORE_SCHEMA from public;
+--! EndIncluded grants.sql

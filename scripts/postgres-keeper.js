@@ -1,0 +1,152 @@
+// @ts-check
+// Runs one Postgres server and ends it when the process that asked for it ends, however that one ends: the two share a
+// pipe, and a pipe closes even on SIGKILL. Detached, so that Ctrl-C in a terminal reaches the owner alone and the owner
+// can still close its connections. Plain JavaScript: it must start fast, and without a loader.
+import { execFileSync, spawn } from 'node:child_process'
+import fs from 'node:fs'
+import path from 'node:path'
+
+/**
+ * @typedef {object} KeeperTask
+ * @property {string} bin folder of initdb and postgres
+ * @property {string} home folder of `data`, `log` and `keeper.pid`
+ * @property {boolean} temporary delete `home` at the end
+ * @property {number} port
+ * @property {string} password
+ * @property {Record<string, string>} settings
+ * @property {{ uid?: number, gid?: number }} user
+ */
+
+/** @type {KeeperTask} */
+const task = JSON.parse(process.argv[2] ?? '')
+const data = path.join(task.home, 'data')
+const log = path.join(task.home, 'log')
+const pidFile = path.join(task.home, 'keeper.pid')
+const env = { ...process.env, LC_ALL: 'C' }
+
+/** @param {string} program @param {string[]} args */
+function run(program, args) {
+  execFileSync(path.join(task.bin, program), args, { ...task.user, env, stdio: ['ignore', 'ignore', 'pipe'] })
+}
+
+/** @param {string} file */
+function readPid(file) {
+  try {
+    return Number.parseInt(fs.readFileSync(file, 'utf8'), 10)
+  } catch {
+    return undefined
+  }
+}
+
+/** @param {number | undefined} pid */
+function isRunning(pid) {
+  if (!pid) return false
+  try {
+    process.kill(pid, 0)
+    return true
+  } catch {
+    return false
+  }
+}
+
+/** @param {() => boolean} done @param {number} seconds */
+async function waitUntil(done, seconds) {
+  for (let i = 0; i < seconds * 20 && !done(); i++) await new Promise((resolve) => setTimeout(resolve, 50))
+  return done()
+}
+
+/** A server whose keeper was killed is still running on our folder: end it, then this start recovers like any crash. */
+async function endOrphan() {
+  if (isRunning(readPid(pidFile))) throw new Error(`A server is already running in ${task.home}.`)
+  const pid = readPid(path.join(data, 'postmaster.pid'))
+  if (!pid || !isRunning(pid)) return
+  let command = ''
+  try {
+    command = execFileSync('ps', ['-o', 'command=', '-p', String(pid)], { encoding: 'utf8' })
+  } catch {
+    return // no such process any more, or no ps: postgres itself refuses a folder in use
+  }
+  if (!command.includes(data)) return // the number was given to another program since
+  process.kill(pid, 'SIGINT')
+  if (!(await waitUntil(() => !isRunning(pid), 10))) process.kill(pid, 'SIGQUIT')
+  await waitUntil(() => !isRunning(pid), 5)
+}
+
+/** Into a folder beside it, then renamed: an initdb that was cut short leaves nothing that looks finished. */
+function createData() {
+  if (fs.existsSync(path.join(data, 'PG_VERSION'))) return
+  const fresh = path.join(task.home, 'data.new')
+  const passwordFile = path.join(task.home, 'initdb-password')
+  fs.rmSync(fresh, { recursive: true, force: true })
+  fs.writeFileSync(passwordFile, `${task.password}\n`, { mode: 0o600 })
+  if (task.user.uid !== undefined) fs.chownSync(passwordFile, task.user.uid, task.user.gid ?? task.user.uid)
+  try {
+    run('initdb', [
+      `--pgdata=${fresh}`,
+      '--username=postgres',
+      `--pwfile=${passwordFile}`,
+      '--auth=scram-sha-256',
+      '--encoding=UTF8',
+      '--locale=C',
+      ...(task.temporary ? ['--no-sync'] : []),
+    ])
+  } finally {
+    fs.rmSync(passwordFile, { force: true })
+  }
+  fs.renameSync(fresh, data)
+}
+
+function startServer() {
+  const settings = { listen_addresses: '127.0.0.1', unix_socket_directories: '', ...task.settings }
+  const args = ['-D', data, '-p', String(task.port)]
+  for (const [name, value] of Object.entries(settings)) args.push('-c', `${name}=${value}`)
+  const server = spawn(path.join(task.bin, 'postgres'), args, {
+    ...task.user,
+    env,
+    stdio: ['ignore', 'ignore', 'pipe'],
+  })
+  const file = fs.createWriteStream(log, { flags: 'a', mode: 0o600 })
+  let ready = false
+  let tail = ''
+  server.stderr?.on('data', (/** @type {Buffer} */ chunk) => {
+    file.write(chunk)
+    if (ready) return
+    tail = (tail + chunk).slice(-4000)
+    if (!tail.includes('ready to accept connections')) return
+    ready = true
+    process.stdout.write('ready\n')
+  })
+  server.on('exit', () => {
+    if (!ready) process.stderr.write(tail)
+    cleanUp()
+    process.exit(ready ? 0 : 1)
+  })
+  return server
+}
+
+function cleanUp() {
+  fs.rmSync(pidFile, { force: true })
+  if (task.temporary) fs.rmSync(task.home, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 })
+}
+
+try {
+  await endOrphan()
+  fs.writeFileSync(pidFile, String(process.pid))
+  createData()
+} catch (error) {
+  process.stderr.write(`${error instanceof Error ? error.message : error}\n`)
+  if (task.temporary) cleanUp()
+  process.exit(1)
+}
+
+const server = startServer()
+let ending = false
+function end() {
+  if (ending) return
+  ending = true
+  server.kill('SIGINT')
+  setTimeout(() => server.kill('SIGQUIT'), 10_000).unref()
+}
+process.stdin.on('end', end).on('error', end).resume()
+for (const signal of /** @type {const} */ (['SIGINT', 'SIGTERM', 'SIGHUP'])) process.on(signal, end)
+process.stdout.on('error', end)

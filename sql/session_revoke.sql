@@ -1,0 +1,39 @@
+-- Ends sessions of one user: the one with number p_id, or all of them; p_except is the key of one to spare ("sign out
+-- everywhere else"). Locked in key order.
+create or replace function :PGSTORE_SCHEMA.session_revoke(
+  p_user_id text,
+  p_id bigint default null,
+  p_except bytea default null
+)
+  returns bigint
+  language plpgsql
+  volatile parallel unsafe
+  security definer
+  set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_ids bigint[];
+begin
+  with locked as (
+    select s.key
+    from :PGSTORE_SCHEMA.sessions as s
+    where s.user_id = p_user_id
+      and (p_id is null or s.id = p_id)
+      and (p_except is null or s.key <> p_except)
+      and s.expires_at > now()
+    order by s.key
+    for update
+  ), ended as (
+    delete from :PGSTORE_SCHEMA.sessions as s
+    using locked
+    where s.key = locked.key
+    returning s.id
+  )
+  select coalesce(array_agg(ended.id), '{}') into v_ids
+  from ended;
+  perform :PGSTORE_SCHEMA.session_announce('revoked', v_ids);
+  return cardinality(v_ids);
+end
+$$;
+comment on function :PGSTORE_SCHEMA.session_revoke(text, bigint, bytea) is
+  'Ends one, all, or all but one of a user''s live sessions and announces them; returns how many ended.';

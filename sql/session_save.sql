@@ -1,0 +1,203 @@
+-- Creates, merges or touches one session: always one row, whose status tells what happened.
+--
+-- p_version null merges into the live session and never creates one, so a save cannot revive what was destroyed; 0 creates;
+-- n merges only while the version is still n. With nothing to set or unset and no user id it is a touch: it extends the
+-- expiry, never shortens it, and leaves version and updated_at alone.
+--
+-- The expiry is rounded up to a multiple of a hundredth of the ttl. Saves within one such step leave the indexed column as
+-- it is, and only then is the update heap-only.
+--
+-- p_user_id null leaves the user as it is; the empty string clears it.
+create or replace function :PGSTORE_SCHEMA.session_save(
+  p_key bytea,
+  p_set jsonb default '{}',
+  p_unset text[] default '{}',
+  p_ttl interval default '30 days',
+  p_version integer default null,
+  p_user_id text default null,
+  p_max_length integer default 4096,
+  p_lifetime interval default null,
+  out key bytea,
+  out status text,
+  out id bigint,
+  out version integer,
+  out expires_at timestamptz,
+  out data jsonb
+)
+  returns record
+  language plpgsql
+  volatile parallel unsafe
+  security definer
+  set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_column
+declare
+  v_step interval;
+  v_expires_at timestamptz;
+begin
+  key := p_key;
+
+  if p_key is null or octet_length(p_key) <> 32
+    or p_set is null or jsonb_typeof(p_set) <> 'object'
+    or array_ndims(p_unset) > 1 or p_set ?| p_unset
+    or p_ttl is null or p_ttl < interval '1 millisecond' or p_ttl > interval '100 years'
+    or p_lifetime < interval '1 millisecond' or p_lifetime > interval '100 years'
+    or p_max_length is null or p_max_length < 0
+    or p_version < 0
+    or octet_length(p_user_id) > 1024
+  then
+    status := 'invalid';
+    return;
+  end if;
+
+  v_step := make_interval(secs => extract(epoch from p_ttl)::float8 / 100);
+  v_expires_at := date_bin(v_step, now() + p_ttl, timestamptz '2000-01-01 00:00:00+00') + v_step;
+
+  if p_version = 0 then
+    if p_max_length > 0 and octet_length(p_set::text) > p_max_length then
+      status := 'too_large';
+      return;
+    end if;
+    -- The number's low byte is the key's routing byte: unique across shards that count for themselves.
+    insert into :PGSTORE_SCHEMA.sessions as s (id, created_at, updated_at, expires_at, version, key, user_id, data)
+    values (
+      nextval(':PGSTORE_SCHEMA.session_number') * 256 + get_byte(p_key, 0),
+      now(),
+      now(),
+      least(v_expires_at, now() + p_lifetime),
+      1,
+      p_key,
+      nullif(p_user_id, ''),
+      p_set
+    )
+    on conflict (key) do nothing
+    returning s.id, s.version, s.expires_at into id, version, expires_at;
+    if found then
+      status := 'saved';
+      return;
+    end if;
+    status := 'conflict';
+    select s.id, s.version, s.expires_at, s.data into id, version, expires_at, data
+    from :PGSTORE_SCHEMA.sessions as s
+    where s.key = p_key
+      and s.expires_at > now();
+    return;
+  end if;
+
+  if p_set = '{}' and cardinality(coalesce(p_unset, '{}')) = 0 and p_user_id is null then
+    update :PGSTORE_SCHEMA.sessions as s
+    set expires_at = least(v_expires_at, s.created_at + p_lifetime)
+    where s.key = p_key
+      and s.expires_at > now()
+      and s.expires_at < least(v_expires_at, s.created_at + p_lifetime)
+      and (p_version is null or s.version = p_version)
+    returning s.id, s.version, s.expires_at into id, version, expires_at;
+  else
+    update :PGSTORE_SCHEMA.sessions as s
+    set
+      data = (s.data - coalesce(p_unset, '{}')) || p_set,
+      version = s.version + 1,
+      updated_at = now(),
+      expires_at = least(v_expires_at, s.created_at + p_lifetime),
+      user_id = case when p_user_id is null then s.user_id else nullif(p_user_id, '') end
+    where s.key = p_key
+      and s.expires_at > now()
+      and (p_lifetime is null or s.created_at + p_lifetime > now())
+      and (p_version is null or s.version = p_version)
+      and (
+        p_max_length = 0
+        or octet_length(((s.data - coalesce(p_unset, '{}')) || p_set)::text) <= p_max_length
+      )
+    returning s.id, s.version, s.expires_at into id, version, expires_at;
+    if not found then
+      status := 'too_large'; -- what is left when the session below is live and at the version asked for
+    end if;
+  end if;
+  if found then
+    status := 'saved';
+    return;
+  end if;
+
+  select s.id, s.version, s.expires_at, s.data into id, version, expires_at, data
+  from :PGSTORE_SCHEMA.sessions as s
+  where s.key = p_key
+    and s.expires_at > now()
+    and (p_lifetime is null or s.created_at + p_lifetime > now());
+  if not found then
+    status := 'gone';
+  elsif version <> p_version then
+    status := 'conflict';
+  else
+    status := coalesce(status, 'saved'); -- a touch with nothing to gain
+    data := null;
+  end if;
+end
+$$;
+comment on function :PGSTORE_SCHEMA.session_save(bytea, jsonb, text[], interval, integer, text, integer, interval) is
+  'Merges into a live session (version null), creates one (0), or merges at a version (n). Status: saved, gone, conflict, too_large or invalid; data comes with conflict only.';
+
+-- Many saves in one call. The arrays run in parallel and have one length; p_unsets holds a JSON array of names or null for
+-- each. Rows are locked in key order, so that two such calls cannot wait for each other in a ring; saves of one key keep
+-- their order, and each has its own verdict.
+create or replace function :PGSTORE_SCHEMA.session_save(
+  p_keys bytea[],
+  p_sets jsonb[],
+  p_unsets jsonb[],
+  p_ttls interval[],
+  p_versions integer[],
+  p_user_ids text[],
+  p_max_length integer,
+  p_lifetime interval
+)
+  returns table (
+    key bytea,
+    status text,
+    id bigint,
+    version integer,
+    expires_at timestamptz,
+    data jsonb
+  )
+  language plpgsql
+  volatile parallel unsafe rows 100
+  security definer
+  set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_column
+declare
+  v_item record;
+  v_unset text[];
+begin
+  for v_item in
+    select i.key, i.set, i.unset, i.ttl, i.version, i.user_id
+    from unnest(p_keys, p_sets, p_unsets, p_ttls, p_versions, p_user_ids)
+      with ordinality as i (key, set, unset, ttl, version, user_id, position)
+    order by i.key, i.position
+  loop
+    if jsonb_typeof(v_item.unset) <> 'array' then
+      key := v_item.key;
+      status := 'invalid';
+      return next;
+      continue;
+    end if;
+    v_unset := case
+      when v_item.unset is null then '{}'
+      else array(select jsonb_array_elements_text(v_item.unset))
+    end;
+    select r.key, r.status, r.id, r.version, r.expires_at, r.data
+    into key, status, id, version, expires_at, data
+    from :PGSTORE_SCHEMA.session_save(
+      v_item.key,
+      v_item.set,
+      v_unset,
+      v_item.ttl,
+      v_item.version,
+      v_item.user_id,
+      p_max_length,
+      p_lifetime
+    ) as r;
+    return next;
+  end loop;
+end
+$$;
+comment on function :PGSTORE_SCHEMA.session_save(bytea[], jsonb[], jsonb[], interval[], integer[], text[], integer, interval) is
+  'Many saves in one call, one row each: those of one key in the order given, the keys in key order.';

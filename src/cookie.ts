@@ -1,0 +1,51 @@
+// A session's token, in and out of its cookie.
+import type { Codec } from './codec.ts'
+import { parseTime } from './database.ts'
+import {
+  type RequestLike,
+  type ResponseLike,
+  readCookies,
+  type SessionOptions,
+  setCookieLine,
+  writeCookie,
+} from './http.ts'
+
+export interface ReadToken {
+  readonly token: string
+  /** Signed by another than the first codec: to be signed anew at the next save. */
+  readonly isOutdated: boolean
+}
+
+/** The first of the request's cookies with this name that a codec verifies. */
+export function readToken(req: RequestLike, name: string, codecs: readonly Codec[]): ReadToken | undefined {
+  for (const cookie of readCookies(req, name)) {
+    for (const [index, codec] of codecs.entries()) {
+      const token = codec.decode(name, cookie)
+      if (token !== undefined) return { token, isOutdated: index > 0 }
+    }
+  }
+  return undefined
+}
+
+/**
+ * Sets the cookie. Max-Age is the session's maxAge, less where the absolute lifetime ends earlier: by the database's clock,
+ * so that a server whose own is wrong sets the same.
+ */
+export function writeToken(
+  res: ResponseLike,
+  name: string,
+  token: string,
+  options: SessionOptions,
+  codecs: readonly Codec[],
+  row: { readonly expiresAt: string; readonly now: string },
+): void {
+  const value = (codecs[0] as Codec).encode(name, token)
+  const remaining = Math.floor((parseTime(row.expiresAt) - parseTime(row.now)) / 1000)
+  const maxAge = options.maxAge === 0 ? undefined : Math.max(1, Math.min(Math.ceil(options.maxAge), remaining))
+  writeCookie(res, name, setCookieLine(name, value, options, maxAge))
+}
+
+/** Has the browser drop the cookie: same path, domain and partition as it was set with, or it would stay. */
+export function deleteToken(res: ResponseLike, name: string, options: SessionOptions): void {
+  writeCookie(res, name, setCookieLine(name, '', options, 0))
+}

@@ -1,0 +1,195 @@
+// Cookie in, Set-Cookie out, for node's and fetch's requests and responses.
+import { PGStoreError } from './errors.ts'
+
+/** A request: node's `IncomingMessage` (and what extends it) or a fetch `Request`. */
+export interface RequestLike {
+  readonly headers: { readonly cookie?: string | undefined } | { get(name: string): string | null }
+}
+
+/** What a fetch `Headers` offers and we use. */
+export interface HeadersLike {
+  append(name: string, value: string): void
+  delete(name: string): void
+  getSetCookie(): string[]
+}
+
+/** What node's `ServerResponse` (and what extends it) offers and we use. */
+export interface NodeResponseLike {
+  readonly headersSent: boolean
+  getHeader(name: string): number | string | readonly string[] | undefined
+  setHeader(name: string, value: readonly string[]): unknown
+}
+
+/** A response: node's `ServerResponse`, a fetch `Response`, or the `Headers` for one. */
+export type ResponseLike = NodeResponseLike | { readonly headers: HeadersLike } | HeadersLike
+
+/** The attributes of a session's cookie: RFC 6265bis §4.1.2. */
+export interface CookieOptions {
+  /** Path that the cookie is sent for. Default: '/'. */
+  readonly path?: string
+  /** Domain whose subdomains get the cookie too; undefined keeps it to the host that set it. Default: undefined. */
+  readonly domain?: string | undefined
+  /**
+   * Seconds a session lives without a visit, and the cookie's Max-Age. 0 is a cookie that the browser drops at its end, over
+   * a row that lives one day; -1 destroys the session at the next save. Default: 2,592,000 (30 days).
+   */
+  readonly maxAge?: number
+  /** Keep the cookie from scripts. Default: true. */
+  readonly httpOnly?: boolean
+  /** Send the cookie over HTTPS alone (and http://localhost, in most browsers). Default: true. */
+  readonly secure?: boolean
+  /** Which requests from other sites carry the cookie; 'none' needs `secure`. Default: 'lax'. */
+  readonly sameSite?: 'lax' | 'strict' | 'none'
+  /** Keep one cookie per embedding site (CHIPS); needs `secure`. Default: false. */
+  readonly partitioned?: boolean
+}
+
+/** The options of one session: the store's, copied, and the session's own to change before it is saved. */
+export type SessionOptions = { -readonly [Name in keyof CookieOptions]-?: CookieOptions[Name] }
+
+export const defaultCookieOptions: SessionOptions = {
+  path: '/',
+  domain: undefined,
+  maxAge: 30 * 86400,
+  httpOnly: true,
+  secure: true,
+  sameSite: 'lax',
+  partitioned: false,
+}
+
+/** RFC 6265bis §5.5: browsers cut a longer Max-Age to 400 days. */
+const longestMaxAge = 400 * 86400
+
+/** RFC 9110 §5.6.2. */
+const token = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/
+
+/** What is wrong with these options, a sentence each; empty when they are right. */
+export function cookieOptionProblems(options: SessionOptions): string[] {
+  const problems: string[] = []
+  const { path, domain, maxAge, httpOnly, secure, sameSite, partitioned } = options
+  if (typeof path !== 'string' || !/^\/[\x20-\x3a\x3c-\x7e]*$/.test(path) || path.length > 1024) {
+    problems.push('path must begin with "/" and hold printable ASCII without ";"')
+  }
+  if (
+    domain !== undefined &&
+    !(typeof domain === 'string' && /^\.?[0-9a-z]([0-9a-z.-]{0,251}[0-9a-z])?$/i.test(domain))
+  ) {
+    problems.push('domain must be a host name')
+  }
+  if (typeof maxAge !== 'number' || !Number.isFinite(maxAge)) problems.push('maxAge must be a number of seconds')
+  else if (maxAge > 100 * 365 * 86400) problems.push('maxAge must be at most a hundred years')
+  for (const [name, value] of Object.entries({ httpOnly, secure, partitioned })) {
+    if (typeof value !== 'boolean') problems.push(`${name} must be true or false`)
+  }
+  if (!['lax', 'strict', 'none'].includes(sameSite)) problems.push('sameSite must be "lax", "strict" or "none"')
+  if (sameSite === 'none' && !secure) problems.push('sameSite "none" needs secure')
+  if (partitioned && !secure) problems.push('partitioned needs secure')
+  return problems
+}
+
+/**
+ * What forbids a cookie of this name under these options: RFC 6265bis §4.1.3 for `__Secure-` and `__Host-`, and the layered
+ * cookies draft for `__Http-` and `__Host-Http-`.
+ */
+export function cookieNameProblems(name: string, options: SessionOptions): string[] {
+  if (typeof name !== 'string' || !token.test(name)) return ['a cookie name is an RFC 9110 token']
+  const problems: string[] = []
+  const prefix = /^__(host-http|host|http|secure)-/i.exec(name)?.[1]?.toLowerCase()
+  if (prefix === undefined) return problems
+  if (!options.secure) problems.push(`a cookie named ${name} needs secure`)
+  if (prefix.startsWith('host') && options.path !== '/') problems.push(`a cookie named ${name} needs path "/"`)
+  if (prefix.startsWith('host') && options.domain) problems.push(`a cookie named ${name} must have no domain`)
+  if (prefix.endsWith('http') && !options.httpOnly) problems.push(`a cookie named ${name} needs httpOnly`)
+  return problems
+}
+
+/**
+ * The values of the request's cookies of this name, in order, four at the most: a bound on the work that a request can ask
+ * for. Names are compared as they are: decoding or trimming beyond space and tab would let a script plant `__Host-` names.
+ */
+export function readCookies(req: RequestLike, name: string): string[] {
+  const { headers } = req
+  const header = 'get' in headers && typeof headers.get === 'function' ? headers.get('cookie') : cookieField(headers)
+  const values: string[] = []
+  if (typeof header !== 'string' || !header.includes(name)) return values
+  for (let at = 0; at < header.length && values.length < 4; ) {
+    let end = header.indexOf(';', at)
+    if (end < 0) end = header.length
+    const equals = header.indexOf('=', at)
+    if (equals >= 0 && equals < end && trim(header, at, equals) === name) {
+      values.push(trim(header, equals + 1, end))
+    }
+    at = end + 1
+  }
+  return values
+}
+
+function cookieField(headers: object): unknown {
+  return (headers as { cookie?: unknown }).cookie
+}
+
+function trim(text: string, start: number, end: number): string {
+  while (start < end && (text[start] === ' ' || text[start] === '\t')) start++
+  while (end > start && (text[end - 1] === ' ' || text[end - 1] === '\t')) end--
+  return text.slice(start, end)
+}
+
+/** A Set-Cookie line; `maxAge` in whole seconds, undefined for none. Attributes in the order of Go's net/http. */
+export function setCookieLine(
+  name: string,
+  value: string,
+  options: SessionOptions,
+  maxAge: number | undefined,
+): string {
+  let line = `${name}=${value}; Path=${options.path}`
+  if (options.domain) line += `; Domain=${options.domain}`
+  if (maxAge !== undefined) {
+    line +=
+      maxAge > 0 ? `; Max-Age=${Math.min(maxAge, longestMaxAge)}` : '; Expires=Thu, 01 Jan 1970 00:00:01 GMT; Max-Age=0'
+  }
+  if (options.httpOnly) line += '; HttpOnly'
+  if (options.secure) line += '; Secure'
+  line += { lax: '; SameSite=Lax', strict: '; SameSite=Strict', none: '; SameSite=None' }[options.sameSite]
+  return options.partitioned ? `${line}; Partitioned` : line
+}
+
+/** @throws {PGStoreError} `headers_sent` when this response can take no cookie any more */
+export function checkHeadersOpen(res: ResponseLike): void {
+  if ('setHeader' in res) {
+    if (!res.headersSent) return
+    throw new PGStoreError(
+      'headers_sent',
+      'Save the session before the response is sent: its headers have left already.',
+    )
+  }
+  try {
+    headersOf(res).delete('x-pgstore-probe') // throws on immutable headers, does nothing on others
+  } catch {
+    throw new PGStoreError(
+      'headers_sent',
+      'These headers are immutable: save the session to a new Response or Headers.',
+    )
+  }
+}
+
+/** Sets this cookie line, in place of an earlier one for the same name: RFC 6265bis §4.1.1 allows one a response. */
+export function writeCookie(res: ResponseLike, name: string, line: string): void {
+  const isOther = (other: string) => !other.startsWith(`${name}=`)
+  if ('setHeader' in res) {
+    const present = res.getHeader('set-cookie') ?? []
+    const others = (typeof present === 'object' ? present : [String(present)]).filter(isOther)
+    res.setHeader('Set-Cookie', [...others, line])
+    return
+  }
+  const headers = headersOf(res)
+  const present = headers.getSetCookie()
+  if (!present.every(isOther)) {
+    headers.delete('set-cookie')
+    for (const other of present.filter(isOther)) headers.append('set-cookie', other)
+  }
+  headers.append('set-cookie', line)
+}
+
+function headersOf(res: Exclude<ResponseLike, NodeResponseLike>): HeadersLike {
+  return 'headers' in res ? res.headers : res
+}

@@ -1,0 +1,147 @@
+// What a store is made with, checked once and all of it: every problem is named in one error.
+import { type Codec, codecsFromPairs, type Key } from './codec.ts'
+import type { Pool } from './database.ts'
+import { PGStoreError } from './errors.ts'
+import { type CookieOptions, cookieOptionProblems, defaultCookieOptions, type SessionOptions } from './http.ts'
+import type { ListenConnection } from './listen.ts'
+
+/** How a store is set up. Give `connectionString` or `pool`, and `keyPairs` or `codecs`; the rest has defaults. */
+export interface PGStoreOptions {
+  /** `postgres://user:password@host/database`: the store opens a pool of its own and ends it with `close()`. */
+  readonly connectionString?: string | undefined
+  /** A `pg.Pool` that you open and end. */
+  readonly pool?: Pool | undefined
+  /**
+   * Leads to Postgres itself where the above leads to a transaction pooler: LISTEN, which `events()` needs, is never
+   * delivered behind one. Default: the same connection.
+   */
+  readonly directConnectionString?: string | undefined
+  /**
+   * Hash key, block key, hash key, block key …: the first pair signs, all verify, so a key is retired by moving it back one
+   * pair and dropping it when the cookies it signed have expired. Hash keys have at least 32 bytes; block keys 16, 24 or 32,
+   * or null for cookies that are signed but not encrypted.
+   */
+  readonly keyPairs?: readonly (Key | null | undefined)[] | undefined
+  /** In place of `keyPairs`. */
+  readonly codecs?: readonly Codec[] | undefined
+  /** The cookie's attributes and a session's life. */
+  readonly options?: CookieOptions | undefined
+  /** Largest session in bytes of JSON text, after merging; 0 means no limit. Default: 4096. */
+  readonly maxLength?: number | undefined
+  /** Seconds after its creation at which a session ends, visits or not; null means never. Default: 7,776,000 (90 days). */
+  readonly lifetime?: number | null | undefined
+  /** The schema in the database: a lower-case identifier. Default: 'pgstore'. */
+  readonly schema?: string | undefined
+}
+
+/** The options, checked and complete. */
+export interface Settings {
+  readonly connectionString: string | undefined
+  readonly pool: Pool | undefined
+  readonly directConnectionString: string | undefined
+  readonly codecs: readonly Codec[]
+  readonly options: SessionOptions
+  readonly maxLength: number
+  readonly lifetime: number | null
+  readonly schema: string
+}
+
+const names = {
+  connectionString: true,
+  pool: true,
+  directConnectionString: true,
+  keyPairs: true,
+  codecs: true,
+  options: true,
+  maxLength: true,
+  lifetime: true,
+  schema: true,
+} satisfies Record<keyof PGStoreOptions, true>
+
+/** @throws {PGStoreError} `invalid_option`, with a sentence for each problem */
+export function parseOptions(given: PGStoreOptions): Settings {
+  if (typeof given !== 'object' || given === null) {
+    throw new PGStoreError('invalid_option', 'The options must be an object.')
+  }
+  const problems = unknownNames(given, names)
+  const { connectionString, pool, directConnectionString, maxLength = 4096, lifetime = 90 * 86400 } = given
+  if ((connectionString === undefined) === (pool === undefined)) problems.push('give either connectionString or pool')
+  for (const [name, value] of Object.entries({ connectionString, directConnectionString })) {
+    if (value !== undefined && typeof value !== 'string') problems.push(`${name} must be a string`)
+  }
+  if (pool !== undefined && typeof pool?.query !== 'function') problems.push('pool must be a pg.Pool')
+  problems.push(...maxLengthProblems(maxLength))
+  if (lifetime !== null && !(typeof lifetime === 'number' && lifetime >= 0.001 && lifetime <= 100 * 365 * 86400)) {
+    problems.push('lifetime must be a number of seconds up to a hundred years, or null')
+  }
+  const schema = given.schema ?? 'pgstore'
+  problems.push(...schemaProblems(schema))
+  const options = { ...defaultCookieOptions, ...definedOnly(given.options) }
+  problems.push(...unknownNames(given.options ?? {}, defaultCookieOptions).map((problem) => `options: ${problem}`))
+  problems.push(...cookieOptionProblems(options).map((problem) => `options.${problem}`))
+  const codecs = parseCodecs(given, problems)
+  if (problems.length > 0) throw new PGStoreError('invalid_option', `${problems.join('; ')}.`)
+  return { connectionString, pool, directConnectionString, codecs, options, maxLength, lifetime, schema }
+}
+
+function parseCodecs({ keyPairs, codecs }: PGStoreOptions, problems: string[]): readonly Codec[] {
+  if ((keyPairs === undefined) === (codecs === undefined)) {
+    problems.push('give either keyPairs or codecs')
+    return []
+  }
+  if (codecs !== undefined) {
+    const isCodec = (codec: Codec) => typeof codec?.encode === 'function' && typeof codec?.decode === 'function'
+    if (!Array.isArray(codecs) || codecs.length === 0 || !codecs.every(isCodec)) {
+      problems.push('codecs must be a list of at least one object with encode and decode')
+    }
+    return codecs
+  }
+  if (!Array.isArray(keyPairs)) {
+    problems.push('keyPairs must be a list')
+    return []
+  }
+  try {
+    return codecsFromPairs(...keyPairs)
+  } catch (error) {
+    if (!(error instanceof PGStoreError)) throw error
+    problems.push(error.message.replace(/\.$/, ''))
+    return []
+  }
+}
+
+/** Where to LISTEN: beside the pool, never through it, since a pooled connection goes to whoever asks next. */
+export function listenConnection({ directConnectionString, connectionString, pool }: Settings): ListenConnection {
+  const direct = directConnectionString ?? connectionString
+  if (direct !== undefined) return { connectionString: direct }
+  const given = (pool as { options?: ListenConnection } | undefined)?.options ?? {}
+  return Object.fromEntries(
+    listenFields.map((field) => [field, given[field]]).filter(([, value]) => value !== undefined),
+  )
+}
+
+const listenFields = ['connectionString', 'host', 'port', 'user', 'password', 'database', 'ssl'] as const
+
+/** What is wrong with this limit of a session's size; empty when it is right. */
+export function maxLengthProblems(maxLength: unknown): string[] {
+  const isLimit = Number.isInteger(maxLength) && Number(maxLength) >= 0 && Number(maxLength) < 2 ** 31
+  return isLimit ? [] : ['maxLength must be a whole number of bytes, or 0 for no limit']
+}
+
+/** The name stands unquoted in SQL and, with a suffix, names a channel: at most 63 bytes. Reserved words: see `migrate`. */
+export function schemaProblems(schema: unknown): string[] {
+  const isName = typeof schema === 'string' && /^[a-z_][a-z0-9_]{0,49}$/.test(schema) && !schema.startsWith('pg_')
+  return isName
+    ? []
+    : ['schema must be a lower-case identifier of at most 50 characters that does not begin with "pg_"']
+}
+
+function unknownNames(given: object, known: object): string[] {
+  return Object.keys(given)
+    .filter((name) => !Object.hasOwn(known, name))
+    .map((name) => `${name} is no option`)
+}
+
+/** `{ path: undefined }` asks for the default, as everywhere. */
+function definedOnly<T extends object>(given: T | undefined): Partial<T> {
+  return Object.fromEntries(Object.entries(given ?? {}).filter(([, value]) => value !== undefined)) as Partial<T>
+}

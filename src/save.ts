@@ -1,0 +1,183 @@
+// From a session's changes to its row and its cookie: one call of the database, whose status decides.
+import type { Codec } from './codec.ts'
+import { deleteToken, writeToken } from './cookie.ts'
+import { type Database, parseTime, type SaveResult } from './database.ts'
+import { PGStoreError } from './errors.ts'
+import {
+  checkHeadersOpen,
+  cookieNameProblems,
+  cookieOptionProblems,
+  type RequestLike,
+  type ResponseLike,
+  readCookies,
+} from './http.ts'
+import { type Changes, internals, type Session } from './session.ts'
+import { newToken, sessionKey } from './token.ts'
+
+/** A cookie without Max-Age ends with the browser, which nobody tells us: its row lives one day. */
+const browserSessionSeconds = 86400
+
+export interface SaverSettings {
+  readonly codecs: readonly Codec[]
+  readonly lifetime: number | null
+  readonly maxLength: number
+}
+
+/** Saves sessions; those of one session take turns, since two at once would create it twice. */
+export class Saver {
+  readonly #database: Database
+  readonly #codecs: readonly Codec[]
+  readonly #lifetime: number | null
+  readonly #turns: WeakMap<Session<object>, Promise<void>>
+  maxLength: number
+
+  /** @param turns shared by the savers that may save the same session */
+  constructor(database: Database, { codecs, lifetime, maxLength }: SaverSettings, turns: Saver | undefined) {
+    this.#database = database
+    this.#codecs = codecs
+    this.#lifetime = lifetime
+    this.maxLength = maxLength
+    this.#turns = turns ? turns.#turns : new WeakMap()
+  }
+
+  async save(req: RequestLike, res: ResponseLike, session: Session<object>, ifUnchanged: boolean): Promise<void> {
+    await this.#inTurn(session, () => this.#save(req, res, session, ifUnchanged))
+  }
+
+  async regenerate(req: RequestLike, res: ResponseLike, session: Session<object>): Promise<void> {
+    await this.#inTurn(session, () => this.#regenerate(req, res, session))
+  }
+
+  async #inTurn(session: Session<object>, work: () => Promise<void>): Promise<void> {
+    const turn = (this.#turns.get(session) ?? Promise.resolve()).then(work)
+    this.#turns.set(
+      session,
+      turn.catch(() => {}), // the caller hears of it; the next in turn does not
+    )
+    await turn
+  }
+
+  async #save(req: RequestLike, res: ResponseLike, session: Session<object>, ifUnchanged: boolean): Promise<void> {
+    check(session, res)
+    if (session.options.maxAge < 0) return await this.#destroy(req, res, session)
+    const changes = internals.changes(session)
+    const stored = internals.stored(session)
+    if (!stored) return await this.#create(res, session, changes)
+    if (changes.isEmpty && !this.#isTouchDue(session)) {
+      if (stored.isOutdated) this.#writeCookie(res, session)
+      return
+    }
+    const result = await this.#write(stored.key, session, changes, ifUnchanged ? stored.seenVersion : null)
+    switch (result.status) {
+      case 'saved':
+        internals.saved(session, stored.token, stored.key, changes, result)
+        return this.#writeCookie(res, session)
+      case 'gone':
+        throw this.#gone(res, session)
+      case 'conflict': {
+        // Not from the result: it lacks the user id, which may have changed too.
+        const row = await this.#database.get(stored.key)
+        if (!row) throw this.#gone(res, session)
+        internals.load(session, { ...stored, row, seenVersion: row.version })
+        throw new PGStoreError('conflict', 'Somebody else saved this session first; it now holds what they saved.')
+      }
+      default:
+        throw unexpected('session_save', result)
+    }
+  }
+
+  async #create(res: ResponseLike, session: Session<object>, changes: Changes): Promise<void> {
+    if (changes.isEmpty) return
+    const token = newToken()
+    const key = sessionKey(token)
+    const result = await this.#write(key, session, changes, 0)
+    if (result.status !== 'saved') throw unexpected('session_save', result)
+    internals.saved(session, token, key, changes, result)
+    this.#writeCookie(res, session)
+  }
+
+  async #destroy(req: RequestLike, res: ResponseLike, session: Session<object>): Promise<void> {
+    const stored = internals.stored(session)
+    if (stored) await this.#database.destroy(stored.key)
+    const options = { ...session.options }
+    internals.ended(session)
+    // A visitor who never had a session has no cookie to delete.
+    if (stored || readCookies(req, session.name).length > 0) deleteToken(res, session.name, options)
+  }
+
+  async #regenerate(req: RequestLike, res: ResponseLike, session: Session<object>): Promise<void> {
+    const stored = internals.stored(session)
+    if (!stored || session.options.maxAge < 0) return await this.#save(req, res, session, false)
+    check(session, res)
+    const changes = internals.changes(session)
+    const token = newToken(stored.key)
+    const key = sessionKey(token)
+    const ttl = ttlSeconds(session)
+    const result = await this.#database.regenerate(stored.key, key, ttl, changes.userId, this.#lifetime)
+    if (result.status === 'gone') throw this.#gone(res, session)
+    if (result.status !== 'saved') throw unexpected('session_regenerate', result)
+    internals.saved(session, token, key, undefined, result)
+    this.#writeCookie(res, session)
+    // Under the new key only: what a sign-in grants must never be seen through the old one.
+    if (!internals.changes(session).isEmpty) await this.#save(req, res, session, false)
+  }
+
+  async #write(key: Buffer, session: Session<object>, changes: Changes, version: number | null): Promise<SaveResult> {
+    return await this.#database.save({
+      key,
+      set: changes.set,
+      unset: changes.unset,
+      ttlSeconds: ttlSeconds(session),
+      version,
+      userId: changes.userId,
+      maxLength: this.maxLength,
+      lifetimeSeconds: this.#lifetime,
+    })
+  }
+
+  /** Whether a tenth of the ttl has passed since the expiry was last set: then, and not at every visit, it is worth a write. */
+  #isTouchDue(session: Session<object>): boolean {
+    const row = internals.stored(session)?.row
+    if (!row) return false
+    const ttl = ttlSeconds(session) * 1000
+    const lifetime = (this.#lifetime ?? Number.POSITIVE_INFINITY) * 1000
+    const latest = Math.min(parseTime(row.now) + ttl, parseTime(row.createdAt) + lifetime)
+    return latest - parseTime(row.expiresAt) >= ttl / 10
+  }
+
+  #writeCookie(res: ResponseLike, session: Session<object>): void {
+    const stored = internals.stored(session)
+    if (stored) writeToken(res, session.name, stored.token, session.options, this.#codecs, stored.row)
+  }
+
+  #gone(res: ResponseLike, session: Session<object>): PGStoreError {
+    const options = { ...session.options }
+    internals.ended(session)
+    deleteToken(res, session.name, options)
+    return new PGStoreError('gone', 'The session was ended elsewhere or has expired: nothing was saved.')
+  }
+}
+
+function check(session: Session<object>, res: ResponseLike): void {
+  checkHeadersOpen(res)
+  checkCookie(session)
+}
+
+/** @throws {PGStoreError} `invalid_option` for a name that is no cookie name, or options that browsers would refuse for it */
+export function checkCookie({ name, options }: Pick<Session<object>, 'name' | 'options'>): void {
+  const problems = [...cookieNameProblems(name, options), ...cookieOptionProblems(options)]
+  if (problems.length > 0) throw new PGStoreError('invalid_option', `${problems.join('; ')}.`)
+}
+
+function ttlSeconds({ options }: Session<object>): number {
+  return options.maxAge === 0 ? browserSessionSeconds : options.maxAge
+}
+
+/** The error for a status that is neither saved, gone nor a conflict that the caller asked about. */
+function unexpected(operation: string, { status }: SaveResult): PGStoreError {
+  if (status === 'too_large') {
+    return new PGStoreError('too_large', 'The session would exceed maxLength: nothing was saved.')
+  }
+  if (status === 'invalid') return new PGStoreError('invalid_value', `${operation} refused its arguments.`)
+  return new PGStoreError('database', `${operation}: ${status}`) // a key drawn twice
+}

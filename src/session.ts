@@ -1,0 +1,275 @@
+import { inspect } from 'node:util'
+import { parseTime, type SaveResult, type SessionRow } from './database.ts'
+import { PGStoreError } from './errors.ts'
+import type { RequestLike, ResponseLike, SessionOptions } from './http.ts'
+import { checkPlain, checkText, encodeJson, type Json, memberPath, sameJson } from './json.ts'
+
+/** Where flash messages live in a session's values, as in gorilla/sessions. */
+const flashKey = '_flash'
+
+/** Where a session's own maxAge is kept when it differs from the store's, so that a later request keeps to it. */
+const maxAgeKey = '_maxAge'
+
+interface SessionStore<Values extends object> {
+  save(req: RequestLike, res: ResponseLike, session: Session<Values>): Promise<void>
+}
+
+/** What a save sends: the top-level keys that differ from what is stored, as far as this session knows. */
+export interface Changes {
+  /** JSON text of an object. */
+  readonly set: string
+  readonly unset: readonly string[]
+  /** null leaves the user as it is, '' clears it. */
+  readonly userId: string | null
+  readonly isEmpty: boolean
+  /** What is stored once these are saved. */
+  readonly base: ReadonlyMap<string, Json>
+}
+
+/** A session's values, out of what is stored. */
+export function parseValues(data: string): object {
+  const values: Record<string, unknown> = JSON.parse(data)
+  delete values[maxAgeKey]
+  return values
+}
+
+/** What the store knows of a session's row. */
+export interface Stored {
+  readonly token: string
+  /** Its cookie is to be signed anew. */
+  readonly isOutdated: boolean
+  readonly key: Buffer
+  readonly row: SessionRow
+  /** The version that `values` began from: behind `row.version` when somebody else's save was merged with ours. */
+  readonly seenVersion: number
+}
+
+interface Internals {
+  stored(session: Session<object>): Stored | undefined
+  load(session: Session<object>, stored: Stored): void
+  changes(session: Session<object>): Changes
+  saved(session: Session<object>, token: string, key: Buffer, changes: Changes | undefined, result: SaveResult): void
+  ended(session: Session<object>): void
+}
+
+/** The store's way into a session. */
+export let internals: Internals
+
+/**
+ * One visitor's session: change `values` and save. It is the same object all through a request. A save sends only the
+ * top-level keys that changed, so that two requests which change different keys both keep their change.
+ */
+export class Session<Values extends object = Record<string, unknown>> {
+  /** Name of its cookie. */
+  readonly name: string
+  /**
+   * The cookie's attributes and the session's life: a copy of the store's options, this session's to change before a save.
+   * A `maxAge` of its own is kept with the session.
+   */
+  readonly options: SessionOptions
+  /** Whose session this is; set it at sign-in, undefined clears it. A string of 1 to 1024 bytes. */
+  userId: string | undefined
+  readonly #store: SessionStore<Values>
+  readonly #storeMaxAge: number
+  #stored: Stored | undefined
+  #base: ReadonlyMap<string, Json> | undefined
+  #values: Values | undefined
+
+  constructor(store: SessionStore<Values>, name: string, options: SessionOptions) {
+    this.#store = store
+    this.name = name
+    this.options = { ...options }
+    this.#storeMaxAge = options.maxAge
+  }
+
+  /** The session's data: a plain object that is yours to change. What it can hold: see the README, "What a session holds". */
+  get values(): Values {
+    if (this.#values) return this.#values
+    this.#values = parseValues(this.#stored?.row.data ?? '{}') as Values
+    return this.#values
+  }
+
+  set values(values: Values) {
+    this.#values = values
+  }
+
+  /** The session's number: not secret, fit for logs. undefined until it is saved. */
+  get id(): string | undefined {
+    return this.#stored?.row.id
+  }
+
+  /** Whether there is nothing in the database yet. */
+  get isNew(): boolean {
+    return this.#stored === undefined
+  }
+
+  /** Counts the changes of the session's data; 0 until it is saved. */
+  get version(): number {
+    return this.#stored?.row.version ?? 0
+  }
+
+  get createdAt(): Date | undefined {
+    return this.#time('createdAt')
+  }
+
+  /** When its data last changed. */
+  get updatedAt(): Date | undefined {
+    return this.#time('updatedAt')
+  }
+
+  get expiresAt(): Date | undefined {
+    return this.#time('expiresAt')
+  }
+
+  #time(column: 'createdAt' | 'updatedAt' | 'expiresAt'): Date | undefined {
+    return this.#stored && new Date(parseTime(this.#stored.row[column]))
+  }
+
+  /** Leaves a message for the next page; `key` keeps several kinds apart. Default: '_flash'. */
+  addFlash(value: unknown, key: string = flashKey): void {
+    const values = this.values as Record<string, unknown>
+    const present = Object.hasOwn(values, key) ? values[key] : []
+    values[key] = [...(Array.isArray(present) ? present : []), value]
+  }
+
+  /** The messages left under this key, and removes them: save afterwards. */
+  flashes(key: string = flashKey): unknown[] {
+    const values = this.values as Record<string, unknown>
+    const present = Object.hasOwn(values, key) ? values[key] : []
+    if (Object.hasOwn(values, key)) delete values[key]
+    return Array.isArray(present) ? present : []
+  }
+
+  /** `store.save(req, res, session)`. */
+  async save(req: RequestLike, res: ResponseLike): Promise<void> {
+    await this.#store.save(req, res, this)
+  }
+
+  /** What may stand in a log: no values, no user, no token. `util.inspect` shows the same. */
+  toJSON(): object {
+    return { id: this.id, name: this.name, isNew: this.isNew, version: this.version }
+  }
+
+  // The rest is the store's: reached through `internals`, not part of the public type.
+
+  static {
+    Object.defineProperty(Session.prototype, inspect.custom, {
+      value(this: Session) {
+        return `Session ${inspect(this.toJSON())}`
+      },
+    })
+    internals = {
+      stored: (session) => session.#stored,
+      load: (session, stored) => session.#load(stored),
+      changes: (session) => session.#changes(),
+      saved: (session, token, key, changes, result) => session.#saved(token, key, changes, result),
+      ended: (session) => session.#ended(),
+    }
+  }
+
+  #load(stored: Stored): void {
+    const { row } = stored
+    this.#stored = stored
+    this.#base = undefined
+    this.#values = undefined
+    this.userId = row.userId ?? undefined
+    this.options.maxAge = this.#storeMaxAge
+    if (!row.data.includes(`"${maxAgeKey}"`)) return
+    const maxAge = this.#knownBase().get(maxAgeKey)
+    if (typeof maxAge === 'number') this.options.maxAge = maxAge
+  }
+
+  /** What is stored, as far as this session knows: parsed again from the row, since `values` may have been changed deep inside. */
+  #knownBase(): ReadonlyMap<string, Json> {
+    this.#base ??= new Map(this.#stored ? Object.entries(JSON.parse(this.#stored.row.data) as object) : [])
+    return this.#base
+  }
+
+  #changes(): Changes {
+    const userId = this.#changedUserId()
+    const maxAge = this.options.maxAge
+    const ownMaxAge = maxAge === this.#storeMaxAge ? undefined : maxAge
+    if (!this.#values && userId === null && this.#stored && !this.#base) {
+      // Not looked at since it was loaded, and its maxAge is the store's.
+      if (ownMaxAge === undefined) return { set: '{}', unset: [], userId, isEmpty: true, base: new Map() }
+    }
+    const base = this.#knownBase()
+    const values = this.values as Record<string, unknown>
+    if (typeof values !== 'object' || values === null || Array.isArray(values)) {
+      throw new PGStoreError('invalid_value', 'values must be an object.')
+    }
+    checkPlain(values, 'values')
+    const next = new Map<string, Json>()
+    const members: string[] = []
+    const set = (name: string, text: string) => {
+      next.set(name, JSON.parse(text))
+      members.push(`${JSON.stringify(name)}:${text}`)
+    }
+    for (const name of Object.keys(values)) {
+      const value = values[name]
+      if (value === undefined || name === maxAgeKey) continue
+      const stored = base.get(name)
+      if (stored !== undefined && sameJson(stored, value, name)) {
+        next.set(name, stored)
+        continue
+      }
+      checkText(name, memberPath('values', name))
+      const text = encodeJson(value, memberPath('values', name)) as string | undefined
+      if (text !== undefined) set(name, text)
+    }
+    const hasContent = next.size > 0 || this.userId !== undefined
+    if (ownMaxAge !== undefined && ownMaxAge >= 0 && (this.#stored || hasContent)) {
+      if (base.get(maxAgeKey) === ownMaxAge) next.set(maxAgeKey, ownMaxAge)
+      else set(maxAgeKey, JSON.stringify(ownMaxAge))
+    }
+    const unset = [...base.keys()].filter((name) => !next.has(name))
+    const isEmpty = members.length === 0 && unset.length === 0 && userId === null
+    return { set: `{${members.join()}}`, unset, userId, isEmpty, base: next }
+  }
+
+  #changedUserId(): string | null {
+    const { userId } = this
+    if ((userId ?? null) === (this.#stored?.row.userId ?? null)) return null
+    if (userId === undefined || userId === null) return ''
+    if (typeof userId !== 'string' || userId === '' || Buffer.byteLength(userId) > 1024) {
+      throw new PGStoreError('invalid_value', 'userId must be a string of 1 to 1024 bytes, or undefined.')
+    }
+    checkText(userId, 'userId')
+    return userId
+  }
+
+  /** After a save or regenerate that Postgres took; `changes` undefined when only the key or the expiry changed. */
+  #saved(token: string, key: Buffer, changes: Changes | undefined, result: SaveResult): void {
+    const before = this.#stored
+    const isChange = changes !== undefined && !changes.isEmpty
+    const userId = this.userId ?? null
+    const row: SessionRow = {
+      id: result.id as string,
+      userId,
+      data: before?.row.data ?? '{}',
+      version: result.version,
+      createdAt: before?.row.createdAt ?? result.now,
+      updatedAt: before && !isChange ? before.row.updatedAt : result.now,
+      expiresAt: result.expiresAt as string,
+      now: result.now,
+    }
+    const expected = before ? before.seenVersion + (isChange ? 1 : 0) : 1
+    // Another's save came in between and was merged with: what `values` was read from is older than the row.
+    const seenVersion = result.version === expected ? result.version : (before?.seenVersion ?? 0)
+    if (isChange) {
+      // First, so that `values` is not read again from data that is no longer what is stored.
+      this.#values ??= this.values
+      this.#base = changes.base
+    }
+    this.#stored = { token, isOutdated: false, key, row, seenVersion }
+  }
+
+  /** Destroyed, or found gone: from here on a new anonymous session that holds nothing. */
+  #ended(): void {
+    this.#stored = undefined
+    this.#base = undefined
+    this.#values = undefined
+    this.userId = undefined
+    this.options.maxAge = this.#storeMaxAge
+  }
+}

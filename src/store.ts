@@ -1,0 +1,271 @@
+import { inspect } from 'node:util'
+import type pg from 'pg'
+import type { Codec } from './codec.ts'
+import { readToken } from './cookie.ts'
+import { Database, openPool, type Pool, parseTime, type Queryable } from './database.ts'
+import { PGStoreError } from './errors.ts'
+import { type EventStream, type SessionEvent, SessionEvents } from './events.ts'
+import { cookieOptionProblems, type RequestLike, type ResponseLike, type SessionOptions } from './http.ts'
+import { checkText } from './json.ts'
+import { migrate } from './migrate.ts'
+import { listenConnection, maxLengthProblems, type PGStoreOptions, parseOptions, type Settings } from './options.ts'
+import { checkCookie, Saver } from './save.ts'
+import { internals, parseValues, Session } from './session.ts'
+import { sessionKey } from './token.ts'
+
+/** One of a user's sessions, as `store.list()` shows it. */
+export interface ListedSession<Values extends object = Record<string, unknown>> {
+  /** For `store.revoke()`; not secret. */
+  readonly id: string
+  readonly userId: string
+  readonly values: Values
+  readonly version: number
+  readonly createdAt: Date
+  readonly updatedAt: Date
+  readonly expiresAt: Date
+}
+
+export interface SaveOptions {
+  /**
+   * Save only if nobody else has saved since this session was read; otherwise the session takes what is there now and the save
+   * fails with `conflict`: change it again and save again. For counters, carts and whatever must not be merged. Default: false.
+   */
+  readonly ifUnchanged?: boolean
+}
+
+export interface RevokeOptions {
+  /** Only the session with this number. Default: all. */
+  readonly id?: string | number | bigint | undefined
+  /** All but this one: "sign out everywhere else". */
+  readonly except?: Session<object> | undefined
+}
+
+/**
+ * Sessions in Postgres, for node's and fetch's requests: Go's PGStore for gorilla/sessions in TypeScript.
+ *
+ * Every method that reaches the database rejects with a `PGStoreError` whose code is `unavailable`, `timeout`, `forbidden`,
+ * `not_installed` or `database` when that fails; the cookie is then left as it is.
+ */
+export class PGStore<Values extends object = Record<string, unknown>> {
+  /** The first signs, all verify. */
+  readonly codecs: readonly Codec[]
+  readonly #settings: Settings
+  readonly #database: Database
+  readonly #ownPool: pg.Pool | undefined
+  readonly #events: SessionEvents
+  #options: SessionOptions
+  #registry = new WeakMap<RequestLike, Map<string, Promise<Session<Values>>>>()
+  #saver: Saver
+  /** The store that `withClient` was called on: a session's own save() goes there, as the client is lent. */
+  #origin: PGStore<Values> = this
+  #closing: Promise<void> | undefined
+
+  /**
+   * Connects at the first call. See `open` for a store that installs its schema first.
+   *
+   * @throws {PGStoreError} `invalid_option`, naming every problem at once
+   */
+  constructor(options: PGStoreOptions) {
+    const settings = parseOptions(options)
+    this.#settings = settings
+    this.codecs = settings.codecs
+    this.#options = settings.options
+    this.#ownPool = settings.connectionString === undefined ? undefined : openPool(settings.connectionString)
+    this.#database = new Database(this.#ownPool ?? (settings.pool as Pool), settings.schema)
+    this.#saver = new Saver(this.#database, settings, undefined)
+    this.#events = new SessionEvents(listenConnection(settings), settings.schema)
+    this.maxAge(settings.options.maxAge)
+  }
+
+  /**
+   * Connects, and installs or upgrades the schema unless `migrate` is false: that takes a role with the right to, while
+   * using the store takes none but `client` (docs/operations.md).
+   *
+   * @throws {PGStoreError} `invalid_option`; what `migrate` throws; `unavailable` when there is no database
+   */
+  static async open<Values extends object = Record<string, unknown>>(
+    options: PGStoreOptions & { readonly migrate?: boolean | undefined },
+  ): Promise<PGStore<Values>> {
+    const { migrate: wanted = true, ...rest } = options
+    const store = new PGStore<Values>(rest)
+    try {
+      const pool = store.#ownPool ?? rest.pool
+      if (wanted && pool) await migrate(pool, { schema: store.#settings.schema })
+      return store
+    } catch (error) {
+      await store.close()
+      throw error
+    }
+  }
+
+  /** What a new session's options are copied from. */
+  get options(): Readonly<SessionOptions> {
+    return this.#options
+  }
+
+  /**
+   * The session of this request and cookie name: once per request, then the same object again. A missing, forged, expired or
+   * unreadable cookie is a new session, and none of these but the expired one costs a query. Of several cookies with the name,
+   * the first that verifies counts, among the first four.
+   *
+   * @throws {PGStoreError} `invalid_option` for a name that is no cookie name or breaks its prefix's rules
+   */
+  async get(req: RequestLike, name: string): Promise<Session<Values>> {
+    const sessions = this.#registry.get(req) ?? new Map<string, Promise<Session<Values>>>()
+    this.#registry.set(req, sessions)
+    let session = sessions.get(name)
+    if (!session) {
+      session = this.new(req, name)
+      sessions.set(name, session)
+      session.catch(() => sessions.delete(name)) // the next get asks again
+    }
+    return await session
+  }
+
+  /** As `get`, but read anew and not remembered. */
+  async new(req: RequestLike, name: string): Promise<Session<Values>> {
+    const session = new Session<Values>(this.#origin, name, this.#options)
+    checkCookie(session)
+    this.#checkOpen()
+    const found = readToken(req, name, this.codecs)
+    if (!found) return session
+    const key = sessionKey(found.token)
+    const row = await this.#database.get(key)
+    if (row) internals.load(session, { ...found, key, row, seenVersion: row.version })
+    return session
+  }
+
+  /**
+   * Saves what changed and sets the cookie; call it before the body is sent. A new session that holds nothing is not saved, and
+   * neither is one that is unchanged and not due for a touch: that costs no query. `session.options.maxAge = -1` destroys
+   * the session, the cookie with it.
+   *
+   * @throws {PGStoreError} `gone`: ended elsewhere; nothing is saved, the cookie is deleted and `session` is a new one.
+   *   `conflict`, `too_large`, `invalid_value`, `headers_sent`: nothing is saved.
+   */
+  async save(
+    req: RequestLike,
+    res: ResponseLike,
+    session: Session<Values>,
+    { ifUnchanged = false }: SaveOptions = {},
+  ): Promise<void> {
+    this.#checkOpen()
+    await this.#saver.save(req, res, session, ifUnchanged)
+  }
+
+  /**
+   * Gives the session a new token and saves it: the old token is dead at once, and so is whatever an attacker did with it.
+   * Call it at sign-in and at every change of privilege, with `session.userId` set before. The expiry is set anew, shorter
+   * too: "remember me" is decided here, by `session.options.maxAge`.
+   *
+   * @throws {PGStoreError} `gone` when somebody else regenerated or ended the session first; else as `save`
+   */
+  async regenerate(req: RequestLike, res: ResponseLike, session: Session<Values>): Promise<void> {
+    this.#checkOpen()
+    await this.#saver.regenerate(req, res, session)
+  }
+
+  /** A user's live sessions, newest first: a page of devices. */
+  async list(userId: string): Promise<ListedSession<Values>[]> {
+    checkText(userId, 'userId')
+    const rows = await this.#database.list(userId)
+    return rows.map((row) => ({
+      id: row.id,
+      userId,
+      values: parseValues(row.data) as Values,
+      version: row.version,
+      createdAt: new Date(parseTime(row.createdAt)),
+      updatedAt: new Date(parseTime(row.updatedAt)),
+      expiresAt: new Date(parseTime(row.expiresAt)),
+    }))
+  }
+
+  /** Ends a user's sessions: one, all, or all but one. Returns how many ended. */
+  async revoke(userId: string, { id, except }: RevokeOptions = {}): Promise<number> {
+    checkText(userId, 'userId')
+    if (id !== undefined && !/^\d{1,18}$/.test(String(id))) return 0 // no session has such a number
+    const key = except && internals.stored(except)?.key
+    return await this.#database.revoke(userId, id === undefined ? null : String(id), key ?? null)
+  }
+
+  /**
+   * Sessions that are destroyed, revoked or regenerated, by anybody, as it happens: to end a websocket, to drop a cache. Not
+   * those that expire. Opens one connection to LISTEN, which outlives outages; ends with the loop or with `close()`.
+   */
+  events(): EventStream<SessionEvent> {
+    this.#checkOpen()
+    return this.#events.subscribe()
+  }
+
+  /**
+   * Seconds a session lives without a visit, for sessions read from now on; the codecs refuse older cookies. 0 is a
+   * browser-session cookie, and a negative number destroys every session at its next save, as in the seed.
+   */
+  maxAge(seconds: number): void {
+    const options = { ...this.#options, maxAge: seconds }
+    const problems = cookieOptionProblems(options)
+    if (problems.length > 0) throw new PGStoreError('invalid_option', `${problems.join('; ')}.`)
+    this.#options = options
+    for (const codec of this.codecs) codec.maxAge?.(Math.max(Math.ceil(seconds), 0))
+  }
+
+  /** Largest session in bytes of JSON text after merging, for saves from now on; 0 means no limit. */
+  maxLength(bytes: number): void {
+    const problems = maxLengthProblems(bytes)
+    if (problems.length > 0) throw new PGStoreError('invalid_option', `${problems.join('; ')}.`)
+    this.#saver.maxLength = bytes
+  }
+
+  /** How many expired sessions wait to be purged. */
+  async countExpiredSessions(): Promise<number> {
+    return await this.#database.countExpired()
+  }
+
+  /** Purges expired sessions until none is left, in batches of `limit`. Returns how many. */
+  async purgeExpired({ limit = 1000 }: { readonly limit?: number } = {}): Promise<number> {
+    if (!Number.isInteger(limit) || limit < 1) {
+      throw new PGStoreError('invalid_option', 'limit must be a whole number of at least 1.')
+    }
+    for (let total = 0; ; ) {
+      const purged = await this.#database.purgeExpired(limit)
+      total += purged
+      if (purged < limit) return total
+    }
+  }
+
+  /**
+   * The same store over one `pg` client, inside the transaction that you began on it: signing in and the user's row then commit
+   * together or not at all. After a rollback, throw the session object and the response's cookie away.
+   */
+  withClient(client: Queryable): PGStore<Values> {
+    const { schema, lifetime } = this.#settings
+    const { codecs, options } = this
+    const { maxLength } = this.#saver
+    const store = new PGStore<Values>({ pool: client as Pool, codecs, options, schema, lifetime, maxLength })
+    store.#registry = this.#registry
+    store.#origin = this.#origin
+    store.#saver = new Saver(store.#database, { codecs, lifetime, maxLength }, this.#saver)
+    return store
+  }
+
+  /** Ends what the store opened: its pool, its listening connection, its iterators. Never a pool that it was given. */
+  async close(): Promise<void> {
+    this.#closing ??= (async () => {
+      await Promise.all([this.#events.close(), this.#ownPool?.end()])
+    })()
+    await this.#closing
+  }
+
+  static {
+    // No keys, no connection.
+    Object.defineProperty(PGStore.prototype, inspect.custom, {
+      value(this: PGStore) {
+        return `PGStore { schema: '${this.#settings.schema}' }`
+      },
+    })
+  }
+
+  #checkOpen(): void {
+    if (this.#closing) throw new PGStoreError('closed', 'The store is closed.')
+  }
+}
