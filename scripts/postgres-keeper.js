@@ -38,12 +38,20 @@ function readPid(file) {
   }
 }
 
-/** @param {number | undefined} pid */
-function isRunning(pid) {
+/**
+ * Whether this process is there and its command line has `text` in it: a number out of a file may be another program's by
+ * now, and a process that has ended keeps its number until its parent asks, which in a container may be never.
+ * @param {number | undefined} pid @param {string} text
+ */
+function isRunning(pid, text) {
   if (!pid) return false
   try {
-    process.kill(pid, 0)
-    return true
+    return fs.readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes(text)
+  } catch {
+    // No such process, or no /proc on this system.
+  }
+  try {
+    return execFileSync('ps', ['-ww', '-o', 'command=', '-p', String(pid)], { encoding: 'utf8' }).includes(text)
   } catch {
     return false
   }
@@ -57,19 +65,21 @@ async function waitUntil(done, seconds) {
 
 /** A server whose keeper was killed is still running on our folder: end it, then this start recovers like any crash. */
 async function endOrphan() {
-  if (isRunning(readPid(pidFile))) throw new Error(`A server is already running in ${task.home}.`)
-  const pid = readPid(path.join(data, 'postmaster.pid'))
-  if (!pid || !isRunning(pid)) return
-  let command = ''
-  try {
-    command = execFileSync('ps', ['-o', 'command=', '-p', String(pid)], { encoding: 'utf8' })
-  } catch {
-    return // no such process any more, or no ps: postgres itself refuses a folder in use
+  if (isRunning(readPid(pidFile), JSON.stringify(task.home))) {
+    throw new Error(`A server is already running in ${task.home}.`)
   }
-  if (!command.includes(data)) return // the number was given to another program since
+  const lock = path.join(data, 'postmaster.pid')
+  const pid = readPid(lock)
+  if (!pid) return
+  if (!isRunning(pid, data)) {
+    // postgres itself asks no more than whether there is a process of this number.
+    fs.rmSync(lock)
+    return
+  }
   process.kill(pid, 'SIGINT')
-  if (!(await waitUntil(() => !isRunning(pid), 10))) process.kill(pid, 'SIGQUIT')
-  await waitUntil(() => !isRunning(pid), 5)
+  if (await waitUntil(() => !isRunning(pid, data), 10)) return
+  process.kill(pid, 'SIGQUIT')
+  await waitUntil(() => !isRunning(pid, data), 5)
 }
 
 /** Into a folder beside it, then renamed: an initdb that was cut short leaves nothing that looks finished. */
@@ -134,7 +144,7 @@ try {
   fs.writeFileSync(pidFile, String(process.pid))
   createData()
 } catch (error) {
-  process.stderr.write(`${error instanceof Error ? error.message : error}\n`)
+  process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`)
   if (task.temporary) cleanUp()
   process.exit(1)
 }

@@ -1,5 +1,6 @@
 // The wire format of Go's gorilla/securecookie, read strictly: a Go program with the same keys reads our cookies, and the
 // reverse. https://github.com/gorilla/securecookie
+import { isUtf8 } from 'node:buffer'
 import {
   createCipheriv,
   createDecipheriv,
@@ -48,13 +49,26 @@ export class SecureCookie implements Codec {
     this.#block = { key: createSecretKey(block), cipher: `aes-${block.length * 8}-ctr` }
   }
 
-  /** Refuses cookies older than this many seconds; 0 refuses none for their age. Default: 30 days. */
+  /**
+   * Refuses cookies older than this many seconds; 0 refuses none for their age. Default: 30 days.
+   *
+   * @throws {PGStoreError} `invalid_option` for what is no number, or a negative one
+   */
   maxAge(seconds: number): void {
+    // No cookie is older than NaN seconds.
+    if (typeof seconds !== 'number' || !(seconds >= 0)) {
+      throw new PGStoreError('invalid_option', 'maxAge must be a number of seconds, or 0 for no limit.')
+    }
     this.#maxAge = seconds
   }
 
-  /** The cookie value that carries `value` under the cookie name `name`, at most 4096 characters. */
+  /**
+   * The cookie value that carries `value` under the cookie name `name`, at most 4096 characters.
+   *
+   * @throws {PGStoreError} `invalid_value` when it would be longer, or `value` holds half a surrogate pair
+   */
   encode(name: string, value: string): string {
+    if (!value.isWellFormed()) throw new PGStoreError('invalid_value', 'The value is not well-formed Unicode.')
     let payload = encodeGobString(value)
     if (this.#block) {
       const iv = randomBytes(16)
@@ -107,20 +121,18 @@ export function codecsFromPairs(...keyPairs: readonly (Key | null | undefined)[]
   for (let i = 0; i < keyPairs.length; i += 2) {
     const hashKey = keyPairs[i]
     const blockKey = keyPairs[i + 1] ?? null
-    if (hashKey === null || hashKey === undefined) problems.push(`key ${i}: a hash key is missing`)
-    else {
-      problems.push(...keyProblems(hashKey, blockKey, `key ${i}: `, `key ${i + 1}: `))
-      pairs.push([hashKey, blockKey])
-    }
+    problems.push(...keyProblems(hashKey, blockKey, `key ${i}: `, `key ${i + 1}: `))
+    if (hashKey !== null && hashKey !== undefined) pairs.push([hashKey, blockKey])
   }
   if (keyPairs.length === 0) problems.push('at least one hash key is needed')
   if (problems.length > 0) throw new PGStoreError('invalid_option', `keyPairs: ${problems.join('; ')}.`)
   return pairs.map(([hashKey, blockKey]) => new SecureCookie(hashKey, blockKey))
 }
 
-function keyProblems(hashKey: Key, blockKey: Key | null, hash = '', block = ''): string[] {
+function keyProblems(hashKey: Key | null | undefined, blockKey: Key | null, hash = '', block = ''): string[] {
   const problems: string[] = []
-  if (!isKey(hashKey)) problems.push(`${hash}a hash key is a Uint8Array or a string`)
+  if (hashKey === null || hashKey === undefined) problems.push(`${hash}a hash key is missing`)
+  else if (!isKey(hashKey)) problems.push(`${hash}a hash key is a Uint8Array or a string`)
   else if (bytes(hashKey).length < 32)
     problems.push(`${hash}a hash key has at least 32 bytes, this one ${bytes(hashKey).length}`)
   if (blockKey === null) return problems
@@ -164,7 +176,7 @@ function decodeGobString(data: Buffer): string | undefined {
   if (data[message.next] !== 0x0c || data[message.next + 1] !== 0x00) return undefined
   const text = decodeGobUint(data, message.next + 2)
   if (!text || text.next + text.value !== data.length) return undefined
-  return data.toString('utf8', text.next)
+  return isUtf8(data.subarray(text.next)) ? data.toString('utf8', text.next) : undefined
 }
 
 /** Up to 0x7f one byte; above, the negated count of bytes and then the bytes, big end first. */

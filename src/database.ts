@@ -38,6 +38,7 @@ export function openPool(connectionString: string): pg.Pool {
     idleTimeoutMillis: 30_000,
     maxLifetimeSeconds: 300,
     keepAlive: true,
+    // oxlint-disable-next-line typescript/no-misused-promises -- pg-pool awaits it; its types do not say so
     onConnect: refuseStandby,
   })
   pool.on('error', () => {}) // an idle connection died: the pool has dropped it, and the next call opens another

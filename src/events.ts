@@ -105,7 +105,7 @@ export class SessionEvents {
   }
 
   async close(): Promise<void> {
-    for (const queue of [...this.#queues]) queue.end()
+    for (const queue of this.#queues) queue.end()
     await this.#stop()
   }
 

@@ -21,15 +21,21 @@ export async function migrate(pool: Pool, { schema = 'pgstore' }: MigrateOptions
   return await runMigrations(pool, schema, shipped)
 }
 
-/** The statements that `migrate` would run on an empty database, as one script for a host's own history. */
+/**
+ * The statements that `migrate` would run on an empty database, as one script for a host's own history. Run it in one
+ * transaction: it begins none, as most migration tools do so themselves.
+ */
 export function schemaSql({ schema = 'pgstore' }: MigrateOptions = {}): string {
   checkSchema(schema)
   const steps = shipped.map((migration) => [
     `-- ${migration.name}`,
-    withSchema(migration.sql, schema).trim(),
+    // Without graphile-migrate's own comments: a host that uses it would have it stumble over them.
+    withSchema(migration.sql, schema)
+      .replaceAll(/^--!.*\n/gm, '')
+      .trim(),
     `insert into ${schema}.migrations (name, hash) values ('${migration.name}', '${hash(migration)}');`,
   ])
-  return `${['begin;', ...ledger(schema), ...steps.flat(), 'commit;'].join('\n\n')}\n`
+  return `${[...ledger(schema), ...steps.flat()].join('\n\n')}\n`
 }
 
 export async function runMigrations(pool: Pool, schema: string, migrations: readonly Migration[]): Promise<string[]> {
@@ -81,14 +87,16 @@ async function pending(
   schema: string,
   migrations: readonly Migration[],
 ): Promise<Migration[] | undefined> {
+  // Not by to_regclass(): in one transaction it may answer from a cache that knows nothing of what was committed meanwhile.
   const found = await run(
     client,
-    'select to_regclass($1) is not null as ledger, to_regclass($2) is not null as sessions',
-    [`${schema}.migrations`, `${schema}.sessions`],
+    `select c.relname as table from pg_catalog.pg_class as c join pg_catalog.pg_namespace as n on n.oid = c.relnamespace
+     where n.nspname = $1 and c.relname in ('migrations', 'sessions')`,
+    [schema],
   )
-  const { ledger, sessions } = found.rows[0] as { ledger: boolean; sessions: boolean }
-  if (!ledger) {
-    if (!sessions) return undefined
+  const tables = found.rows.map((row) => (row as { table: string }).table)
+  if (!tables.includes('migrations')) {
+    if (!tables.includes('sessions')) return undefined
     throw new PGStoreError(
       'migration',
       `Schema ${schema} has a table "sessions" but no ledger of pgstore: it was made by other means. Choose another schema, or open the store with migrate: false.`,
@@ -135,7 +143,7 @@ async function explain(client: PoolClient, schema: string, error: unknown): Prom
 /** The table that remembers what was applied. "if not exists" for a schema would ask for CREATE on the database regardless. */
 function ledger(schema: string): string[] {
   return [
-    `do $$ begin if to_regnamespace('${schema}') is null then create schema ${schema}; end if; end $$;`,
+    `do $$ begin if not exists (select from pg_catalog.pg_namespace where nspname = '${schema}') then create schema ${schema}; end if; end $$;`,
     `create table ${schema}.migrations (name text not null, hash text not null, applied_at timestamptz not null default now(), constraint migrations_pkey primary key (name));`,
     `comment on table ${schema}.migrations is 'Which of pgstore''s migrations were applied here, and the SHA-256 of each.';`,
   ]

@@ -257,8 +257,6 @@ export class Session<Values extends object = Record<string, unknown>> {
     // Another's save came in between and was merged with: what `values` was read from is older than the row.
     const seenVersion = result.version === expected ? result.version : (before?.seenVersion ?? 0)
     if (isChange) {
-      // First, so that `values` is not read again from data that is no longer what is stored.
-      this.#values ??= this.values
       this.#base = changes.base
     }
     this.#stored = { token, isOutdated: false, key, row, seenVersion }

@@ -30,8 +30,21 @@ export function testStore<Values extends object = Record<string, unknown>>(
 
 export async function closeAll(): Promise<void> {
   await Promise.all(open.map((store) => store.close()))
+  for (const name of databases) await admin.query(`drop database ${name} with (force)`)
   await admin.end()
 }
+
+/** A new empty database on the same server; dropped by `closeAll`. */
+export async function emptyDatabase(): Promise<string> {
+  const url = new URL(databaseUrl)
+  const name = `${url.pathname.slice(1)}_${databases.length}`
+  databases.push(name)
+  await admin.query(`create database ${name} template template0`)
+  url.pathname = `/${name}`
+  return url.href
+}
+
+const databases: string[] = []
 
 /** Rows of a query as the owner. */
 export async function sql<Row extends object = Record<string, unknown>>(
@@ -113,7 +126,7 @@ export async function until(condition: () => unknown, seconds = 10): Promise<voi
     if (await condition()) return
     await new Promise((resolve) => setTimeout(resolve, 20))
   }
-  throw new Error(`Not so within ${seconds} seconds: ${condition}`)
+  throw new Error(`Not so within ${seconds} seconds: ${String(condition)}`)
 }
 
 /** The error that a promise is rejected with; fails when it is not. */
