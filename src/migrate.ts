@@ -44,7 +44,7 @@ export async function runMigrations(pool: Pool, schema: string, migrations: read
   try {
     client = await pool.connect()
   } catch (error) {
-    throw databaseError('migrate', error)
+    throw databaseError('Installing the schema', error)
   }
   let failure: PGStoreError | undefined
   try {
@@ -124,7 +124,7 @@ async function pending(
 
 /** Ends the transaction and says in a sentence what stood in the way. */
 async function explain(client: PoolClient, schema: string, error: unknown): Promise<PGStoreError> {
-  const failure = databaseError('migrate', error)
+  const failure = databaseError('Installing the schema', error)
   try {
     await run(client, 'rollback')
     if (failure.code !== 'forbidden') return failure

@@ -67,7 +67,9 @@ export function parseOptions(given: PGStoreOptions): Settings {
   const { connectionString, pool, directConnectionString, maxLength = 4096, lifetime = 90 * 86400 } = given
   if ((connectionString === undefined) === (pool === undefined)) problems.push('give either connectionString or pool')
   for (const [name, value] of Object.entries({ connectionString, directConnectionString })) {
-    if (value !== undefined && typeof value !== 'string') problems.push(`${name} must be a string`)
+    if (value !== undefined && !(typeof value === 'string' && /^(postgres(ql)?:\/\/|socket:|\/)/.test(value))) {
+      problems.push(`${name} must begin with postgres://`) // and is not shown: it may hold a password
+    }
   }
   if (pool !== undefined && typeof pool?.query !== 'function') problems.push('pool must be a pg.Pool')
   problems.push(...maxLengthProblems(maxLength))

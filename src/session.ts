@@ -132,8 +132,11 @@ export class Session<Values extends object = Record<string, unknown>> {
     values[key] = [...(Array.isArray(present) ? present : []), value]
   }
 
-  /** The messages left under this key, and removes them: save afterwards. */
-  flashes(key: string = flashKey): unknown[] {
+  /**
+   * The messages left under this key, and removes them: save afterwards. Two requests at once may both read them, unless they
+   * save with `ifUnchanged`.
+   */
+  flashes<Message = unknown>(key: string = flashKey): Message[] {
     const values = this.values as Record<string, unknown>
     const present = Object.hasOwn(values, key) ? values[key] : []
     if (Object.hasOwn(values, key)) delete values[key]

@@ -35,9 +35,9 @@ export interface SaveOptions {
 
 export interface RevokeOptions {
   /** Only the session with this number. Default: all. */
-  readonly id?: string | number | bigint | undefined
-  /** All but this one: "sign out everywhere else". */
-  readonly except?: Session<object> | undefined
+  readonly id?: string | number | bigint
+  /** All but this one: "sign out everywhere else". One that is not saved yet spares none. Default: spare none. */
+  readonly except?: Session<object>
 }
 
 /**
@@ -137,8 +137,8 @@ export class PGStore<Values extends object = Record<string, unknown>> {
 
   /**
    * Saves what changed and sets the cookie; call it before the body is sent. A new session that holds nothing is not saved, and
-   * neither is one that is unchanged and not due for a touch: that costs no query. `session.options.maxAge = -1` destroys
-   * the session, the cookie with it.
+   * neither is one that is unchanged and not due for a touch: that costs no query. `session.options.maxAge = -1` ends the
+   * session, as `destroy` does.
    *
    * @throws {PGStoreError} `gone`: ended elsewhere; nothing is saved, the cookie is deleted and `session` is a new one.
    *   `conflict`, `too_large`, `invalid_value`, `headers_sent`: nothing is saved.
@@ -155,8 +155,9 @@ export class PGStore<Values extends object = Record<string, unknown>> {
 
   /**
    * Gives the session a new token and saves it: the old token is dead at once, and so is whatever an attacker did with it.
-   * Call it at sign-in and at every change of privilege, with `session.userId` set before. The expiry is set anew, shorter
-   * too: "remember me" is decided here, by `session.options.maxAge`.
+   * Call it at sign-in and at every change of privilege, with `session.userId` set before. What `values` held before is still
+   * there: drop what belonged to another user. The expiry is set anew, shorter too: "remember me" is decided here, by
+   * `session.options.maxAge`.
    *
    * @throws {PGStoreError} `gone` when somebody else regenerated or ended the session first; else as `save`
    */
@@ -165,7 +166,19 @@ export class PGStore<Values extends object = Record<string, unknown>> {
     await this.#saver.regenerate(req, res, session)
   }
 
-  /** A user's live sessions, newest first: a page of devices. */
+  /**
+   * Ends the session: the row goes and the response deletes the cookie. The object is a new, empty session from here on, which
+   * may be saved again: with a message that says goodbye, for instance. The same as `maxAge = -1` and a save.
+   */
+  async destroy(req: RequestLike, res: ResponseLike, session: Session<Values>): Promise<void> {
+    session.options.maxAge = -1
+    await this.save(req, res, session)
+  }
+
+  /**
+   * A user's live sessions, newest first: a page of devices. `updatedAt` is when a session's data last changed, not when it was
+   * last seen: keep that in `values` if you show it.
+   */
   async list(userId: string): Promise<ListedSession<Values>[]> {
     checkText(userId, 'userId')
     const rows = await this.#database.list(userId)
@@ -180,9 +193,20 @@ export class PGStore<Values extends object = Record<string, unknown>> {
     }))
   }
 
-  /** Ends a user's sessions: one, all, or all but one. Returns how many ended. */
-  async revoke(userId: string, { id, except }: RevokeOptions = {}): Promise<number> {
+  /**
+   * Ends a user's sessions: one, all, or all but one. Returns how many ended.
+   *
+   * @throws {PGStoreError} `invalid_option` for an `id` or `except` that is given as undefined or null: a field that a form did
+   *   not send must not end all
+   */
+  async revoke(userId: string, options: RevokeOptions = {}): Promise<number> {
     checkText(userId, 'userId')
+    for (const [name, value] of Object.entries(options)) {
+      if (value === undefined || value === null) {
+        throw new PGStoreError('invalid_option', `revoke: ${name} is given as ${value}; leave it out to end all.`)
+      }
+    }
+    const { id, except } = options
     if (id !== undefined && !/^\d{1,18}$/.test(String(id))) return 0 // no session has such a number
     const key = except && internals.stored(except)?.key
     return await this.#database.revoke(userId, id === undefined ? null : String(id), key ?? null)

@@ -31,7 +31,7 @@ test('destroyed, regenerated and revoked sessions are announced by number, in or
   const events = store.events()
   await events.ready
   await visitor.visit(store, (session, req, res) => store.regenerate(req, res, session))
-  await store.revoke('announced', { id: other.session.id })
+  await store.revoke('announced', { id: other.session.id as string })
   await visitor.visit(store, (session) => {
     session.options.maxAge = -1
   })

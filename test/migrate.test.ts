@@ -278,7 +278,7 @@ test('the command line says how it is used, and exits with 2 when it is used wro
 test('a database that cannot be reached is one plain sentence and exit code 1', async () => {
   const { code, stderr } = await cli('postgres://nobody:hunter2@127.0.0.1:1/none', 'migrate')
   assert.is(code, 1)
-  assert.match(stderr, /^migrate: connect ECONNREFUSED 127\.0\.0\.1:1\n$/)
+  assert.match(stderr, /^Installing the schema: connect ECONNREFUSED 127\.0\.0\.1:1\n$/)
 })
 
 test('the pool that was lent is given back', async () => {

@@ -407,9 +407,10 @@ test('revoke ends one, all but one, or all of a user’s sessions, and nobody el
   const sessions = await Promise.all(visitors.map((visitor) => store.get(visitor.request(), 'sid')))
   const [one, two] = sessions
   if (!one || !two) throw new Error('no sessions')
-  assert.is(await store.revoke('bystander', { id: one.id }), 0)
+  const id = one.id as string
+  assert.is(await store.revoke('bystander', { id }), 0)
   assert.is(await store.revoke('revoked', { id: 'no number' }), 0)
-  assert.is(await store.revoke('revoked', { id: one.id }), 1)
+  assert.is(await store.revoke('revoked', { id }), 1)
   assert.is(await store.revoke('revoked', { except: two }), 1)
   assert.equal(
     (await store.list('revoked')).map(({ id }) => id),
@@ -419,7 +420,36 @@ test('revoke ends one, all but one, or all of a user’s sessions, and nobody el
   assert.is((await store.list('bystander')).length, 1)
 })
 
+test('an id or except that turned out undefined ends nothing', async () => {
+  const { session } = await new Visitor().visit(store, (session) => {
+    session.userId = 'careful'
+  })
+  for (const options of [{ id: undefined }, { except: undefined }, { id: null }]) {
+    assert.is((await rejection(store.revoke('careful', options as never))).code, 'invalid_option')
+  }
+  assert.equal(
+    (await store.list('careful')).map(({ id }) => id),
+    [session.id],
+  )
+})
+
 // Ending
+
+test('destroy ends row and cookie, and what is saved afterwards is another session', async () => {
+  const { visitor, id } = await signedUp({ secret: 1 })
+  const req = visitor.request()
+  const res = new TestResponse()
+  const session = await store.get(req, 'sid')
+  await store.destroy(req, res, session)
+  assert.match(res.cookies[0] ?? '', /^sid=;.*Max-Age=0/)
+  assert.equal(await sql('select from pgstore.sessions where id = $1', id), [])
+  session.addFlash('goodbye')
+  await store.save(req, res, session)
+  visitor.receive(res)
+  const next = await store.get(visitor.request(), 'sid')
+  assert.is.not(next.id, id)
+  assert.equal(next.values, { _flash: ['goodbye'] })
+})
 
 test('maxAge -1 destroys row and cookie, and the session is new', async () => {
   const { visitor, id } = await signedUp()
@@ -705,6 +735,7 @@ test('withClient saves inside the caller’s transaction', async () => {
 
 test('all problems of the options are named at once', () => {
   const bad = {
+    connectionString: 'base',
     keyPairs: ['short', null, 'x'.repeat(32), 'bad block'],
     maxLength: -1,
     lifetime: 0,
@@ -723,7 +754,7 @@ test('all problems of the options are named at once', () => {
   assert.is((error as PGStoreError).code, 'invalid_option')
   for (const part of [
     'typo is no option',
-    'connectionString or pool',
+    'connectionString must begin with postgres://',
     'key 0',
     'key 3',
     'maxLength',
