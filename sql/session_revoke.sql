@@ -12,9 +12,12 @@ create or replace function :PGSTORE_SCHEMA.session_revoke(
   set search_path = pg_catalog, pg_temp
 as $$
 declare
+  v_keys bytea[];
   v_ids bigint[];
 begin
-  with locked as (
+  -- Two statements: only the second one's snapshot has a session under the key that a regenerate gave it while the first waited.
+  select array_agg(locked.key) into v_keys
+  from (
     select s.key
     from :PGSTORE_SCHEMA.sessions as s
     where s.user_id = p_user_id
@@ -23,10 +26,11 @@ begin
       and s.expires_at > now()
     order by s.key
     for update
-  ), ended as (
+  ) as locked;
+
+  with ended as (
     delete from :PGSTORE_SCHEMA.sessions as s
-    using locked
-    where s.key = locked.key
+    where s.key = any (v_keys)
     returning s.id
   )
   select coalesce(array_agg(ended.id), '{}') into v_ids

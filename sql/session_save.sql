@@ -1,8 +1,8 @@
 -- Creates, merges or touches one session: always one row, whose status tells what happened.
 --
 -- p_version null merges into the live session and never creates one, so a save cannot revive what was destroyed; 0 creates;
--- n merges only while the version is still n. With nothing to set or unset and no user id it is a touch: it extends the
--- expiry, never shortens it, and leaves version and updated_at alone.
+-- n merges only while the version is still n. With nothing to set or unset it is a touch: it extends the expiry, never
+-- shortens it, and leaves version and updated_at alone; with nothing to gain it writes nothing.
 --
 -- The expiry is rounded up to a multiple of a hundredth of the ttl. Saves within one such step leave the indexed column as
 -- it is, and only then is the update heap-only.
@@ -34,6 +34,7 @@ as $$
 declare
   v_step interval;
   v_expires_at timestamptz;
+  v_fits boolean;
 begin
   key := p_key;
 
@@ -42,6 +43,10 @@ begin
     or array_ndims(p_unset) > 1 or p_set ?| p_unset
     or p_ttl is null or p_ttl < interval '1 millisecond' or p_ttl > interval '100 years'
     or p_lifetime < interval '1 millisecond' or p_lifetime > interval '100 years'
+    -- Parts of different sign may cancel out in a comparison and still leave the calendar.
+    or extract(epoch from p_ttl) < 0.001
+    or abs(extract(year from p_ttl)) > 100 or abs(extract(day from p_ttl)) > 36600
+    or abs(extract(year from p_lifetime)) > 100 or abs(extract(day from p_lifetime)) > 36600
     or p_max_length is null or p_max_length < 0
     or p_version < 0
     or octet_length(p_user_id) > 1024
@@ -53,8 +58,12 @@ begin
   v_step := make_interval(secs => extract(epoch from p_ttl)::float8 / 100);
   v_expires_at := date_bin(v_step, now() + p_ttl, timestamptz '2000-01-01 00:00:00+00') + v_step;
 
+  -- A number of 8 characters may print as 131072. Text is never much shorter than a fifth of its jsonb, so that whatever is
+  -- larger than this is too large, and is not printed to find out.
+  v_fits := p_max_length = 0 or pg_column_size(p_set) <= 5::bigint * p_max_length + 64;
+
   if p_version = 0 then
-    if p_max_length > 0 and octet_length(p_set::text) > p_max_length then
+    if p_max_length > 0 and (not v_fits or octet_length(p_set::text) > p_max_length) then
       status := 'too_large';
       return;
     end if;
@@ -84,13 +93,16 @@ begin
     return;
   end if;
 
-  if p_set = '{}' and cardinality(coalesce(p_unset, '{}')) = 0 and p_user_id is null then
+  if p_set = '{}' and cardinality(coalesce(p_unset, '{}')) = 0 then
     update :PGSTORE_SCHEMA.sessions as s
-    set expires_at = least(v_expires_at, s.created_at + p_lifetime)
+    set
+      expires_at = greatest(s.expires_at, least(v_expires_at, s.created_at + p_lifetime)),
+      user_id = case when p_user_id is null then s.user_id else nullif(p_user_id, '') end
     where s.key = p_key
       and s.expires_at > now()
-      and s.expires_at < least(v_expires_at, s.created_at + p_lifetime)
+      and (p_lifetime is null or s.created_at + p_lifetime > now())
       and (p_version is null or s.version = p_version)
+      and (p_user_id is not null or s.expires_at < least(v_expires_at, s.created_at + p_lifetime))
     returning s.id, s.version, s.expires_at into id, version, expires_at;
   else
     update :PGSTORE_SCHEMA.sessions as s
@@ -104,10 +116,11 @@ begin
       and s.expires_at > now()
       and (p_lifetime is null or s.created_at + p_lifetime > now())
       and (p_version is null or s.version = p_version)
-      and (
-        p_max_length = 0
-        or octet_length(((s.data - coalesce(p_unset, '{}')) || p_set)::text) <= p_max_length
-      )
+      and case
+        when p_max_length = 0 then true
+        when v_fits then octet_length(((s.data - coalesce(p_unset, '{}')) || p_set)::text) <= p_max_length
+        else false
+      end
     returning s.id, s.version, s.expires_at into id, version, expires_at;
     if not found then
       status := 'too_large'; -- what is left when the session below is live and at the version asked for
@@ -128,7 +141,13 @@ begin
   elsif version <> p_version then
     status := 'conflict';
   else
-    status := coalesce(status, 'saved'); -- a touch with nothing to gain
+    status := case
+      when status is null then 'saved' -- a touch with nothing to gain
+      when p_max_length > 0
+        and (not v_fits or octet_length(((data - coalesce(p_unset, '{}')) || p_set)::text) > p_max_length)
+        then 'too_large'
+      else 'gone' -- another session took the key after the update had looked for it
+    end;
     data := null;
   end if;
 end
@@ -166,16 +185,27 @@ as $$
 declare
   v_item record;
   v_unset text[];
+  v_length integer := least(
+    coalesce(cardinality(p_keys), 0), coalesce(cardinality(p_sets), 0), coalesce(cardinality(p_unsets), 0),
+    coalesce(cardinality(p_ttls), 0), coalesce(cardinality(p_versions), 0), coalesce(cardinality(p_user_ids), 0)
+  );
 begin
   for v_item in
-    select i.key, i.set, i.unset, i.ttl, i.version, i.user_id
+    select i.key, i.set, i.unset, i.ttl, i.version, i.user_id, i.position
     from unnest(p_keys, p_sets, p_unsets, p_ttls, p_versions, p_user_ids)
       with ordinality as i (key, set, unset, ttl, version, user_id, position)
     order by i.key, i.position
   loop
-    if jsonb_typeof(v_item.unset) <> 'array' then
+    if v_item.position > v_length
+      or jsonb_typeof(v_item.unset) <> 'array'
+      or jsonb_path_exists(v_item.unset, 'strict $[*] ? (@.type() != "string")')
+    then
       key := v_item.key;
       status := 'invalid';
+      id := null;
+      version := null;
+      expires_at := null;
+      data := null;
       return next;
       continue;
     end if;

@@ -128,20 +128,22 @@ export class Database {
     )
   }
 
-  async regenerate(
-    key: Buffer,
-    newKey: Buffer,
-    ttlSeconds: number,
-    userId: string | null,
-    lifetimeSeconds: number | null,
-  ): Promise<SaveResult> {
-    return await this.#result('session_regenerate', '$1::bytea, $2::bytea, $3::interval, $4::text, $5::interval', [
-      key,
-      newKey,
-      seconds(ttlSeconds),
-      userId,
-      seconds(lifetimeSeconds),
-    ])
+  /** `key` is the old key; `version` plays no part. */
+  async regenerate(save: Omit<SaveArguments, 'version'>, newKey: Buffer): Promise<SaveResult> {
+    return await this.#result(
+      'session_regenerate',
+      '$1::bytea, $2::bytea, $3::interval, $4::text, $5::interval, $6::jsonb, $7::text[], $8::integer',
+      [
+        save.key,
+        newKey,
+        seconds(save.ttlSeconds),
+        save.userId,
+        seconds(save.lifetimeSeconds),
+        save.set,
+        save.unset,
+        save.maxLength,
+      ],
+    )
   }
 
   async destroy(key: Buffer): Promise<number> {

@@ -145,7 +145,10 @@ function ledger(schema: string): string[] {
   return [
     `do $$ begin if not exists (select from pg_catalog.pg_namespace where nspname = '${schema}') then create schema ${schema}; end if; end $$;`,
     `create table ${schema}.migrations (name text not null, hash text not null, applied_at timestamptz not null default now(), constraint migrations_pkey primary key (name));`,
-    `comment on table ${schema}.migrations is 'Which of pgstore''s migrations were applied here, and the SHA-256 of each.';`,
+    `comment on table ${schema}.migrations is 'Which of pgstore''s migrations were applied here.';`,
+    `comment on column ${schema}.migrations.name is 'File name of the migration.';`,
+    `comment on column ${schema}.migrations.hash is 'SHA-256 of its text.';`,
+    `comment on column ${schema}.migrations.applied_at is 'When it was applied.';`,
   ]
 }
 

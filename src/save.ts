@@ -1,7 +1,7 @@
 // From a session's changes to its row and its cookie: one call of the database, whose status decides.
 import type { Codec } from './codec.ts'
 import { deleteToken, writeToken } from './cookie.ts'
-import { type Database, parseTime, type SaveResult } from './database.ts'
+import { type Database, parseTime, type SaveArguments, type SaveResult } from './database.ts'
 import { PGStoreError } from './errors.ts'
 import {
   checkHeadersOpen,
@@ -67,7 +67,8 @@ export class Saver {
       if (stored.isOutdated) this.#writeCookie(res, session)
       return
     }
-    const result = await this.#write(stored.key, session, changes, ifUnchanged ? stored.seenVersion : null)
+    const version = ifUnchanged ? stored.seenVersion : null
+    const result = await this.#database.save({ ...this.#arguments(stored.key, session, changes), version })
     switch (result.status) {
       case 'saved':
         internals.saved(session, stored.token, stored.key, changes, result)
@@ -90,7 +91,7 @@ export class Saver {
     if (changes.isEmpty) return
     const token = newToken()
     const key = sessionKey(token)
-    const result = await this.#write(key, session, changes, 0)
+    const result = await this.#database.save({ ...this.#arguments(key, session, changes), version: 0 })
     if (result.status !== 'saved') throw unexpected('session_save', result)
     internals.saved(session, token, key, changes, result)
     this.#writeCookie(res, session)
@@ -112,27 +113,23 @@ export class Saver {
     const changes = internals.changes(session)
     const token = newToken(stored.key)
     const key = sessionKey(token)
-    const ttl = ttlSeconds(session)
-    const result = await this.#database.regenerate(stored.key, key, ttl, changes.userId, this.#lifetime)
+    const result = await this.#database.regenerate(this.#arguments(stored.key, session, changes), key)
     if (result.status === 'gone') throw this.#gone(res, session)
     if (result.status !== 'saved') throw unexpected('session_regenerate', result)
-    internals.saved(session, token, key, undefined, result)
+    internals.saved(session, token, key, changes, result)
     this.#writeCookie(res, session)
-    // Under the new key only: what a sign-in grants must never be seen through the old one.
-    if (!internals.changes(session).isEmpty) await this.#save(req, res, session, false)
   }
 
-  async #write(key: Buffer, session: Session<object>, changes: Changes, version: number | null): Promise<SaveResult> {
-    return await this.#database.save({
+  #arguments(key: Buffer, session: Session<object>, changes: Changes): Omit<SaveArguments, 'version'> {
+    return {
       key,
       set: changes.set,
       unset: changes.unset,
       ttlSeconds: ttlSeconds(session),
-      version,
       userId: changes.userId,
       maxLength: this.maxLength,
       lifetimeSeconds: this.#lifetime,
-    })
+    }
   }
 
   /** Whether a tenth of the ttl has passed since the expiry was last set: then, and not at every visit, it is worth a write. */

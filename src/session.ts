@@ -21,7 +21,10 @@ export interface Changes {
   readonly unset: readonly string[]
   /** null leaves the user as it is, '' clears it. */
   readonly userId: string | null
+  /** Whether there is nothing to save, the user id included. */
   readonly isEmpty: boolean
+  /** Whether the data changes, and the version with it. */
+  readonly isData: boolean
   /** What is stored once these are saved. */
   readonly base: ReadonlyMap<string, Json>
 }
@@ -48,7 +51,7 @@ interface Internals {
   stored(session: Session<object>): Stored | undefined
   load(session: Session<object>, stored: Stored): void
   changes(session: Session<object>): Changes
-  saved(session: Session<object>, token: string, key: Buffer, changes: Changes | undefined, result: SaveResult): void
+  saved(session: Session<object>, token: string, key: Buffer, changes: Changes, result: SaveResult): void
   ended(session: Session<object>): void
 }
 
@@ -194,7 +197,8 @@ export class Session<Values extends object = Record<string, unknown>> {
     const ownMaxAge = maxAge === this.#storeMaxAge ? undefined : maxAge
     if (!this.#values && userId === null && this.#stored && !this.#base) {
       // Not looked at since it was loaded, and its maxAge is the store's.
-      if (ownMaxAge === undefined) return { set: '{}', unset: [], userId, isEmpty: true, base: new Map() }
+      if (ownMaxAge === undefined)
+        return { set: '{}', unset: [], userId, isEmpty: true, isData: false, base: new Map() }
     }
     const base = this.#knownBase()
     const values = this.values as Record<string, unknown>
@@ -226,8 +230,8 @@ export class Session<Values extends object = Record<string, unknown>> {
       else set(maxAgeKey, JSON.stringify(ownMaxAge))
     }
     const unset = [...base.keys()].filter((name) => !next.has(name))
-    const isEmpty = members.length === 0 && unset.length === 0 && userId === null
-    return { set: `{${members.join()}}`, unset, userId, isEmpty, base: next }
+    const isData = members.length > 0 || unset.length > 0
+    return { set: `{${members.join()}}`, unset, userId, isEmpty: !isData && userId === null, isData, base: next }
   }
 
   #changedUserId(): string | null {
@@ -241,10 +245,9 @@ export class Session<Values extends object = Record<string, unknown>> {
     return userId
   }
 
-  /** After a save or regenerate that Postgres took; `changes` undefined when only the key or the expiry changed. */
-  #saved(token: string, key: Buffer, changes: Changes | undefined, result: SaveResult): void {
+  /** After a save or regenerate that Postgres took. */
+  #saved(token: string, key: Buffer, changes: Changes, result: SaveResult): void {
     const before = this.#stored
-    const isChange = changes !== undefined && !changes.isEmpty
     const userId = this.userId ?? null
     const row: SessionRow = {
       id: result.id as string,
@@ -252,16 +255,14 @@ export class Session<Values extends object = Record<string, unknown>> {
       data: before?.row.data ?? '{}',
       version: result.version,
       createdAt: before?.row.createdAt ?? result.now,
-      updatedAt: before && !isChange ? before.row.updatedAt : result.now,
+      updatedAt: before && !changes.isData ? before.row.updatedAt : result.now,
       expiresAt: result.expiresAt as string,
       now: result.now,
     }
-    const expected = before ? before.seenVersion + (isChange ? 1 : 0) : 1
+    const expected = before ? before.seenVersion + (changes.isData ? 1 : 0) : 1
     // Another's save came in between and was merged with: what `values` was read from is older than the row.
     const seenVersion = result.version === expected ? result.version : (before?.seenVersion ?? 0)
-    if (isChange) {
-      this.#base = changes.base
-    }
+    if (changes.isData) this.#base = changes.base
     this.#stored = { token, isOutdated: false, key, row, seenVersion }
   }
 

@@ -634,16 +634,34 @@ test('of two requests that regenerate one session one wins, the other finds it g
   assert.equal(reasons, ['gone'])
 })
 
-test('after regenerate a session that is too large is an error, and the new cookie is set all the same', async () => {
+test('a regenerate that would be too large changes nothing: no user, no new token', async () => {
   const small = testStore({ maxLength: 50 })
-  const { visitor } = await signedUp({ a: 1 }, small)
+  const { visitor, id } = await signedUp({ a: 1 }, small)
   const req = visitor.request()
   const res = new TestResponse()
   const session = await small.get(req, 'sid')
+  session.userId = 'ada'
   session.values['b'] = 'x'.repeat(100)
   assert.is((await rejection(small.regenerate(req, res, session))).code, 'too_large')
-  visitor.receive(res)
-  assert.is((await small.get(visitor.request(), 'sid')).isNew, false)
+  assert.equal(res.cookies, [])
+  const { user_id, data, version } = await stored(id)
+  assert.equal([user_id, data, version], [null, { a: 1 }, 1])
+  assert.is((await small.get(visitor.request(), 'sid')).id, id)
+})
+
+test('a user id alone leaves the version as it is, and ifUnchanged goes through after it', async () => {
+  const { visitor } = await signedUp({ a: 1 })
+  const { session } = await visitor.visit(store, async (session, req, res) => {
+    session.userId = '42'
+    await store.regenerate(req, res, session)
+    assert.is(session.version, 1)
+    session.userId = '43'
+    await store.save(req, res, session)
+    assert.is(session.version, 1)
+    session.values['a'] = 2
+    await store.save(req, res, session, { ifUnchanged: true })
+  })
+  assert.is(session.version, 2)
 })
 
 // Keys

@@ -1,5 +1,5 @@
 --! Previous: -
---! Hash: sha1:9eb83866d7350dc924a52e857277523dc433562f
+--! Hash: sha1:aec13ed1e5e45b7d42979d22fe91acb5e4259370
 --! Message: sessions
 
 --! split: 1-current.sql
@@ -8,7 +8,7 @@
 do $$
 begin
   -- "if not exists" would ask for the right to create a schema even where there is one.
-  if to_regnamespace(':PGSTORE_SCHEMA') is null then
+  if not exists (select from pg_catalog.pg_namespace where nspname = ':PGSTORE_SCHEMA') then
     create schema :PGSTORE_SCHEMA;
   end if;
 end
@@ -25,13 +25,14 @@ create table :PGSTORE_SCHEMA.sessions (
   created_at timestamptz not null,
   updated_at timestamptz not null,
   expires_at timestamptz not null,
+  -- squawk-ignore prefer-bigint-over-int
   version integer not null,
   key bytea not null,
   user_id text,
   data jsonb not null,
   constraint sessions_pkey primary key (key)
 ) with (
-  fillfactor = 80,
+  fillfactor = 85,
   autovacuum_vacuum_scale_factor = 0.02,
   autovacuum_vacuum_insert_scale_factor = 0.1
 );
@@ -45,7 +46,9 @@ comment on column :PGSTORE_SCHEMA.sessions.key is 'SHA-256 of the token. The tok
 comment on column :PGSTORE_SCHEMA.sessions.user_id is 'Whose session it is; null for an anonymous visitor.';
 comment on column :PGSTORE_SCHEMA.sessions.data is 'One JSON object; its top-level keys are the unit of merging.';
 
+-- squawk-ignore require-concurrent-index-creation
 create index sessions_expires_at_idx on :PGSTORE_SCHEMA.sessions (expires_at);
+-- squawk-ignore require-concurrent-index-creation
 create index sessions_user_id_idx on :PGSTORE_SCHEMA.sessions (user_id) where user_id is not null;
 
 --! Included session_key.sql
@@ -128,8 +131,8 @@ comment on function :PGSTORE_SCHEMA.session_get(bytea[]) is
 -- Creates, merges or touches one session: always one row, whose status tells what happened.
 --
 -- p_version null merges into the live session and never creates one, so a save cannot revive what was destroyed; 0 creates;
--- n merges only while the version is still n. With nothing to set or unset and no user id it is a touch: it extends the
--- expiry, never shortens it, and leaves version and updated_at alone.
+-- n merges only while the version is still n. With nothing to set or unset it is a touch: it extends the expiry, never
+-- shortens it, and leaves version and updated_at alone; with nothing to gain it writes nothing.
 --
 -- The expiry is rounded up to a multiple of a hundredth of the ttl. Saves within one such step leave the indexed column as
 -- it is, and only then is the update heap-only.
@@ -161,6 +164,7 @@ as $$
 declare
   v_step interval;
   v_expires_at timestamptz;
+  v_fits boolean;
 begin
   key := p_key;
 
@@ -169,6 +173,10 @@ begin
     or array_ndims(p_unset) > 1 or p_set ?| p_unset
     or p_ttl is null or p_ttl < interval '1 millisecond' or p_ttl > interval '100 years'
     or p_lifetime < interval '1 millisecond' or p_lifetime > interval '100 years'
+    -- Parts of different sign may cancel out in a comparison and still leave the calendar.
+    or extract(epoch from p_ttl) < 0.001
+    or abs(extract(year from p_ttl)) > 100 or abs(extract(day from p_ttl)) > 36600
+    or abs(extract(year from p_lifetime)) > 100 or abs(extract(day from p_lifetime)) > 36600
     or p_max_length is null or p_max_length < 0
     or p_version < 0
     or octet_length(p_user_id) > 1024
@@ -180,8 +188,12 @@ begin
   v_step := make_interval(secs => extract(epoch from p_ttl)::float8 / 100);
   v_expires_at := date_bin(v_step, now() + p_ttl, timestamptz '2000-01-01 00:00:00+00') + v_step;
 
+  -- A number of 8 characters may print as 131072. Text is never much shorter than a fifth of its jsonb, so that whatever is
+  -- larger than this is too large, and is not printed to find out.
+  v_fits := p_max_length = 0 or pg_column_size(p_set) <= 5::bigint * p_max_length + 64;
+
   if p_version = 0 then
-    if p_max_length > 0 and octet_length(p_set::text) > p_max_length then
+    if p_max_length > 0 and (not v_fits or octet_length(p_set::text) > p_max_length) then
       status := 'too_large';
       return;
     end if;
@@ -211,13 +223,16 @@ begin
     return;
   end if;
 
-  if p_set = '{}' and cardinality(coalesce(p_unset, '{}')) = 0 and p_user_id is null then
+  if p_set = '{}' and cardinality(coalesce(p_unset, '{}')) = 0 then
     update :PGSTORE_SCHEMA.sessions as s
-    set expires_at = least(v_expires_at, s.created_at + p_lifetime)
+    set
+      expires_at = greatest(s.expires_at, least(v_expires_at, s.created_at + p_lifetime)),
+      user_id = case when p_user_id is null then s.user_id else nullif(p_user_id, '') end
     where s.key = p_key
       and s.expires_at > now()
-      and s.expires_at < least(v_expires_at, s.created_at + p_lifetime)
+      and (p_lifetime is null or s.created_at + p_lifetime > now())
       and (p_version is null or s.version = p_version)
+      and (p_user_id is not null or s.expires_at < least(v_expires_at, s.created_at + p_lifetime))
     returning s.id, s.version, s.expires_at into id, version, expires_at;
   else
     update :PGSTORE_SCHEMA.sessions as s
@@ -231,10 +246,11 @@ begin
       and s.expires_at > now()
       and (p_lifetime is null or s.created_at + p_lifetime > now())
       and (p_version is null or s.version = p_version)
-      and (
-        p_max_length = 0
-        or octet_length(((s.data - coalesce(p_unset, '{}')) || p_set)::text) <= p_max_length
-      )
+      and case
+        when p_max_length = 0 then true
+        when v_fits then octet_length(((s.data - coalesce(p_unset, '{}')) || p_set)::text) <= p_max_length
+        else false
+      end
     returning s.id, s.version, s.expires_at into id, version, expires_at;
     if not found then
       status := 'too_large'; -- what is left when the session below is live and at the version asked for
@@ -255,7 +271,13 @@ begin
   elsif version <> p_version then
     status := 'conflict';
   else
-    status := coalesce(status, 'saved'); -- a touch with nothing to gain
+    status := case
+      when status is null then 'saved' -- a touch with nothing to gain
+      when p_max_length > 0
+        and (not v_fits or octet_length(((data - coalesce(p_unset, '{}')) || p_set)::text) > p_max_length)
+        then 'too_large'
+      else 'gone' -- another session took the key after the update had looked for it
+    end;
     data := null;
   end if;
 end
@@ -293,16 +315,27 @@ as $$
 declare
   v_item record;
   v_unset text[];
+  v_length integer := least(
+    coalesce(cardinality(p_keys), 0), coalesce(cardinality(p_sets), 0), coalesce(cardinality(p_unsets), 0),
+    coalesce(cardinality(p_ttls), 0), coalesce(cardinality(p_versions), 0), coalesce(cardinality(p_user_ids), 0)
+  );
 begin
   for v_item in
-    select i.key, i.set, i.unset, i.ttl, i.version, i.user_id
+    select i.key, i.set, i.unset, i.ttl, i.version, i.user_id, i.position
     from unnest(p_keys, p_sets, p_unsets, p_ttls, p_versions, p_user_ids)
       with ordinality as i (key, set, unset, ttl, version, user_id, position)
     order by i.key, i.position
   loop
-    if jsonb_typeof(v_item.unset) <> 'array' then
+    if v_item.position > v_length
+      or jsonb_typeof(v_item.unset) <> 'array'
+      or jsonb_path_exists(v_item.unset, 'strict $[*] ? (@.type() != "string")')
+    then
       key := v_item.key;
       status := 'invalid';
+      id := null;
+      version := null;
+      expires_at := null;
+      data := null;
       return next;
       continue;
     end if;
@@ -412,8 +445,110 @@ comment on function :PGSTORE_SCHEMA.session_destroy(bytea[]) is
 --! EndIncluded session_destroy.sql
 --! Included session_regenerate.sql
 -- Gives a live session a new key: its old token is dead at once, its data stays. The expiry is set anew, shorter too, and
--- the user id with it, so that signing in is one statement. Of several concurrent callers one wins; the others find the old
--- key gone. A new key that exists already opens nobody's session: conflict.
+-- whatever signing in changes goes with it, the user id and the data, so that it happens in one statement or not at all. Of
+-- several concurrent callers one wins; the others find the old key gone. A new key that exists already opens nobody's session:
+-- conflict.
+create or replace function :PGSTORE_SCHEMA.session_regenerate(
+  p_key bytea,
+  p_new_key bytea,
+  p_ttl interval,
+  p_user_id text,
+  p_lifetime interval,
+  p_set jsonb,
+  p_unset text[],
+  p_max_length integer,
+  out key bytea,
+  out status text,
+  out id bigint,
+  out version integer,
+  out expires_at timestamptz,
+  out data jsonb
+)
+  returns record
+  language plpgsql
+  volatile parallel unsafe
+  security definer
+  set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_column
+declare
+  v_step interval;
+  v_is_change boolean;
+  v_fits boolean;
+begin
+  key := p_key;
+
+  if p_key is null or octet_length(p_key) <> 32
+    or p_new_key is null or octet_length(p_new_key) <> 32 or p_new_key = p_key
+    or p_ttl is null or p_ttl < interval '1 millisecond' or p_ttl > interval '100 years'
+    or p_lifetime < interval '1 millisecond' or p_lifetime > interval '100 years'
+    -- Parts of different sign may cancel out in a comparison and still leave the calendar.
+    or extract(epoch from p_ttl) < 0.001
+    or abs(extract(year from p_ttl)) > 100 or abs(extract(day from p_ttl)) > 36600
+    or abs(extract(year from p_lifetime)) > 100 or abs(extract(day from p_lifetime)) > 36600
+    or p_set is null or jsonb_typeof(p_set) <> 'object'
+    or array_ndims(p_unset) > 1 or p_set ?| p_unset
+    or p_max_length is null or p_max_length < 0
+    or octet_length(p_user_id) > 1024
+  then
+    status := 'invalid';
+    return;
+  end if;
+
+  v_step := make_interval(secs => extract(epoch from p_ttl)::float8 / 100);
+  v_is_change := p_set <> '{}' or cardinality(coalesce(p_unset, '{}')) > 0;
+  v_fits := not v_is_change or p_max_length = 0 or pg_column_size(p_set) <= 5::bigint * p_max_length + 64; -- see session_save
+
+  begin
+    update :PGSTORE_SCHEMA.sessions as s
+    set
+      key = p_new_key,
+      expires_at = least(
+        date_bin(v_step, now() + p_ttl, timestamptz '2000-01-01 00:00:00+00') + v_step,
+        s.created_at + p_lifetime
+      ),
+      user_id = case when p_user_id is null then s.user_id else nullif(p_user_id, '') end,
+      data = case when v_is_change then (s.data - coalesce(p_unset, '{}')) || p_set else s.data end,
+      version = case when v_is_change then s.version + 1 else s.version end,
+      updated_at = case when v_is_change then now() else s.updated_at end
+    where s.key = p_key
+      and s.expires_at > now()
+      and (p_lifetime is null or s.created_at + p_lifetime > now())
+      -- Asked first: to wait for the holder of that key could be to wait in a ring.
+      and not exists (select from :PGSTORE_SCHEMA.sessions as t where t.key = p_new_key)
+      and case
+        when p_max_length = 0 or not v_is_change then true
+        when v_fits then octet_length(((s.data - coalesce(p_unset, '{}')) || p_set)::text) <= p_max_length
+        else false
+      end
+    returning s.id, s.version, s.expires_at into id, version, expires_at;
+  exception when unique_violation then
+    status := 'conflict';
+    return;
+  end;
+  if found then
+    perform :PGSTORE_SCHEMA.session_announce('regenerated', array[id]);
+    key := p_new_key;
+    status := 'saved';
+    return;
+  end if;
+
+  status := case
+    when not exists (
+      select from :PGSTORE_SCHEMA.sessions as s
+      where s.key = p_key
+        and s.expires_at > now()
+        and (p_lifetime is null or s.created_at + p_lifetime > now())
+    ) then 'gone'
+    when exists (select from :PGSTORE_SCHEMA.sessions as s where s.key = p_new_key) then 'conflict'
+    else 'too_large'
+  end;
+end
+$$;
+comment on function :PGSTORE_SCHEMA.session_regenerate(bytea, bytea, interval, text, interval, jsonb, text[], integer) is
+  'Moves a live session to a new key, sets its expiry anew and merges changes of its data. Status: saved, gone, conflict (the new key exists), too_large or invalid.';
+
+-- The same with the data as it is.
 create or replace function :PGSTORE_SCHEMA.session_regenerate(
   p_key bytea,
   p_new_key bytea,
@@ -434,48 +569,10 @@ create or replace function :PGSTORE_SCHEMA.session_regenerate(
   set search_path = pg_catalog, pg_temp
 as $$
 #variable_conflict use_column
-declare
-  v_step interval;
 begin
-  key := p_key;
-
-  if p_key is null or octet_length(p_key) <> 32
-    or p_new_key is null or octet_length(p_new_key) <> 32 or p_new_key = p_key
-    or p_ttl is null or p_ttl < interval '1 millisecond' or p_ttl > interval '100 years'
-    or p_lifetime < interval '1 millisecond' or p_lifetime > interval '100 years'
-    or octet_length(p_user_id) > 1024
-  then
-    status := 'invalid';
-    return;
-  end if;
-
-  v_step := make_interval(secs => extract(epoch from p_ttl)::float8 / 100);
-
-  begin
-    update :PGSTORE_SCHEMA.sessions as s
-    set
-      key = p_new_key,
-      expires_at = least(
-        date_bin(v_step, now() + p_ttl, timestamptz '2000-01-01 00:00:00+00') + v_step,
-        s.created_at + p_lifetime
-      ),
-      user_id = case when p_user_id is null then s.user_id else nullif(p_user_id, '') end
-    where s.key = p_key
-      and s.expires_at > now()
-      and (p_lifetime is null or s.created_at + p_lifetime > now())
-    returning s.id, s.version, s.expires_at into id, version, expires_at;
-  exception when unique_violation then
-    status := 'conflict';
-    return;
-  end;
-  if not found then
-    status := 'gone';
-    return;
-  end if;
-
-  perform :PGSTORE_SCHEMA.session_announce('regenerated', array[id]);
-  key := p_new_key;
-  status := 'saved';
+  select r.key, r.status, r.id, r.version, r.expires_at, r.data
+  into key, status, id, version, expires_at, data
+  from :PGSTORE_SCHEMA.session_regenerate(p_key, p_new_key, p_ttl, p_user_id, p_lifetime, '{}', '{}', 0) as r;
 end
 $$;
 comment on function :PGSTORE_SCHEMA.session_regenerate(bytea, bytea, interval, text, interval) is
@@ -526,9 +623,12 @@ create or replace function :PGSTORE_SCHEMA.session_revoke(
   set search_path = pg_catalog, pg_temp
 as $$
 declare
+  v_keys bytea[];
   v_ids bigint[];
 begin
-  with locked as (
+  -- Two statements: only the second one's snapshot has a session under the key that a regenerate gave it while the first waited.
+  select array_agg(locked.key) into v_keys
+  from (
     select s.key
     from :PGSTORE_SCHEMA.sessions as s
     where s.user_id = p_user_id
@@ -537,10 +637,11 @@ begin
       and s.expires_at > now()
     order by s.key
     for update
-  ), ended as (
+  ) as locked;
+
+  with ended as (
     delete from :PGSTORE_SCHEMA.sessions as s
-    using locked
-    where s.key = locked.key
+    where s.key = any (v_keys)
     returning s.id
   )
   select coalesce(array_agg(ended.id), '{}') into v_ids

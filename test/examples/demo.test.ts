@@ -305,7 +305,7 @@ test('what it cannot start with, it says in a line', async () => {
   for (const [env, sentence] of [
     [{ PORT: port }, `Port ${port} is taken: set PORT to another, or to 0 for a free one.`],
     [{ PORT: 'http' }, 'PORT must be a number from 0 to 65535, not "http".'],
-    [{ DATABASE_URL: 'postgres://127.0.0.1:1/x' }, 'migrate: connect ECONNREFUSED 127.0.0.1:1'],
+    [{ DATABASE_URL: 'postgres://127.0.0.1:1/x' }, 'Installing the schema: connect ECONNREFUSED 127.0.0.1:1'],
   ] as const) {
     const other = startDemo(env)
     await until(() => other.hasEnded, 30)

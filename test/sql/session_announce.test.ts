@@ -1,0 +1,134 @@
+// What the listeners of <schema>_sessions hear: which sessions ended or changed their key, and nothing else.
+import { test } from 'uvu'
+import * as assert from 'uvu/assert'
+import { sql, until } from '../harness.ts'
+import { call, closeClients, closeEverything, connect, count, create, expire, newKey, present, save } from './calls.ts'
+
+test.after.each(closeClients)
+test.after(closeEverything)
+
+/** All messages up to the one that ends a session made for the purpose, without that one. */
+async function heard(work: () => unknown): Promise<string[]> {
+  const messages: string[] = []
+  const client = await connect()
+  client.on('notification', ({ channel, payload = '' }) => messages.push(`${channel} ${payload}`))
+  await client.query('listen pgstore_sessions; listen pgstore_cleanup')
+  await work()
+  const last = await create()
+  const { id } = await present(last)
+  await call('session_destroy', { key: last })
+  const isLast = (message: string) => /\[(\d+)\]/.exec(message)?.[1] === id
+  await until(() => messages.some(isLast))
+  return messages.filter((message) => !isLast(message)).map((message) => message.replace(/^pgstore_sessions /, ''))
+}
+
+async function idOf(key: Buffer): Promise<number> {
+  return Number((await present(key)).id)
+}
+
+test('destroying announces the number of the session', async () => {
+  const key = await create({ secret: 1 }, { user_id: '42' })
+  const id = await idOf(key)
+  const messages = await heard(() => call('session_destroy', { key }))
+  assert.equal(
+    messages.map((message) => JSON.parse(message)),
+    [{ type: 'destroyed', ids: [id] }],
+  )
+})
+
+test('destroying several announces all their numbers in one message', async () => {
+  const keys = [await create(), await create()]
+  const ids = await Promise.all(keys.map(idOf))
+  const [message, ...more] = await heard(() => call('session_destroy', { keys: [...keys, newKey()] }))
+  const { type, ids: announced } = JSON.parse(message ?? '{}')
+  assert.equal({ type, more }, { type: 'destroyed', more: [] })
+  assert.equal(new Set(announced), new Set(ids))
+})
+
+test('regenerating announces the number, which stays, and neither key', async () => {
+  const [key, new_key] = [await create(), newKey()]
+  const id = await idOf(key)
+  const messages = await heard(() => call('session_regenerate', { key, new_key }))
+  assert.equal(
+    messages.map((message) => JSON.parse(message)),
+    [{ type: 'regenerated', ids: [id] }],
+  )
+})
+
+test('revoking announces the numbers', async () => {
+  const key = await create({}, { user_id: 'ada' })
+  const id = await idOf(key)
+  const messages = await heard(() => call('session_revoke', { user_id: 'ada' }))
+  assert.equal(
+    messages.map((message) => JSON.parse(message)),
+    [{ type: 'revoked', ids: [id] }],
+  )
+})
+
+test('a revoke of two thousand sessions with the longest numbers stays under 8000 bytes a message', async () => {
+  await sql(
+    `insert into pgstore.sessions (id, created_at, updated_at, expires_at, version, key, user_id, data)
+     select 9223372036854775807 - n, now(), now(), now() + interval '1 hour', 1, sha256(n::text::bytea), 'crowd', '{}'
+     from generate_series(1, 2000) as n`,
+  )
+  const messages = await heard(() => call('session_revoke', { user_id: 'crowd' }))
+  const longest = Math.max(...messages.map((message) => Buffer.byteLength(message)))
+  assert.ok(longest < 8000, `${longest} bytes`)
+  const ids = messages.flatMap((message) => message.match(/\d{19}/g) ?? [])
+  assert.equal([ids.length, new Set(ids).size], [2000, 2000])
+})
+
+test('reading, saving, touching and their refusals are not announced', async () => {
+  const key = await create()
+  const messages = await heard(async () => {
+    await call('session_get', { key })
+    await call('session_get', { keys: [key] })
+    await call('session_list', { user_id: '42' })
+    await save(key, { ttl: '60 days' })
+    for (const version of [null, 0, 1, 7]) await save(key, { set: '{"a":1}', version, user_id: '42' })
+    await save(key, { set: JSON.stringify({ a: 'x'.repeat(5000) }) })
+    await save(key, { set: '[]' })
+    await save(newKey(), { set: '{"a":1}' })
+    await call('session_save', {
+      keys: [key, newKey()],
+      sets: ['{"b":1}', '{}'],
+      unsets: [null, null],
+      ttls: ['1 day', '1 day'],
+      versions: [null, 0],
+      user_ids: [null, null],
+      max_length: 0,
+      lifetime: null,
+    })
+  })
+  assert.equal(messages, [])
+})
+
+test('what ended nothing is not announced, nor is the purge of what had ended', async () => {
+  const [expired, taken] = [await create({}, { user_id: 'bob' }), await create()]
+  await expire(expired)
+  const messages = await heard(async () => {
+    await call('session_destroy', { key: expired })
+    await call('session_destroy', { keys: [expired, newKey()] })
+    await call('session_destroy', { keys: [] })
+    await call('session_revoke', { user_id: 'bob' })
+    await call('session_regenerate', { key: expired, new_key: newKey() })
+    await call('session_regenerate', { key: await create(), new_key: taken })
+    await call('session_regenerate', { key: taken, new_key: taken })
+    await count('count_expired')
+    await count('purge_expired')
+  })
+  assert.equal(messages, [])
+})
+
+test('what is rolled back is not announced', async () => {
+  const key = await create()
+  const client = await connect()
+  const messages = await heard(async () => {
+    await client.query('begin')
+    await call('session_destroy', { key }, client)
+    await client.query('rollback')
+  })
+  assert.equal(messages, [])
+})
+
+test.run()
