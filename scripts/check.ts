@@ -49,7 +49,7 @@ function checkPackage(): boolean {
   console.log(`${path.basename(tarball)}: ${kilobytes} KB packed (limit ${maxKilobytes}).`)
   const results = [
     run('publint', '--strict', tarball),
-    run('attw', tarball, '--profile', 'esm-only'),
+    run('attw', tarball, '--profile', 'esm-only', '--quiet'),
     kilobytes <= maxKilobytes,
   ]
   return results.every(Boolean)

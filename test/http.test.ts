@@ -162,12 +162,13 @@ test('a cookie’s name is a token and keeps its prefix’s rules, in any case o
 
 test('a real node server and fetch carry a session to and fro', async () => {
   const store = testStore<{ visits?: number }>({ options: { secure: false } })
-  const server = http.createServer(async (req, res) => {
+  const answer = async (req: http.IncomingMessage, res: http.ServerResponse) => {
     const session = await store.get(req, 'sid')
     session.values.visits = (session.values.visits ?? 0) + 1
     await store.save(req, res, session)
     res.end(String(session.values.visits))
-  })
+  }
+  const server = http.createServer((req, res) => void answer(req, res))
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
   const { port } = server.address() as { port: number }
   let cookie = ''

@@ -21,7 +21,7 @@ test('what JSON cannot carry is refused with the path that leads to it', () => {
   }
   const cycle: Record<string, unknown> = {}
   cycle['self'] = { again: cycle }
-  const sparse = [1, , 3] // biome-ignore lint/suspicious/noSparseArray: the point
+  const sparse = Object.assign(new Array<number>(3), { 0: 1, 2: 3 })
   const cases: [unknown, string][] = [
     [[1, undefined], 'values.x[1] is undefined'],
     [sparse, 'values.x[1] is undefined'],
@@ -77,7 +77,7 @@ test('a __proto__ that came in through JSON stays an own key and pollutes nothin
 
 test('a __proto__ that was assigned is refused, as it would be lost', () => {
   const value: Record<string, unknown> = {}
-  // biome-ignore lint/complexity/useLiteralKeys: the point
+  // biome-ignore lint/suspicious/noProto: the point
   value['__proto__'] = { admin: true }
   assert.match(message(value), 'values.x is no plain object')
 })

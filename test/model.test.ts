@@ -297,7 +297,7 @@ test('clients that read, change, save, regenerate, destroy, share, expire, purge
       const rows = await sql('select data, user_id, version from pgstore.sessions where expires_at > now()')
       const live = world.sessions.filter((model) => model.cookie !== undefined && !model.expired)
       const shown = (data: object, user: unknown, version: unknown) =>
-        JSON.stringify([Object.entries(data).sort(), user ?? null, version])
+        JSON.stringify([Object.entries(data).sort(([a], [b]) => (a < b ? -1 : 1)), user ?? null, version])
       assert.equal(
         rows.map((row) => shown(row['data'] as object, row['user_id'], row['version'])).sort(),
         live.map((model) => shown(Object.fromEntries(model.data), model.userId, model.version)).sort(),
