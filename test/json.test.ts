@@ -21,7 +21,7 @@ test('what JSON cannot carry is refused with the path that leads to it', () => {
   }
   const cycle: Record<string, unknown> = {}
   cycle['self'] = { again: cycle }
-  const sparse = Object.assign(new Array<number>(3), { 0: 1, 2: 3 })
+  const sparse: number[] = Object.assign([1], { 2: 3 })
   const cases: [unknown, string][] = [
     [[1, undefined], 'values.x[1] is undefined'],
     [sparse, 'values.x[1] is undefined'],
