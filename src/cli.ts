@@ -1,101 +1,121 @@
 #!/usr/bin/env node
 import { parseArgs } from 'node:util'
-import pg from 'pg'
+import { cleanupStart, cleanupStatus, cleanupStop, cleanupWatch, purgeCommand, workerCommand } from './cli/cleanup.ts'
+import { type Command, type Flags, print, UsageError } from './cli/command.ts'
+import { migrateCommand, sqlCommand } from './cli/schema.ts'
 import { PGStoreError } from './errors.ts'
-import { migrate, schemaSql } from './migrate.ts'
 
-const usage = `pgstore: HTTP sessions in Postgres
+const commands: readonly Command[] = [
+  migrateCommand,
+  sqlCommand,
+  workerCommand,
+  cleanupStart,
+  cleanupStop,
+  cleanupStatus,
+  cleanupWatch,
+  purgeCommand,
+]
 
-  pgstore migrate   install the schema, or upgrade it
-  pgstore sql       print the schema as SQL, for a history of your own
-
-  --database-url URL   the database; default: the environment's DATABASE_URL
-  --schema NAME        the schema; default: pgstore
-  --json               print JSON
-  --help               print this
-
-Exit codes: 0 done, 1 failed, 2 used wrongly.
-`
-
-interface Flags {
-  readonly databaseUrl: string | undefined
-  readonly schema: string
-  readonly json: boolean
+/** Every option, those of some commands only too: the name of its value and what it does. */
+const options: Readonly<
+  Record<string, { readonly flag: keyof Flags; readonly value?: string; readonly help: string }>
+> = {
+  'database-url': { flag: 'databaseUrl', value: 'URL', help: "the database; default: the environment's DATABASE_URL" },
+  schema: { flag: 'schema', value: 'NAME', help: 'the schema; default: pgstore' },
+  every: {
+    flag: 'every',
+    value: 'TIME',
+    help: "time between two runs: '30 seconds', '5 minutes' (the default), '1 day'",
+  },
+  json: { flag: 'json', help: 'print JSON' },
 }
 
-/** A command that was used wrongly: exit code 2. */
-class UsageError extends Error {}
+/** What every command takes. */
+const common: readonly (keyof Flags)[] = ['databaseUrl', 'schema', 'json']
 
-async function runMigrate(flags: Flags): Promise<void> {
-  const applied = await withPool(flags, (pool) => migrate(pool, { schema: flags.schema }))
-  if (flags.json) print(JSON.stringify({ schema: flags.schema, applied }))
-  else if (applied.length === 0) print(`Schema ${flags.schema} is up to date.`)
-  else print(`Schema ${flags.schema}: applied ${applied.join(', ')}.`)
+function usage(shown: readonly Command[]): string {
+  const pad = (text: string, width: number) => text.padEnd(width)
+  const flags = new Set([...common, ...shown.flatMap((command) => command.options ?? [])])
+  const lines = Object.entries(options)
+    .filter(([, { flag }]) => flags.has(flag))
+    .map(([name, { value, help }]) => `  ${pad(`--${name}${value ? ` ${value}` : ''}`, 20)} ${help}`)
+  return [
+    'pgstore: HTTP sessions in Postgres',
+    '',
+    ...shown.map(({ name, summary }) => `  pgstore ${pad(name, 15)} ${summary}`),
+    '',
+    ...lines,
+    `  ${pad('--help', 20)} print this`,
+    '',
+    'Exit codes: 0 done, 1 failed, 2 used wrongly.',
+  ].join('\n')
 }
 
-async function runSql({ schema, json }: Flags): Promise<void> {
-  const sql = schemaSql({ schema })
-  print(json ? JSON.stringify({ schema, sql }) : sql.trimEnd())
+interface Parsed {
+  readonly values: Readonly<Record<string, string | boolean | undefined>>
+  readonly positionals: readonly string[]
 }
 
-const commands: Readonly<Record<string, (flags: Flags) => Promise<void>>> = { migrate: runMigrate, sql: runSql }
-
-async function withPool<Result>(flags: Flags, work: (pool: pg.Pool) => Promise<Result>): Promise<Result> {
-  if (!flags.databaseUrl) throw new UsageError('Which database? Give --database-url or set DATABASE_URL.')
-  const pool = new pg.Pool({ connectionString: flags.databaseUrl, max: 1, connectionTimeoutMillis: 10_000 })
-  pool.on('error', () => {}) // the query under way reports it
+function parse(args: readonly string[]): Parsed {
+  const known = Object.fromEntries(
+    Object.entries(options).map(([name, { value }]) => [name, { type: value ? 'string' : 'boolean' } as const]),
+  )
   try {
-    return await work(pool)
-  } finally {
-    await pool.end()
+    return parseArgs({
+      args: [...args],
+      options: { ...known, help: { type: 'boolean', short: 'h' } },
+      allowPositionals: true,
+    })
+  } catch (error) {
+    throw new UsageError(error instanceof Error ? error.message : String(error))
   }
 }
 
-function print(text: string): void {
-  process.stdout.write(`${text}\n`)
-}
-
-function parse(args: readonly string[]): { readonly command: (flags: Flags) => Promise<void>; readonly flags: Flags } {
-  const options = {
-    'database-url': { type: 'string' },
-    schema: { type: 'string', default: 'pgstore' },
-    json: { type: 'boolean', default: false },
-  } as const
-  const parsed = (() => {
-    try {
-      return parseArgs({ args: [...args], options, allowPositionals: true })
-    } catch (error) {
-      throw new UsageError(error instanceof Error ? error.message : String(error))
-    }
-  })()
-  const [name = '', ...rest] = parsed.positionals
-  const command = Object.hasOwn(commands, name) ? commands[name] : undefined
-  if (!command) throw new UsageError(name ? `There is no command "${name}".` : 'Which command?')
-  if (rest.length > 0) throw new UsageError(`"${name}" takes no argument "${rest[0]}".`)
-  const { schema, json } = parsed.values
-  return { command, flags: { databaseUrl: parsed.values['database-url'] ?? process.env['DATABASE_URL'], schema, json } }
+function findCommand(words: readonly string[]): Command {
+  const command = commands.find(({ name }) => name === words.slice(0, name.split(' ').length).join(' '))
+  if (!command) throw new UsageError(words.length > 0 ? `There is no command "${words.join(' ')}".` : 'Which command?')
+  const extra = words[command.name.split(' ').length]
+  if (extra !== undefined) throw new UsageError(`"${command.name}" takes no argument "${extra}".`)
+  return command
 }
 
 async function main(args: readonly string[]): Promise<number> {
-  if (args.includes('--help') || args.includes('-h')) {
-    print(usage.trimEnd())
-    return 0
-  }
   try {
-    const { command, flags } = parse(args)
-    await command(flags)
+    const { values, positionals } = parse(args)
+    const begins = ({ name }: Command) => name.startsWith(positionals.join(' '))
+    if (values['help']) {
+      print(usage(commands.some(begins) ? commands.filter(begins) : commands))
+      return 0
+    }
+    const command = findCommand(positionals)
+    for (const [name, { flag }] of Object.entries(options)) {
+      if (values[name] !== undefined && ![...common, ...(command.options ?? [])].includes(flag)) {
+        throw new UsageError(`"${command.name}" takes no option --${name}.`)
+      }
+    }
+    await command.run({
+      databaseUrl: (values['database-url'] as string | undefined) ?? process.env['DATABASE_URL'],
+      schema: (values['schema'] as string | undefined) ?? 'pgstore',
+      every: values['every'] as string | undefined,
+      json: values['json'] === true,
+    })
     return 0
   } catch (error) {
-    if (error instanceof UsageError) {
-      process.stderr.write(`${error.message}\n\n${usage}`)
-      return 2
-    }
-    const isOurs = error instanceof PGStoreError
-    const message = error instanceof Error ? error.message : String(error)
-    if (args.includes('--json')) print(JSON.stringify({ error: isOurs ? error.code : 'failed', message }))
-    process.stderr.write(`${message}\n`)
-    return isOurs && error.code === 'invalid_option' ? 2 : 1
+    return fail(error, args.includes('--json'))
   }
 }
 
+function fail(error: unknown, json: boolean): number {
+  if (error instanceof UsageError) {
+    process.stderr.write(`${error.message}\n\n${usage(commands)}\n`)
+    return 2
+  }
+  const code = error instanceof PGStoreError ? error.code : 'failed'
+  const message = error instanceof Error ? error.message : String(error)
+  if (json) print(JSON.stringify({ error: code, message }))
+  process.stderr.write(`${message}\n`)
+  return code === 'invalid_option' ? 2 : 1
+}
+
+process.stdout.on('error', () => process.exit(0)) // the reader has left, as `head` does
 process.exitCode = await main(process.argv.slice(2))

@@ -1,56 +1,6 @@
 // The SQL functions as typed calls, one call each. Nothing else in this package writes SQL for sessions.
-import pg from 'pg'
 import { databaseError, PGStoreError } from './errors.ts'
-
-interface ArrayQuery {
-  readonly text: string
-  readonly values: unknown[]
-  readonly rowMode: 'array'
-  readonly types: { getTypeParser(): (text: string) => string }
-}
-
-/** What a `pg.Pool` or `pg.Client` offers and we use. */
-export interface Queryable {
-  query(query: ArrayQuery): Promise<{ readonly rows: unknown[] }>
-}
-
-/** What a `pg.Pool` offers and we use. */
-export interface Pool extends Queryable {
-  connect(): Promise<PoolClient>
-}
-
-/** A client that a pool lent. */
-export interface PoolClient {
-  query(query: { readonly text: string; readonly values: unknown[]; readonly query_timeout: number }): Promise<{
-    readonly rows: unknown[]
-  }>
-  release(error?: Error | boolean): void
-}
-
-/** A pool with every wait bounded, which a primary's fail-over reaches within minutes. */
-export function openPool(connectionString: string): pg.Pool {
-  const pool = new pg.Pool({
-    connectionString,
-    application_name: 'pgstore',
-    max: 10,
-    connectionTimeoutMillis: 2000,
-    query_timeout: 5000,
-    idleTimeoutMillis: 30_000,
-    maxLifetimeSeconds: 300,
-    keepAlive: true,
-    // oxlint-disable-next-line typescript/no-misused-promises -- pg-pool awaits it; its types do not say so
-    onConnect: refuseStandby,
-  })
-  pool.on('error', () => {}) // an idle connection died: the pool has dropped it, and the next call opens another
-  return pool
-}
-
-/** node-postgres has no target_session_attrs: without this a demoted primary would go on serving old sessions. */
-async function refuseStandby(client: pg.ClientBase): Promise<void> {
-  const { rows } = await client.query<{ standby: boolean }>('select pg_is_in_recovery() as standby')
-  if (rows[0]?.standby)
-    throw new PGStoreError('unavailable', 'This server is a standby: sessions are kept on the primary.')
-}
+import type { Queryable } from './pool.ts'
 
 /** A session's row as Postgres writes it; times as text, to be read by `parseTime`. */
 export interface SessionRow {
@@ -76,6 +26,34 @@ export interface SaveResult {
   readonly data: string | null
   readonly now: string
 }
+
+/** The recurring purge: its schedule and its last run. All times are the database's. */
+export interface CleanupStatus {
+  /** Whether the purge runs. */
+  readonly enabled: boolean
+  /** The interval between two runs, as Postgres writes it: '00:05:00'. */
+  readonly every: string
+  /** When a worker last showed itself; with nobody at work for longer than `every`, sessions are not purged. */
+  readonly workerSeenAt: Date | undefined
+  readonly nextRunAt: Date | undefined
+  readonly lastRunAt: Date | undefined
+  /** How many sessions the last run deleted. */
+  readonly lastPurged: number | undefined
+  /** How many milliseconds it took. */
+  readonly lastMs: number | undefined
+  readonly totalPurged: number
+  /** The code that the last run failed with: an SQLSTATE, or a `PGStoreError`'s code. */
+  readonly lastError: string | undefined
+}
+
+export interface CleanupState extends CleanupStatus {
+  readonly status: 'started' | 'stopped' | 'due' | 'invalid'
+  /** The database's clock when it answered. */
+  readonly now: Date
+}
+
+const cleanupColumns =
+  'enabled, every, worker_seen_at, next_run_at, last_run_at, last_purged, last_ms, total_purged, last_error, status, now()'
 
 export interface SaveArguments {
   readonly key: Buffer
@@ -170,6 +148,65 @@ export class Database {
 
   async purgeExpired(limit: number): Promise<number> {
     return await this.#count('purge_expired', '$1::integer', [limit])
+  }
+
+  async cleanupStart(every: string): Promise<CleanupState> {
+    return await this.#cleanup('cleanup_start', '$1::interval', [every])
+  }
+
+  async cleanupStop(): Promise<CleanupState> {
+    return await this.#cleanup('cleanup_stop', '', [])
+  }
+
+  async cleanupStatus(): Promise<CleanupState> {
+    return await this.#cleanup('cleanup_status', '', [])
+  }
+
+  /** Claims a run that is due: status `due` for one of those who ask. */
+  async cleanupBeginRun(): Promise<CleanupState> {
+    return await this.#cleanup('cleanup_begin_run', '', [])
+  }
+
+  async cleanupBeat(): Promise<CleanupState> {
+    return await this.#cleanup('cleanup_beat', '', [])
+  }
+
+  async cleanupEndRun(purged: number, ms: number, errorCode: string | null): Promise<CleanupState> {
+    return await this.#cleanup('cleanup_end_run', '$1::bigint, $2::integer, $3::text', [
+      purged,
+      Math.round(ms),
+      errorCode,
+    ])
+  }
+
+  /** Rings a bell of this schema's; get, save and touch never do. */
+  async notify(channel: string, payload: object): Promise<void> {
+    const values = [channel, JSON.stringify(payload)]
+    try {
+      await this.#client.query({ text: 'select pg_notify($1, $2)', values, rowMode: 'array', types })
+    } catch (error) {
+      throw databaseError('pg_notify', error)
+    }
+  }
+
+  async #cleanup(name: string, parameters: string, values: unknown[]): Promise<CleanupState> {
+    const [row] = await this.#call(name, cleanupColumns, parameters, values)
+    if (!row) throw new PGStoreError('database', `${name}: no row`)
+    const time = (text: string | null | undefined) => (text ? new Date(parseTime(text)) : undefined)
+    const number = (text: string | null | undefined) => (text ? Number(text) : undefined)
+    return {
+      enabled: row[0] === 't',
+      every: row[1] ?? '',
+      workerSeenAt: time(row[2]),
+      nextRunAt: time(row[3]),
+      lastRunAt: time(row[4]),
+      lastPurged: number(row[5]),
+      lastMs: number(row[6]),
+      totalPurged: Number(row[7]),
+      lastError: row[8] ?? undefined,
+      status: row[9] as CleanupState['status'],
+      now: time(row[10]) ?? new Date(Number.NaN),
+    }
   }
 
   async #result(name: string, parameters: string, values: unknown[]): Promise<SaveResult> {

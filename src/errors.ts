@@ -58,8 +58,11 @@ export function databaseError(operation: string, error: unknown): PGStoreError {
   const state = typeof code === 'string' ? code : undefined
   if (state === undefined) {
     // node-postgres says these in words alone.
-    if (/timeout/i.test(text)) return new PGStoreError('timeout', `${operation}: ${text}`)
-    return new PGStoreError('unavailable', `${operation}: ${text}`)
+    const isLost = /connection|terminated|pool/i.test(text)
+    return new PGStoreError(
+      /timeout/i.test(text) ? 'timeout' : isLost ? 'unavailable' : 'database',
+      `${operation}: ${text}`,
+    )
   }
   if (state === '42883' || state === '3F000' || state === '42P01') {
     return new PGStoreError('not_installed', `${operation}: ${text}; run "npx pgstore migrate"`, state)

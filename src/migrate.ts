@@ -1,8 +1,8 @@
 import { createHash } from 'node:crypto'
-import type { Pool, PoolClient } from './database.ts'
 import { databaseError, PGStoreError } from './errors.ts'
 import { type Migration, migrations as shipped } from './migrations.ts'
 import { schemaProblems } from './options.ts'
+import type { Pool, PoolClient } from './pool.ts'
 
 export interface MigrateOptions {
   /** The schema to install into: a lower-case identifier. Default: 'pgstore'. */

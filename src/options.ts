@@ -1,9 +1,9 @@
 // What a store is made with, checked once and all of it: every problem is named in one error.
 import { type Codec, codecsFromPairs, type Key } from './codec.ts'
-import type { Pool } from './database.ts'
 import { PGStoreError } from './errors.ts'
 import { type CookieOptions, cookieOptionProblems, defaultCookieOptions, type SessionOptions } from './http.ts'
 import type { ListenConnection } from './listen.ts'
+import type { Pool } from './pool.ts'
 
 /** How a store is set up. Give `connectionString` or `pool`, and `keyPairs` or `codecs`; the rest has defaults. */
 export interface PGStoreOptions {

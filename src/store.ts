@@ -1,14 +1,16 @@
 import { inspect } from 'node:util'
 import type pg from 'pg'
+import { SessionCleanup } from './cleanup.ts'
 import type { Codec } from './codec.ts'
 import { readToken } from './cookie.ts'
-import { Database, openPool, type Pool, parseTime, type Queryable } from './database.ts'
+import { Database, parseTime } from './database.ts'
 import { PGStoreError } from './errors.ts'
-import { type EventStream, type SessionEvent, SessionEvents } from './events.ts'
+import { type ChannelEvents, type EventStream, type SessionEvent, sessionEvents } from './events.ts'
 import { cookieOptionProblems, type RequestLike, type ResponseLike, type SessionOptions } from './http.ts'
 import { checkText } from './json.ts'
 import { migrate } from './migrate.ts'
 import { listenConnection, maxLengthProblems, type PGStoreOptions, parseOptions, type Settings } from './options.ts'
+import { openPool, type Pool, type Queryable } from './pool.ts'
 import { checkCookie, Saver } from './save.ts'
 import { internals, parseValues, Session } from './session.ts'
 import { sessionKey } from './token.ts'
@@ -46,13 +48,13 @@ export interface RevokeOptions {
  * Every method that reaches the database rejects with a `PGStoreError` whose code is `unavailable`, `timeout`, `forbidden`,
  * `not_installed` or `database` when that fails; the cookie is then left as it is.
  */
-export class PGStore<Values extends object = Record<string, unknown>> {
+export class PGStore<Values extends object = Record<string, unknown>> extends SessionCleanup {
   /** The first signs, all verify. */
   readonly codecs: readonly Codec[]
   readonly #settings: Settings
   readonly #database: Database
   readonly #ownPool: pg.Pool | undefined
-  readonly #events: SessionEvents
+  readonly #events: ChannelEvents<SessionEvent>
   #options: SessionOptions
   #registry = new WeakMap<RequestLike, Map<string, Promise<Session<Values>>>>()
   #saver: Saver
@@ -67,13 +69,18 @@ export class PGStore<Values extends object = Record<string, unknown>> {
    */
   constructor(options: PGStoreOptions) {
     const settings = parseOptions(options)
+    const { connectionString, pool, schema } = settings
+    const ownPool = connectionString === undefined ? undefined : openPool({ connectionString })
+    const database = new Database(ownPool ?? (pool as Pool), schema)
+    const listen = listenConnection(settings)
+    super(database, listen, schema)
     this.#settings = settings
     this.codecs = settings.codecs
     this.#options = settings.options
-    this.#ownPool = settings.connectionString === undefined ? undefined : openPool(settings.connectionString)
-    this.#database = new Database(this.#ownPool ?? (settings.pool as Pool), settings.schema)
-    this.#saver = new Saver(this.#database, settings, undefined)
-    this.#events = new SessionEvents(listenConnection(settings), settings.schema)
+    this.#ownPool = ownPool
+    this.#database = database
+    this.#saver = new Saver(database, settings, undefined)
+    this.#events = sessionEvents(listen, schema)
     this.maxAge(settings.options.maxAge)
   }
 
@@ -240,23 +247,6 @@ export class PGStore<Values extends object = Record<string, unknown>> {
     this.#saver.maxLength = bytes
   }
 
-  /** How many expired sessions wait to be purged. */
-  async countExpiredSessions(): Promise<number> {
-    return await this.#database.countExpired()
-  }
-
-  /** Purges expired sessions until none is left, in batches of `limit`. Returns how many. */
-  async purgeExpired({ limit = 1000 }: { readonly limit?: number } = {}): Promise<number> {
-    if (!Number.isInteger(limit) || limit < 1) {
-      throw new PGStoreError('invalid_option', 'limit must be a whole number of at least 1.')
-    }
-    for (let total = 0; ; ) {
-      const purged = await this.#database.purgeExpired(limit)
-      total += purged
-      if (purged < limit) return total
-    }
-  }
-
   /**
    * The same store over one `pg` client, inside the transaction that you began on it: signing in and the user's row then commit
    * together or not at all. After a rollback, throw the session object and the response's cookie away.
@@ -272,10 +262,11 @@ export class PGStore<Values extends object = Record<string, unknown>> {
     return store
   }
 
-  /** Ends what the store opened: its pool, its listening connection, its iterators. Never a pool that it was given. */
+  /** Ends what the store opened: its worker, its listening connections, its pool. Never a pool that it was given. */
   async close(): Promise<void> {
     this.#closing ??= (async () => {
-      await Promise.all([this.#events.close(), this.#ownPool?.end()])
+      await Promise.all([this.#events.close(), this.closeCleanup()])
+      await this.#ownPool?.end()
     })()
     await this.#closing
   }

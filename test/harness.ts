@@ -6,6 +6,9 @@ import { PGStore, type PGStoreOptions, type Session } from '../src/index.ts'
 export const databaseUrl: string = process.env['PGSTORE_TEST_DATABASE_URL'] ?? ''
 if (!databaseUrl) throw new Error('Run the tests with npm test: each file gets a database of its own.')
 
+/** Folder of the server's programs, to start another; '' where the tests run on a server that is not ours. */
+export const serverBin: string = process.env['PGSTORE_TEST_BIN'] ?? ''
+
 /** As the database's owner, for arranging and for looking at what is stored. */
 export const admin: pg.Pool = new pg.Pool({ connectionString: databaseUrl })
 admin.on('error', () => {})

@@ -36,6 +36,14 @@ function shareHeapOnly(updates: Updates): number {
   return updates.heapOnly / updates.all
 }
 
+/** An open transaction anywhere on the server, so a test next door, keeps dead versions and takes their room: five tries. */
+async function isNearlyAlwaysHeapOnly(expected: number, work: (client: Client) => Promise<void>): Promise<void> {
+  let updates: Updates = { all: 1, heapOnly: 0 }
+  for (let round = 0; round < 5 && shareHeapOnly(updates) < 0.95; round++) updates = await updatesBy(expected, work)
+  assert.is(updates.all, expected)
+  assert.ok(shareHeapOnly(updates) >= 0.95, JSON.stringify(updates))
+}
+
 /** Keys of new sessions. */
 async function sessions(count: number): Promise<Buffer[]> {
   const rows = await sql<{ key: Buffer }>(
@@ -54,16 +62,12 @@ test('saves of live sessions are heap-only updates', async () => {
       await save(keys[n % keys.length] as Buffer, { set: `{"last":${n}}`, ttl: '30 days' }, client)
     }
   }
-  // An open transaction anywhere on the server, so a test next door, keeps dead versions and takes their room: try again.
-  let updates: Updates = { all: 1, heapOnly: 0 }
-  for (let round = 0; round < 5 && shareHeapOnly(updates) < 0.95; round++) updates = await updatesBy(2000, save2000)
-  assert.is(updates.all, 2000)
-  assert.ok(shareHeapOnly(updates) >= 0.95, JSON.stringify(updates))
+  await isNearlyAlwaysHeapOnly(2000, save2000)
 })
 
 test('so are the saves of a batch', async () => {
   const keys = await sessions(20_000)
-  const updates = await updatesBy(2000, async (client) => {
+  await isNearlyAlwaysHeapOnly(2000, async (client) => {
     for (let n = 0; n < 20; n++) {
       const batch = keys.filter((_, index) => index % 200 === n)
       const args = {
@@ -79,8 +83,6 @@ test('so are the saves of a batch', async () => {
       await call('session_save', args, client)
     }
   })
-  assert.is(updates.all, 2000)
-  assert.ok(shareHeapOnly(updates) >= 0.95, JSON.stringify(updates))
 })
 
 test('a touch that gains less than a hundredth of the ttl is no update at all', async () => {

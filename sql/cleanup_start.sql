@@ -1,0 +1,38 @@
+-- Switches the recurring purge on, or changes its interval, for everybody, and rings the bell. A new schedule is due at once;
+-- starting one that is on already, as each server of a fleet does, leaves its clock alone. An interval under 100 milliseconds
+-- or over a year changes nothing: status invalid.
+create or replace function :PGSTORE_SCHEMA.cleanup_start(p_every interval default '5 minutes')
+  returns :PGSTORE_SCHEMA.cleanup_state
+  language plpgsql
+  volatile parallel unsafe
+  security definer
+  set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_state :PGSTORE_SCHEMA.cleanup_state;
+begin
+  if p_every between interval '100 milliseconds' and interval '1 year'
+    and extract(epoch from p_every) between 0.1 and 366 * 86400 -- parts of different sign: see session_save
+    and abs(extract(year from p_every)) <= 1 and abs(extract(day from p_every)) <= 366
+  then
+    update :PGSTORE_SCHEMA.cleanup as c
+    set
+      enabled = true,
+      every = p_every,
+      next_run_at = case
+        when c.enabled and c.every = p_every then c.next_run_at
+        else date_trunc('milliseconds', now())
+      end;
+    perform :PGSTORE_SCHEMA.cleanup_announce(
+      'started',
+      jsonb_build_object('every_ms', (extract(epoch from p_every) * 1000)::bigint)
+    );
+    return :PGSTORE_SCHEMA.cleanup_status();
+  end if;
+  v_state := :PGSTORE_SCHEMA.cleanup_status();
+  v_state.status := 'invalid';
+  return v_state;
+end
+$$;
+comment on function :PGSTORE_SCHEMA.cleanup_start(interval) is
+  'Switches the recurring purge on at this interval, from 100 ms to a year, for everybody; status started or invalid.';

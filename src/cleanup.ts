@@ -1,0 +1,198 @@
+// The recurring purge as a client sees it: one schedule for everybody, in the database. The work itself is worker.ts.
+import type { CleanupState, CleanupStatus, Database } from './database.ts'
+import { PGStoreError } from './errors.ts'
+import { ChannelEvents, type EventStream } from './events.ts'
+import type { ListenConnection } from './listen.ts'
+import { purge } from './purge.ts'
+
+/** A part of the recurring purge that runs in this process. */
+export interface CleanupHandle extends AsyncDisposable {
+  /** Ends this process's part, after the batch in hand; the schedule stays. Idempotent. */
+  stop(): Promise<void>
+  /** Settles when this process's part has ended. */
+  readonly done: Promise<void>
+}
+
+export interface StartCleanupOptions {
+  /**
+   * Run a worker in this process, which needs the package graphile-worker. false only sets the schedule, for a worker that
+   * runs elsewhere (`npx pgstore worker`). Default: true.
+   */
+  readonly worker?: boolean
+}
+
+/**
+ * What the recurring purge does. `status` comes first, and again after an outage or where announcements may have been lost: it
+ * holds whatever they would have told.
+ */
+export type CleanupEvent =
+  | { readonly type: 'status'; readonly status: CleanupStatus }
+  | { readonly type: 'started'; readonly everyMs: number }
+  | { readonly type: 'stopped' }
+  /** A run ended: sessions purged, milliseconds it took, and how many expired ones were left. */
+  | { readonly type: 'purged'; readonly purged: number; readonly ms: number; readonly remaining: number }
+  /** A run failed, with an SQLSTATE or a `PGStoreError`'s code; the next is tried at its time. */
+  | {
+      readonly type: 'failed'
+      readonly code: string
+      readonly purged: number
+      readonly ms: number
+      readonly remaining: number
+    }
+
+/** The seed's StartCleanup, StopCleanup and CountExpiredSessions, for a fleet. */
+export abstract class SessionCleanup {
+  readonly #database: Database
+  readonly #schema: string
+  readonly #connection: ListenConnection
+  readonly #events: ChannelEvents<CleanupEvent>
+  #worker: { handle: Promise<CleanupHandle>; users: number } | undefined
+
+  protected constructor(database: Database, connection: ListenConnection, schema: string) {
+    this.#database = database
+    this.#connection = connection
+    this.#schema = schema
+    this.#events = cleanupEvents(database, connection, schema)
+  }
+
+  /** How many expired sessions wait to be purged. */
+  async countExpiredSessions(): Promise<number> {
+    return await this.#database.countExpired()
+  }
+
+  /** Purges expired sessions now, until none is left, in batches of `limit` (default 1000). Returns how many. */
+  async purgeExpired({ limit = 1000 }: { readonly limit?: number } = {}): Promise<number> {
+    if (!Number.isInteger(limit) || limit < 1) {
+      throw new PGStoreError('invalid_option', 'limit must be a whole number of at least 1.')
+    }
+    return await purge(this.#database, { batchSize: limit, pauseMs: 0, goOn: () => true })
+  }
+
+  /**
+   * Switches the recurring purge on for everybody, and runs a worker for it in this process. Any number of servers may do so:
+   * of their workers one does each run. Starting it again with another interval changes the interval.
+   *
+   * @param every the time between two runs as a Postgres interval, from '100 milliseconds' to '1 year'; default '5 minutes'
+   * @throws {PGStoreError} `invalid_option` for another interval, or where graphile-worker is not installed
+   */
+  async startCleanup(every = '5 minutes', { worker = true }: StartCleanupOptions = {}): Promise<CleanupHandle> {
+    checkInterval(every)
+    // First, so that a worker that cannot start does not leave a schedule that nobody keeps.
+    const handle = worker ? await this.#joinWorker() : { stop: async () => {}, done: Promise.resolve() }
+    try {
+      const { status } = await this.#database.cleanupStart(every)
+      if (status === 'invalid') {
+        throw new PGStoreError('invalid_option', 'every must be an interval from 100 milliseconds to a year.')
+      }
+    } catch (error) {
+      await handle.stop()
+      throw error
+    }
+    return { ...handle, [Symbol.asyncDispose]: handle.stop }
+  }
+
+  /** Switches the recurring purge off for everybody; a purge under way ends after the batch in hand. */
+  async stopCleanup(): Promise<CleanupStatus> {
+    return publicStatus(await this.#database.cleanupStop())
+  }
+
+  async cleanupStatus(): Promise<CleanupStatus> {
+    return publicStatus(await this.#database.cleanupStatus())
+  }
+
+  /** What the purge does, everywhere, as it happens; begins with the present state and goes on through outages. */
+  watchCleanup(): EventStream<CleanupEvent> {
+    return this.#events.subscribe()
+  }
+
+  protected async closeCleanup(): Promise<void> {
+    const worker = this.#worker
+    this.#worker = undefined
+    await Promise.all([this.#events.close(), worker?.handle.then((handle) => handle.stop())])
+  }
+
+  /** One worker for all who start the cleanup on this store; it ends with the last of them. */
+  async #joinWorker(): Promise<Pick<CleanupHandle, 'stop' | 'done'>> {
+    this.#worker ??= { handle: startWorker(this.#connection, this.#schema), users: 0 }
+    const worker = this.#worker
+    worker.users++
+    try {
+      const handle = await worker.handle
+      let left: Promise<void> | undefined
+      const leave = async () => {
+        if (--worker.users > 0) return
+        if (this.#worker === worker) this.#worker = undefined
+        await handle.stop()
+      }
+      return {
+        done: handle.done,
+        async stop() {
+          left ??= leave()
+          await left
+        },
+      }
+    } catch (error) {
+      if (this.#worker === worker) this.#worker = undefined
+      throw error
+    }
+  }
+}
+
+async function startWorker(connection: ListenConnection, schema: string): Promise<CleanupHandle> {
+  if (Object.keys(connection).length === 0) {
+    throw new PGStoreError('invalid_option', 'A worker needs a connection of its own: give directConnectionString.')
+  }
+  const { CleanupWorker } = await import('./worker.ts').catch((error: unknown) => {
+    if ((error as NodeJS.ErrnoException).code !== 'ERR_MODULE_NOT_FOUND') throw error
+    throw new PGStoreError(
+      'invalid_option',
+      'A worker needs the package graphile-worker: npm install graphile-worker@0.17',
+    )
+  })
+  return await CleanupWorker.start(connection, { schema })
+}
+
+/** Postgres has the last word on intervals; what is none at all would be an error there, and end a connection. */
+export function checkInterval(every: unknown): void {
+  const unit = '(milliseconds?|ms|seconds?|secs?|s|minutes?|mins?|m|hours?|h|days?|d|weeks?|w|months?|mons?|years?|y)'
+  const isInterval =
+    typeof every === 'string' &&
+    (new RegExp(`^(\\s*\\d{1,9}(\\.\\d{1,6})?\\s*${unit}\\b)+\\s*$`, 'i').test(every) ||
+      /^\d{1,4}:\d\d(:\d\d(\.\d{1,6})?)?$/.test(every))
+  if (!isInterval)
+    throw new PGStoreError('invalid_option', "every must be an interval such as '5 minutes' or '00:05:00'.")
+}
+
+function publicStatus({ status: _status, now: _now, ...rest }: CleanupState): CleanupStatus {
+  return rest
+}
+
+export function cleanupEvents(
+  database: Database,
+  connection: ListenConnection,
+  schema: string,
+): ChannelEvents<CleanupEvent> {
+  const present = async (): Promise<CleanupEvent> => ({
+    type: 'status',
+    status: publicStatus(await database.cleanupStatus()),
+  })
+  return new ChannelEvents<CleanupEvent>(connection, cleanupChannel(schema), { parse: parseEvent, connected: present })
+}
+
+export function cleanupChannel(schema: string): string {
+  return `${schema}_cleanup`
+}
+
+function parseEvent(payload: unknown): CleanupEvent | undefined {
+  const { type, every_ms, purged, ms, remaining, code } = (payload ?? {}) as Record<string, unknown>
+  if (type === 'stopped') return { type }
+  if (type === 'started' && isCount(every_ms)) return { type, everyMs: every_ms }
+  if (!isCount(purged) || !isCount(ms) || !isCount(remaining)) return undefined
+  if (type === 'purged') return { type, purged, ms, remaining }
+  if (type === 'failed' && typeof code === 'string') return { type, code: code.slice(0, 100), purged, ms, remaining }
+  return undefined
+}
+
+function isCount(value: unknown): value is number {
+  return Number.isSafeInteger(value) && Number(value) >= 0
+}

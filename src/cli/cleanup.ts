@@ -1,0 +1,174 @@
+import { type CleanupEvent, checkInterval, cleanupEvents } from '../cleanup.ts'
+import { type CleanupStatus, Database } from '../database.ts'
+import { PGStoreError } from '../errors.ts'
+import { purge } from '../purge.ts'
+import { type Command, databaseUrl, type Flags, onSignal, print, withPool } from './command.ts'
+import { Progress } from './progress.ts'
+
+const withDatabase = async <Result>(flags: Flags, work: (database: Database) => Promise<Result>): Promise<Result> =>
+  await withPool(flags, async (pool) => await work(new Database(pool, flags.schema)))
+
+export const cleanupStart: Command = {
+  name: 'cleanup start',
+  summary: 'switch the recurring purge on, for everybody',
+  options: ['every'],
+  async run(flags) {
+    const { every = '5 minutes' } = flags
+    checkInterval(every)
+    const state = await withDatabase(flags, (database) => database.cleanupStart(every))
+    if (state.status === 'invalid') {
+      throw new PGStoreError('invalid_option', 'every must be an interval from 100 milliseconds to a year.')
+    }
+    if (flags.json) printJson(state)
+    else print(`The purge runs every ${state.every}.${workerNote(state)}`)
+  },
+}
+
+export const cleanupStop: Command = {
+  name: 'cleanup stop',
+  summary: 'switch the recurring purge off, for everybody',
+  async run(flags) {
+    const state = await withDatabase(flags, (database) => database.cleanupStop())
+    if (flags.json) printJson(state)
+    else print('The purge is off.')
+  },
+}
+
+export const cleanupStatus: Command = {
+  name: 'cleanup status',
+  summary: 'show the recurring purge: schedule, worker, last run',
+  async run(flags) {
+    const { state, expired } = await withDatabase(flags, async (database) => ({
+      state: await database.cleanupStatus(),
+      expired: await database.countExpired(),
+    }))
+    if (flags.json) print(JSON.stringify({ ...publicStatus(state), expired }))
+    else print(`${describe(state)}\nExpired sessions: ${count(expired)} wait to be purged.`)
+  },
+}
+
+export const cleanupWatch: Command = {
+  name: 'cleanup watch',
+  summary: 'print what the recurring purge does, a line an event, until Ctrl-C',
+  async run(flags) {
+    const connection = { connectionString: databaseUrl(flags) }
+    await withDatabase(flags, async (database) => {
+      await database.cleanupStatus() // what stands in the way is told here, and not waited for
+      const channel = cleanupEvents(database, connection, flags.schema)
+      const events = channel.subscribe()
+      onSignal(() => void events.return?.())
+      for await (const event of events) print(flags.json ? JSON.stringify(jsonEvent(event)) : line(event))
+      await channel.close()
+    })
+  },
+}
+
+export const purgeCommand: Command = {
+  name: 'purge',
+  summary: 'purge what has expired, now, until nothing is left',
+  async run(flags) {
+    await withDatabase(flags, async (database) => {
+      const total = await database.countExpired()
+      const progress = flags.json ? undefined : new Progress('Purging', total)
+      const started = performance.now()
+      const goOn = (purged: number) => {
+        progress?.update(purged)
+        return true
+      }
+      const purged = await purge(database, { batchSize: 1000, pauseMs: 20, goOn })
+      progress?.end()
+      const ms = Math.round(performance.now() - started)
+      print(flags.json ? JSON.stringify({ purged, ms }) : `Purged ${count(purged)} sessions in ${seconds(ms)}.`)
+    })
+  },
+}
+
+export const workerCommand: Command = {
+  name: 'worker',
+  summary: 'run the worker that purges, until it is told to end; needs the package graphile-worker',
+  async run(flags) {
+    const connectionString = databaseUrl(flags)
+    const { runWorker } = await import('../worker.ts').catch(() => {
+      throw new PGStoreError(
+        'invalid_option',
+        'The worker needs the package graphile-worker: npm install graphile-worker@0.17',
+      )
+    })
+    const say = (level: string, message: string) => {
+      print(flags.json ? JSON.stringify({ level, message }) : message)
+    }
+    const worker = await runWorker({ connectionString, schema: flags.schema, log: say })
+    say('info', 'The worker is waiting for runs of the purge.')
+    onSignal(() => void worker.stop())
+    await worker.done
+    say('info', 'The worker has ended.')
+  },
+}
+
+function printJson(state: CleanupStatus): void {
+  print(JSON.stringify(publicStatus(state)))
+}
+
+/** Names as in SQL: other programs read this. */
+function publicStatus(state: CleanupStatus): object {
+  return {
+    enabled: state.enabled,
+    every: state.every,
+    worker_seen_at: state.workerSeenAt ?? null,
+    next_run_at: state.nextRunAt ?? null,
+    last_run_at: state.lastRunAt ?? null,
+    last_purged: state.lastPurged ?? null,
+    last_ms: state.lastMs ?? null,
+    total_purged: state.totalPurged,
+    last_error: state.lastError ?? null,
+  }
+}
+
+function jsonEvent(event: CleanupEvent): object {
+  if (event.type === 'status') return { type: 'status', ...publicStatus(event.status) }
+  if (event.type !== 'started') return event
+  return { type: 'started', every_ms: event.everyMs }
+}
+
+function line(event: CleanupEvent): string {
+  const now = new Date().toISOString()
+  switch (event.type) {
+    case 'status':
+      return `${now} status: ${describe(event.status).replaceAll('\n', ' ')}`
+    case 'started':
+      return `${now} started: every ${seconds(event.everyMs)}`
+    case 'stopped':
+      return `${now} stopped`
+    case 'purged':
+      return `${now} purged: ${count(event.purged)} sessions in ${seconds(event.ms)}, ${count(event.remaining)} left`
+    case 'failed':
+      return `${now} failed: ${event.code}, after ${count(event.purged)} sessions in ${seconds(event.ms)}`
+  }
+}
+
+function describe(state: CleanupStatus): string {
+  const lines = [
+    state.enabled ? `On, every ${state.every}.${workerNote(state)}` : 'Off: expired sessions stay until it is started.',
+  ]
+  if (state.nextRunAt) lines.push(`Next run: ${state.nextRunAt.toISOString()}.`)
+  if (state.lastRunAt) {
+    const outcome = state.lastError ? `failed with ${state.lastError}` : `${count(state.lastPurged ?? 0)} purged`
+    lines.push(`Last run: ${state.lastRunAt.toISOString()}, ${outcome} in ${seconds(state.lastMs ?? 0)}.`)
+  }
+  lines.push(`All runs: ${count(state.totalPurged)} purged.`)
+  return lines.join('\n')
+}
+
+function workerNote({ workerSeenAt }: CleanupStatus): string {
+  return workerSeenAt
+    ? ` A worker was last seen at ${workerSeenAt.toISOString()}.`
+    : ' No worker was seen yet: npx pgstore worker.'
+}
+
+function count(value: number): string {
+  return value.toLocaleString('en-US')
+}
+
+function seconds(ms: number): string {
+  return ms < 1000 ? `${ms} ms` : `${(ms / 1000).toLocaleString('en-US', { maximumFractionDigits: 1 })} s`
+}

@@ -1,0 +1,52 @@
+// What a command of the command line is, and what all of them share.
+import type pg from 'pg'
+import { openPool } from '../pool.ts'
+
+export interface Flags {
+  readonly databaseUrl: string | undefined
+  readonly schema: string
+  readonly json: boolean
+  readonly every: string | undefined
+}
+
+export interface Command {
+  /** Words after `pgstore`. */
+  readonly name: string
+  readonly summary: string
+  /** Options of its own, by their names in `Flags`. */
+  readonly options?: readonly (keyof Flags)[]
+  run(flags: Flags): Promise<void>
+}
+
+/** A command that was used wrongly: exit code 2. */
+export class UsageError extends Error {}
+
+export function databaseUrl({ databaseUrl }: Flags): string {
+  if (!databaseUrl) throw new UsageError('Which database? Give --database-url or set DATABASE_URL.')
+  return databaseUrl
+}
+
+export async function withPool<Result>(flags: Flags, work: (pool: pg.Pool) => Promise<Result>): Promise<Result> {
+  const connectionString = databaseUrl(flags)
+  const pool = openPool({ connectionString, application_name: 'pgstore command', max: 2, query_timeout: 60_000 })
+  try {
+    return await work(pool)
+  } finally {
+    await pool.end()
+  }
+}
+
+export function print(text: string): void {
+  process.stdout.write(`${text}\n`)
+}
+
+/** Calls `end`, once, when the process is told to end. */
+export function onSignal(end: () => void): void {
+  let told = false
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
+    process.on(signal, () => {
+      if (!told) end()
+      told = true
+    })
+  }
+}
