@@ -27,7 +27,8 @@ $$;
 comment on function :PGSTORE_SCHEMA.session_get(bytea) is
   'The live session with this key, or no row.';
 
--- Several in one call; the order of the rows is free.
+-- Several in one call; the order of the rows is free. The settings keep its plan to one look into the primary key for each
+-- key, whatever the table's size was when it was planned, and spare a new plan for every call.
 create or replace function :PGSTORE_SCHEMA.session_get(p_keys bytea[])
   returns table (
     key bytea,
@@ -43,6 +44,8 @@ create or replace function :PGSTORE_SCHEMA.session_get(p_keys bytea[])
   stable parallel safe rows 100
   security definer
   set search_path = pg_catalog, pg_temp
+  set plan_cache_mode = force_generic_plan
+  set enable_seqscan = off
 as $$
 #variable_conflict use_column
 begin

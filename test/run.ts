@@ -30,8 +30,8 @@ interface Target {
 }
 
 async function main(filters: readonly string[]): Promise<number> {
-  const files = testFiles(here).filter((file) => filters.every((part) => file.includes(part)))
-  if (files.length === 0) throw new Error(`No test file has ${filters.join(' and ')} in its name.`)
+  const files = testFiles(here).filter((file) => filters.length === 0 || filters.some((part) => file.includes(part)))
+  if (files.length === 0) throw new Error(`No test file has ${filters.join(' or ')} in its name.`)
   const results: Result[] = []
   for await (const target of targets(results)) {
     console.log(`\n${target.name}: ${files.length} files`)

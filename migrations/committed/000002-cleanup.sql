@@ -1,5 +1,5 @@
---! Previous: sha1:aec13ed1e5e45b7d42979d22fe91acb5e4259370
---! Hash: sha1:ead2df6c433587c7505f8d9af9faf80fa16d3636
+--! Previous: sha1:44fd42bf011058b3d378bf7482a11cf76b31d152
+--! Hash: sha1:3a3bd685cd098e2958982dfe382c8cfe2e944beb
 --! Message: cleanup
 
 --! split: 1-current.sql

@@ -323,18 +323,41 @@ function saveAll(keys: readonly Buffer[], args: { version: number | null; user_i
   )
 }
 
-test('batches over the same sessions in opposite order do not wait for each other in a ring', async () => {
+test('batches over the same sessions wait for nobody, and each row counts the saves that it took', async () => {
   const keys = await Promise.all(Array.from({ length: 40 }, () => create()))
   const merge = { version: null, user_id: null }
+  const verdicts: string[] = []
+  const batch = async (client: pg.Client, order: readonly Buffer[]) => {
+    for (const { status } of await saveAll(order, merge, client)) verdicts.push(status)
+  }
   const states = await storm(100, [
-    (client) => saveAll(keys, merge, client),
-    (client) => saveAll(keys.toReversed(), merge, client),
-    (client) => saveAll(keys, merge, client),
-    (client) => saveAll(keys.toReversed(), merge, client),
+    (client) => batch(client, keys),
+    (client) => batch(client, keys.toReversed()),
+    (client) => batch(client, keys),
+    (client) => batch(client, keys.toReversed()),
   ])
   assert.equal(states, [])
-  const found = await row('select min(version), max(version) from pgstore.sessions where key = any ($1)', keys)
-  assert.equal(found, { min: 401, max: 401 })
+  assert.equal([...new Set(verdicts)].sort(), ['locked', 'saved'])
+  const { saves } = await row(
+    'select sum(version - 1)::integer as saves from pgstore.sessions where key = any ($1)',
+    keys,
+  )
+  assert.is(saves, verdicts.filter((status) => status === 'saved').length)
+})
+
+test('a session that somebody else holds is not waited for: its saves are locked, in order, and the others saved', async () => {
+  const [held, free] = [await create(), await create()]
+  const other = await connect()
+  await other.query('begin')
+  await other.query('select from pgstore.sessions where key = $1 for update', [held])
+  const client = await connect()
+  const rows = await saveAll([held, free, held], { version: null, user_id: null }, client)
+  await other.query('rollback')
+  const statuses = (key: Buffer) => rows.filter((one) => one.key?.equals(key)).map(({ status }) => status)
+  assert.equal([statuses(held), statuses(free)], [['locked', 'locked'], ['saved']])
+  assert.is((await present(held)).version, 1)
+  const [after] = await saveAll([held], { version: null, user_id: null }, client)
+  assert.is(after?.status, 'saved')
 })
 
 test('nor do batches that create, destroy and revoke the same sessions', async () => {

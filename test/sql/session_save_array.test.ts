@@ -1,7 +1,7 @@
 // The array form of session_save: many saves in one call, each with its own verdict.
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { age, call, closeEverything, create, expire, newKey, present, type Saved, stored } from './calls.ts'
+import { age, call, closeEverything, create, expire, newKey, present, type Saved, save, stored } from './calls.ts'
 
 test.after(closeEverything)
 
@@ -144,14 +144,69 @@ test('what comes before its creation finds a session gone', async () => {
   assert.equal((await present(key)).data, { b: 1 })
 })
 
-test('rows come in the order of the keys', async () => {
-  const keys = await Promise.all(Array.from({ length: 50 }, () => create()))
-  const rows = await saveAll(keys.map((key) => ({ key, set: '{"a":1}' })))
+test('a plain save does not overtake one of the same key that asks for a version', async () => {
+  const key = await create({ a: 0 })
+  const rows = await saveAll([
+    { key, set: '{"a":1}', version: 1 },
+    { key, set: '{"a":2}' },
+    { key, set: '{"a":3}', version: 1 },
+  ])
   assert.equal(
-    rows.map(({ key }) => key),
-    sorted(...keys),
+    rows.map(({ status, version }) => [status, version]),
+    [
+      ['saved', 2],
+      ['saved', 3],
+      ['conflict', 3],
+    ],
   )
+  assert.equal((await present(key)).data, { a: 2 })
 })
+
+// Plain merges go another way through the function than the rest: it must lead to the same place as the single form.
+const merges: readonly (Omit<Item, 'key'> & { max_length?: number; lifetime?: string; age?: string })[] = [
+  { set: '{"b":{"c":[1]}}' },
+  { set: '{"a":null}' },
+  { set: '{"b":1}', ttl: '1 millisecond' },
+  { set: '{"b":1}', ttl: '0.9 milliseconds' },
+  { set: '{"b":1}', ttl: '100 years' },
+  { set: '{"b":1}', ttl: '101 years' },
+  { set: '{"b":1}', ttl: '1 year -366 days' },
+  { set: '{"b":1}', ttl: null },
+  { set: '{"b":1}', user_id: '42' },
+  { set: '{"b":1}', user_id: '' },
+  { set: '{"b":1}', user_id: 'x'.repeat(1024) },
+  { set: '{"b":1}', user_id: 'x'.repeat(1025) },
+  { set: '{"b":1}', max_length: 16 },
+  { set: '{"b":1}', max_length: 15 },
+  { set: '{"b":1}', max_length: 0 },
+  { set: '{"b":1}', max_length: -1 },
+  { set: '{"b":1e131071}' },
+  { set: '{"b":1}', lifetime: '1 hour' },
+  { set: '{"b":1}', lifetime: '0 seconds' },
+  { set: '{"b":1}', lifetime: '1 hour', age: '2 hours' },
+  { set: '{"b":1}', lifetime: '2 months -1 day' },
+  { set: '[]' },
+  { set: null },
+]
+for (const { max_length = 4096, lifetime = null, age: by = '0 seconds', ...item } of merges) {
+  const told = JSON.stringify({ ...item, max_length, lifetime, age: by }).slice(0, 90)
+  test(`a merge comes to the same in either form: ${told}`, async () => {
+    const keys = [await create({ a: 1 }, { user_id: '7' }), await create({ a: 1 }, { user_id: '7' })] as const
+    for (const key of keys) await age(key, by)
+    const { set = '{}', ttl = '30 days', user_id = null } = item
+    const single = await save(keys[0], { set, ttl, user_id, max_length, lifetime })
+    const arrays = { keys: [keys[1]], sets: [set], unsets: [null], ttls: [ttl], versions: [null], user_ids: [user_id] }
+    const [many] = await call<Saved>('session_save', { ...arrays, max_length, lifetime })
+    const verdict = ({ status, version }: Saved) => ({ status, version })
+    assert.equal(verdict(many as Saved), verdict(single))
+    const [first, second] = [await present(keys[0]), await present(keys[1])]
+    const content = ({ data, user_id, version }: typeof first) => ({ data, user_id, version })
+    assert.equal(content(second), content(first))
+    const apart = Math.abs(second.expires_at.getTime() - first.expires_at.getTime())
+    const left = first.expires_at.getTime() - Date.now()
+    assert.ok(apart <= left / 100 + 1000, `The expiries are ${apart} ms apart.`)
+  })
+}
 
 test('nothing to set and nothing to unset is a touch here too', async () => {
   const [first, second] = [await create(), await create()]
