@@ -1,8 +1,9 @@
 // The SQL functions as typed calls, one call each. Nothing else in this package writes SQL for sessions.
+import { byteaArray, integerArray, intervalArray, jsonbArray, textArray } from './array.ts'
 import { databaseError, PGStoreError } from './errors.ts'
 import type { Queryable } from './pool.ts'
 
-/** A session's row as Postgres writes it; times as text, to be read by `parseTime`. */
+/** A session's row as Postgres writes it; times are to be read by `parseTime`. */
 export interface SessionRow {
   readonly id: string
   readonly userId: string | null
@@ -52,8 +53,19 @@ export interface CleanupState extends CleanupStatus {
   readonly now: Date
 }
 
-const cleanupColumns =
-  'enabled, every, worker_seen_at, next_run_at, last_run_at, last_purged, last_ms, total_purged, last_error, status, now()'
+// Times as seconds since the epoch: a timestamptz's text depends on the role's DateStyle and TimeZone.
+const now = epoch('now()')
+
+const sessionColumns = `id, user_id, data, version, ${epoch('created_at')}, ${epoch('updated_at')}, ${epoch('expires_at')}, ${now}`
+
+const resultColumns = `status, id, version, ${epoch('expires_at')}, data, ${now}`
+
+const cleanupColumns = [
+  'enabled, every',
+  ...['worker_seen_at', 'next_run_at', 'last_run_at'].map(epoch),
+  'last_purged, last_ms, total_purged, last_error, status',
+  now,
+].join(', ')
 
 export interface SaveArguments {
   readonly key: Buffer
@@ -80,13 +92,18 @@ export class Database {
   }
 
   async get(key: Buffer): Promise<SessionRow | undefined> {
-    const [row] = await this.#call(
-      'session_get',
-      'id, user_id, data, version, created_at, updated_at, expires_at, now()',
-      '$1::bytea',
-      [key],
-    )
+    const [row] = await this.#call('session_get', sessionColumns, '$1::bytea', [key])
     return row && sessionRow(row)
+  }
+
+  /** In the order of the keys; undefined for one without a live session. */
+  async getMany(keys: readonly Buffer[]): Promise<(SessionRow | undefined)[]> {
+    const rows = await this.#call('session_get', `${sessionColumns}, key`, '$1::bytea[]', [byteaArray(keys)])
+    const byKey = new Map(rows.map((row) => [row[8], row]))
+    return keys.map((key) => {
+      const row = byKey.get(`\\x${key.toString('hex')}`)
+      return row && sessionRow(row)
+    })
   }
 
   async save(save: SaveArguments): Promise<SaveResult> {
@@ -96,7 +113,7 @@ export class Database {
       [
         save.key,
         save.set,
-        save.unset,
+        textArray(save.unset),
         seconds(save.ttlSeconds),
         save.version,
         save.userId,
@@ -104,6 +121,41 @@ export class Database {
         seconds(save.lifetimeSeconds),
       ],
     )
+  }
+
+  /**
+   * Saves that agree in maxLength and lifetime, in their order; undefined for one whose session somebody else has locked: send
+   * it alone.
+   */
+  async saveMany(saves: readonly SaveArguments[]): Promise<(SaveResult | undefined)[]> {
+    const [first] = saves
+    if (!first) return []
+    const rows = await this.#call(
+      'session_save',
+      `${resultColumns}, key`,
+      '$1::bytea[], $2::jsonb[], $3::jsonb[], $4::interval[], $5::integer[], $6::text[], $7::integer, $8::interval',
+      [
+        byteaArray(saves.map(({ key }) => key)),
+        jsonbArray(saves.map(({ set }) => set)),
+        jsonbArray(saves.map(({ unset }) => (unset.length === 0 ? null : JSON.stringify(unset)))),
+        intervalArray(saves.map(({ ttlSeconds }) => ttlSeconds)),
+        integerArray(saves.map(({ version }) => version)),
+        textArray(saves.map(({ userId }) => userId)),
+        first.maxLength,
+        seconds(first.lifetimeSeconds),
+      ],
+    )
+    const byKey = new Map<string | null | undefined, (string | null)[][]>()
+    for (const row of rows) {
+      const same = byKey.get(row[6])
+      if (same) same.push(row)
+      else byKey.set(row[6], [row])
+    }
+    return saves.map(({ key }) => {
+      const row = byKey.get(`\\x${key.toString('hex')}`)?.shift()
+      if (!row) throw new PGStoreError('database', 'session_save: a row is missing')
+      return row[0] === 'locked' ? undefined : saveResult(row)
+    })
   }
 
   /** `key` is the old key; `version` plays no part. */
@@ -118,7 +170,7 @@ export class Database {
         save.userId,
         seconds(save.lifetimeSeconds),
         save.set,
-        save.unset,
+        textArray(save.unset),
         save.maxLength,
       ],
     )
@@ -129,12 +181,7 @@ export class Database {
   }
 
   async list(userId: string): Promise<SessionRow[]> {
-    const rows = await this.#call(
-      'session_list',
-      'id, user_id, data, version, created_at, updated_at, expires_at, now()',
-      '$1::text',
-      [userId],
-    )
+    const rows = await this.#call('session_list', sessionColumns, '$1::text', [userId])
     return rows.map(sessionRow)
   }
 
@@ -210,16 +257,9 @@ export class Database {
   }
 
   async #result(name: string, parameters: string, values: unknown[]): Promise<SaveResult> {
-    const [row] = await this.#call(name, 'status, id, version, expires_at, data, now()', parameters, values)
+    const [row] = await this.#call(name, resultColumns, parameters, values)
     if (!row) throw new PGStoreError('database', `${name}: no row`)
-    return {
-      status: row[0] as SaveResult['status'],
-      id: row[1] ?? null,
-      version: Number(row[2]),
-      expiresAt: row[3] ?? null,
-      data: row[4] ?? null,
-      now: row[5] as string,
-    }
+    return saveResult(row)
   }
 
   async #count(name: string, parameters: string, values: unknown[]): Promise<number> {
@@ -247,8 +287,16 @@ function sessionRow(row: readonly (string | null)[]): SessionRow {
   return { id, userId, data, version: Number(version), createdAt, updatedAt, expiresAt, now } as SessionRow
 }
 
-/** Milliseconds since the epoch of a timestamptz in Postgres's ISO style: `2026-11-23 20:15:00.123456+00`. */
-export function parseTime(text: string): number {
-  const offset = /[+-]\d\d$/.test(text) ? `${text}:00` : text
-  return Date.parse(offset.replace(' ', 'T'))
+function saveResult(row: readonly (string | null)[]): SaveResult {
+  const [status, id, version, expiresAt, data, now] = row
+  return { status, id, version: Number(version), expiresAt, data, now } as SaveResult
+}
+
+function epoch(time: string): string {
+  return `date_part('epoch', ${time})`
+}
+
+/** Milliseconds since the epoch of a row's time. */
+export function parseTime(seconds: string): number {
+  return Number(seconds) * 1000
 }

@@ -10,7 +10,7 @@
  * - `not_installed`: the schema, or a function of it, is missing in this database.
  * - `forbidden`: the database role lacks a right.
  * - `migration`: the database's schema and this version of pgstore do not fit each other.
- * - `unavailable`: the database could not be reached or ended the connection; trying again later may work.
+ * - `unavailable`: the database could not be reached, ended the connection or was too busy; trying again later may work.
  * - `timeout`: the database did not answer in time; a save may or may not have happened.
  * - `database`: the database failed in another way; `sqlState` tells which.
  * - `closed`: the store was closed.
@@ -44,7 +44,8 @@ export class PGStoreError extends Error {
   }
 }
 
-const connectionLost = /^(08|57P0[1235]|53300|25006|E[A-Z]+)/
+// Serialization failures and deadlocks are among them: nothing has happened, and another try may succeed.
+const passing = /^(08|57P0[1235]|53300|25006|40001|40P01|E[A-Z]+)/
 const timedOut = /^(57014|55P03|25P03)/
 
 /**
@@ -69,7 +70,7 @@ export function databaseError(operation: string, error: unknown): PGStoreError {
   }
   if (state === '42501') return new PGStoreError('forbidden', `${operation}: ${text}`, state)
   if (timedOut.test(state)) return new PGStoreError('timeout', `${operation}: ${text}`, state)
-  if (connectionLost.test(state)) return new PGStoreError('unavailable', `${operation}: ${text}`, state)
+  if (passing.test(state)) return new PGStoreError('unavailable', `${operation}: ${text}`, state)
   const named = /^(0A|25|28|3D|40|42|53|54|57|58)/.test(state) ? `: ${text}` : ''
   return new PGStoreError('database', `${operation}: SQLSTATE ${state}${named}`, state)
 }

@@ -1,3 +1,4 @@
+export type { BatchOptions } from './batch.ts'
 export type { CleanupEvent, CleanupHandle, StartCleanupOptions } from './cleanup.ts'
 export { type Codec, codecsFromPairs, type Key, SecureCookie } from './codec.ts'
 export type { CleanupStatus } from './database.ts'

@@ -1,4 +1,5 @@
 // What a store is made with, checked once and all of it: every problem is named in one error.
+import { type BatchLimits, type BatchOptions, defaultBatchLimits } from './batch.ts'
 import { type Codec, codecsFromPairs, type Key } from './codec.ts'
 import { PGStoreError } from './errors.ts'
 import { type CookieOptions, cookieOptionProblems, defaultCookieOptions, type SessionOptions } from './http.ts'
@@ -32,10 +33,19 @@ export interface PGStoreOptions {
   readonly lifetime?: number | null | undefined
   /** The schema in the database: a lower-case identifier. Default: 'pgstore'. */
   readonly schema?: string | undefined
+  /**
+   * Whether statements are prepared once a connection, which a pooler in transaction mode may not forward. Default: where a
+   * connection leads to Postgres itself, and not where a pooler answers.
+   */
+  readonly prepare?: boolean | undefined
+  /** How the calls of many requests are gathered into one; false sends each on its own. Default: see the fields. */
+  readonly batch?: BatchOptions | false | undefined
 }
 
 /** The options, checked and complete. */
 export interface Settings {
+  readonly batch: BatchLimits | false
+  readonly prepare: boolean | undefined
   readonly connectionString: string | undefined
   readonly pool: Pool | undefined
   readonly directConnectionString: string | undefined
@@ -56,6 +66,8 @@ const names = {
   maxLength: true,
   lifetime: true,
   schema: true,
+  prepare: true,
+  batch: true,
 } satisfies Record<keyof PGStoreOptions, true>
 
 /** @throws {PGStoreError} `invalid_option`, with a sentence for each problem */
@@ -81,9 +93,29 @@ export function parseOptions(given: PGStoreOptions): Settings {
   const options = { ...defaultCookieOptions, ...definedOnly(given.options) }
   problems.push(...unknownNames(given.options ?? {}, defaultCookieOptions).map((problem) => `options: ${problem}`))
   problems.push(...cookieOptionProblems(options).map((problem) => `options.${problem}`))
+  const { prepare } = given
+  if (prepare !== undefined && typeof prepare !== 'boolean') problems.push('prepare must be true or false')
+  const batch = given.batch !== false && ({ ...defaultBatchLimits, ...definedOnly(given.batch) } as BatchLimits)
+  if (batch) {
+    problems.push(...unknownNames(batch, defaultBatchLimits).map((problem) => `batch: ${problem}`))
+    for (const [name, limit] of Object.entries(batch)) {
+      if (!(Number.isInteger(limit) && limit > 0)) problems.push(`batch.${name} must be a whole number above 0`)
+    }
+  }
   const codecs = parseCodecs(given, problems)
   if (problems.length > 0) throw new PGStoreError('invalid_option', `${problems.join('; ')}.`)
-  return { connectionString, pool, directConnectionString, codecs, options, maxLength, lifetime, schema }
+  return {
+    connectionString,
+    pool,
+    directConnectionString,
+    codecs,
+    options,
+    maxLength,
+    lifetime,
+    schema,
+    prepare,
+    batch,
+  }
 }
 
 function parseCodecs({ keyPairs, codecs }: PGStoreOptions, problems: string[]): readonly Codec[] {

@@ -2,7 +2,7 @@
 import pg from 'pg'
 import { PGStoreError } from './errors.ts'
 
-interface ArrayQuery {
+export interface ArrayQuery {
   readonly text: string
   readonly values: unknown[]
   readonly rowMode: 'array'

@@ -1,5 +1,6 @@
 import { inspect } from 'node:util'
 import type pg from 'pg'
+import { BatchedDatabase } from './batch.ts'
 import { SessionCleanup } from './cleanup.ts'
 import type { Codec } from './codec.ts'
 import { readToken } from './cookie.ts'
@@ -13,6 +14,7 @@ import { listenConnection, maxLengthProblems, type PGStoreOptions, parseOptions,
 import { openPool, type Pool, type Queryable } from './pool.ts'
 import { checkCookie, Saver } from './save.ts'
 import { internals, parseValues, Session } from './session.ts'
+import { economical } from './statement.ts'
 import { sessionKey } from './token.ts'
 
 /** One of a user's sessions, as `store.list()` shows it. */
@@ -69,9 +71,10 @@ export class PGStore<Values extends object = Record<string, unknown>> extends Se
    */
   constructor(options: PGStoreOptions) {
     const settings = parseOptions(options)
-    const { connectionString, pool, schema } = settings
+    const { connectionString, pool, schema, prepare, batch } = settings
     const ownPool = connectionString === undefined ? undefined : openPool({ connectionString })
-    const database = new Database(ownPool ?? (pool as Pool), schema)
+    const queryable = economical(ownPool ?? (pool as Pool), prepare)
+    const database = batch ? new BatchedDatabase(queryable, schema, batch) : new Database(queryable, schema)
     const listen = listenConnection(settings)
     super(database, listen, schema)
     this.#settings = settings
@@ -255,7 +258,15 @@ export class PGStore<Values extends object = Record<string, unknown>> extends Se
     const { schema, lifetime } = this.#settings
     const { codecs, options } = this
     const { maxLength } = this.#saver
-    const store = new PGStore<Values>({ pool: client as Pool, codecs, options, schema, lifetime, maxLength })
+    const store = new PGStore<Values>({
+      pool: client as Pool,
+      codecs,
+      options,
+      schema,
+      lifetime,
+      maxLength,
+      batch: false,
+    })
     store.#registry = this.#registry
     store.#origin = this.#origin
     store.#saver = new Saver(store.#database, { codecs, lifetime, maxLength }, this.#saver)
