@@ -26,18 +26,18 @@ const longestWaitMs = 2000
 const mostAlone = 4
 
 /** In place of a result: to be sent alone. */
-const alone: unique symbol = Symbol('alone')
+export const alone: unique symbol = Symbol('alone')
 
 interface Transport<Item, Result> {
-  sendOne(item: Item): Promise<Result>
+  readonly sendOne: (item: Item) => Promise<Result>
   /** A result for each; `alone` for one that would have kept the others waiting. */
-  sendMany(items: readonly Item[]): Promise<readonly (Result | typeof alone)[]>
-  keyOf(item: Item): string
-  sizeOf(item: Item): number
+  readonly sendMany: (items: readonly Item[]) => Promise<readonly (Result | typeof alone)[]>
+  readonly keyOf: (item: Item) => string
+  readonly sizeOf: (item: Item) => number
   /** Whether the two may stand in one call. */
-  fit(first: Item, other: Item): boolean
+  readonly fit: (first: Item, other: Item) => boolean
   /** Whether it does no harm to send it again when nobody knows whether it arrived. */
-  isRepeatable(item: Item): boolean
+  readonly isRepeatable: (item: Item) => boolean
   /** Equal keys are one item, answered at once; otherwise they take turns, in order of arrival. */
   readonly sharesKeys: boolean
 }

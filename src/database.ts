@@ -1,7 +1,7 @@
 // The SQL functions as typed calls, one call each. Nothing else in this package writes SQL for sessions.
 import { byteaArray, integerArray, intervalArray, jsonbArray, textArray } from './array.ts'
 import { databaseError, PGStoreError } from './errors.ts'
-import type { Queryable } from './pool.ts'
+import type { Parameter, Queryable } from './pool.ts'
 
 /** A session's row as Postgres writes it; times are to be read by `parseTime`. */
 export interface SessionRow {
@@ -236,7 +236,7 @@ export class Database {
     }
   }
 
-  async #cleanup(name: string, parameters: string, values: unknown[]): Promise<CleanupState> {
+  async #cleanup(name: string, parameters: string, values: Parameter[]): Promise<CleanupState> {
     const [row] = await this.#call(name, cleanupColumns, parameters, values)
     if (!row) throw new PGStoreError('database', `${name}: no row`)
     const time = (text: string | null | undefined) => (text ? new Date(parseTime(text)) : undefined)
@@ -256,19 +256,19 @@ export class Database {
     }
   }
 
-  async #result(name: string, parameters: string, values: unknown[]): Promise<SaveResult> {
+  async #result(name: string, parameters: string, values: Parameter[]): Promise<SaveResult> {
     const [row] = await this.#call(name, resultColumns, parameters, values)
     if (!row) throw new PGStoreError('database', `${name}: no row`)
     return saveResult(row)
   }
 
-  async #count(name: string, parameters: string, values: unknown[]): Promise<number> {
+  async #count(name: string, parameters: string, values: Parameter[]): Promise<number> {
     const [row] = await this.#call(name, name, parameters, values)
     return Number(row?.[0])
   }
 
   /** The schema's name is checked by the store; all else in the text is written on this page. */
-  async #call(name: string, columns: string, parameters: string, values: unknown[]): Promise<(string | null)[][]> {
+  async #call(name: string, columns: string, parameters: string, values: Parameter[]): Promise<(string | null)[][]> {
     const text = `select ${columns} from ${this.#schema}.${name}(${parameters})`
     try {
       return (await this.#client.query({ text, values, rowMode: 'array', types })).rows as (string | null)[][]

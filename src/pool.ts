@@ -2,9 +2,12 @@
 import pg from 'pg'
 import { PGStoreError } from './errors.ts'
 
+/** A parameter as it goes to Postgres: bytes as they are, everything else as text. */
+export type Parameter = Buffer | string | number | null
+
 export interface ArrayQuery {
   readonly text: string
-  readonly values: unknown[]
+  readonly values: Parameter[]
   readonly rowMode: 'array'
   readonly types: { getTypeParser(): (text: string) => string }
 }

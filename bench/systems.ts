@@ -1,0 +1,186 @@
+// What is measured: each system reads and saves the same sessions in the same process, on the same machine.
+import { randomBytes } from 'node:crypto'
+import connectPgSimple from 'connect-pg-simple'
+import { RedisStore } from 'connect-redis'
+import session from 'express-session'
+import pg from 'pg'
+import { createClient } from 'redis'
+import { PGStore, type PGStoreOptions, type Session } from '../src/index.ts'
+
+/** How many sessions there are: callers seldom meet at one. */
+export const sessionCount = 10_000
+
+export interface System {
+  readonly name: string
+  /** Reads one session, from what its cookie says to its values. */
+  read(index: number): Promise<void>
+  /** Changes one value of a session and saves it. */
+  save?(index: number): Promise<void>
+  close(): Promise<void>
+}
+
+/** About 350 bytes of JSON: a user, a token against forged requests, a small cart, preferences. */
+export function exampleValues(index: number): Record<string, unknown> {
+  return {
+    user: { id: index, name: `user ${index}`, roles: ['customer'] },
+    csrf: randomBytes(32).toString('hex'),
+    cart: [
+      { sku: 'tea-0042', count: 2 },
+      { sku: 'cup-0007', count: 1 },
+    ],
+    preferences: { theme: 'dark', language: 'en', zone: 'Europe/Berlin' },
+    agent: 'Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0',
+    visits: 0,
+  }
+}
+
+interface FakeRequest {
+  readonly headers: { readonly cookie: string }
+}
+
+/** A response that takes a cookie and goes nowhere. */
+class FakeResponse {
+  readonly headersSent = false
+  #cookies: readonly string[] | undefined
+
+  getHeader(): readonly string[] | undefined {
+    return this.#cookies
+  }
+
+  setHeader(_name: string, value: readonly string[]): void {
+    this.#cookies = value
+  }
+}
+
+export interface PGStoreSystem extends System {
+  readonly store: PGStore
+  readonly cookies: readonly string[]
+}
+
+/** Reading verifies the cookie's signature and hashes its token, which the peers' stores leave to express-session. */
+export async function pgstoreSystem(
+  connectionString: string,
+  options: Partial<PGStoreOptions> = {},
+  name = 'pgstore',
+): Promise<PGStoreSystem> {
+  const store = await PGStore.open({ connectionString, keyPairs: [randomBytes(32)], ...options })
+  const sessions: Session[] = []
+  const cookies: string[] = []
+  for (let from = 0; from < sessionCount; from += 500) {
+    await Promise.all(
+      Array.from({ length: 500 }, async (_, offset) => {
+        const index = from + offset
+        const req: FakeRequest = { headers: { cookie: '' } }
+        const res = new FakeResponse()
+        const made = await store.new(req, 'sid')
+        made.values = exampleValues(index)
+        await store.save(req, res, made)
+        sessions[index] = made
+        cookies[index] = (res.getHeader()?.[0] ?? '').split(';')[0] as string
+      }),
+    )
+  }
+  return {
+    name,
+    store,
+    cookies,
+    async read(index) {
+      const found = await store.new({ headers: { cookie: cookies[index] as string } }, 'sid')
+      if (!found.values['user']) throw new Error(`${name}: session ${index} is empty`)
+    },
+    async save(index) {
+      const changed = sessions[index] as Session
+      changed.values['visits'] = (changed.values['visits'] as number) + 1
+      await store.save({ headers: { cookie: cookies[index] as string } }, new FakeResponse(), changed)
+    },
+    close: () => store.close(),
+  }
+}
+
+type PeerSession = session.SessionData & Record<string, unknown>
+
+/** An express-session store, called as express-session calls it. */
+async function peerSystem(name: string, store: session.Store, close: () => Promise<void>): Promise<System> {
+  const sids = Array.from({ length: sessionCount }, () => randomBytes(24).toString('base64url'))
+  const sessions = sids.map((_, index) => {
+    const cookie = {
+      originalMaxAge: 30 * 86400_000,
+      expires: new Date(Date.now() + 30 * 86400_000),
+      httpOnly: true,
+      path: '/',
+    }
+    return { cookie, ...exampleValues(index) } as unknown as PeerSession
+  })
+  const set = async (index: number) =>
+    await new Promise<void>((resolve, reject) => {
+      const done = (error?: unknown) => (error ? reject(error as Error) : resolve())
+      store.set(sids[index] as string, sessions[index] as PeerSession, done)
+    })
+  for (let from = 0; from < sessionCount; from += 100) {
+    await Promise.all(Array.from({ length: 100 }, async (_, offset) => await set(from + offset)))
+  }
+  return {
+    name,
+    async read(index) {
+      const found = await new Promise<PeerSession | null | undefined>((resolve, reject) => {
+        store.get(sids[index] as string, (error, data) =>
+          error ? reject(error as Error) : resolve(data as PeerSession),
+        )
+      })
+      if (!found?.['user']) throw new Error(`${name}: session ${index} is empty`)
+    },
+    async save(index) {
+      const changed = sessions[index] as PeerSession
+      changed['visits'] = (changed['visits'] as number) + 1
+      await set(index)
+    },
+    close,
+  }
+}
+
+export async function connectPgSimpleSystem(connectionString: string): Promise<System> {
+  const pool = new pg.Pool({ connectionString, max: 10 })
+  const PgStore = connectPgSimple(session)
+  const store = new PgStore({ pool, createTableIfMissing: true, pruneSessionInterval: false })
+  return await peerSystem('connect-pg-simple', store, async () => await pool.end())
+}
+
+export async function connectRedisSystem(port: number): Promise<System> {
+  const client = createClient({ socket: { host: '127.0.0.1', port } })
+  await client.connect()
+  const store = new RedisStore({ client, ttl: 30 * 86400 }) as unknown as session.Store
+  return await peerSystem('connect-redis', store, async () => void (await client.close()))
+}
+
+export async function memoryStoreSystem(): Promise<System> {
+  return await peerSystem('MemoryStore', new session.MemoryStore(), async () => {})
+}
+
+/** The floor: one prepared statement by primary key, through a pool of the same size. */
+export async function rawSystem(connectionString: string): Promise<System> {
+  const pool = new pg.Pool({ connectionString, max: 10 })
+  await pool.query('drop table if exists bench_raw')
+  await pool.query('create table bench_raw (key bytea primary key, data jsonb not null) with (fillfactor = 85)')
+  const keys = Array.from({ length: sessionCount }, () => randomBytes(32))
+  for (let from = 0; from < sessionCount; from += 1000) {
+    await pool.query('insert into bench_raw select * from unnest($1::bytea[], $2::jsonb[])', [
+      keys.slice(from, from + 1000),
+      Array.from({ length: 1000 }, (_, offset) => JSON.stringify(exampleValues(from + offset))),
+    ])
+  }
+  await pool.query('vacuum analyze bench_raw')
+  const select = { name: 'bench-select', text: 'select data from bench_raw where key = $1' }
+  const update = { name: 'bench-update', text: 'update bench_raw set data = data || $2::jsonb where key = $1' }
+  let visits = 0
+  return {
+    name: 'pg, prepared',
+    async read(index) {
+      const { rows } = await pool.query({ ...select, values: [keys[index]] })
+      if (!(rows[0] as { data: { user?: unknown } }).data.user) throw new Error(`session ${index} is empty`)
+    },
+    async save(index) {
+      await pool.query({ ...update, values: [keys[index], `{"visits":${visits++}}`] })
+    },
+    close: async () => await pool.end(),
+  }
+}
