@@ -129,6 +129,11 @@ export function codecsFromPairs(...keyPairs: readonly (Key | null | undefined)[]
   return pairs.map(([hashKey, blockKey]) => new SecureCookie(hashKey, blockKey))
 }
 
+/** The hash keys among `keyPairs`, in their order. */
+export function hashKeys(keyPairs: readonly (Key | null | undefined)[]): Uint8Array[] {
+  return keyPairs.flatMap((key, index) => (index % 2 === 0 && key ? bytes(key) : []))
+}
+
 function keyProblems(hashKey: Key | null | undefined, blockKey: Key | null, hash = '', block = ''): string[] {
   const problems: string[] = []
   if (hashKey === null || hashKey === undefined) problems.push(`${hash}a hash key is missing`)
