@@ -16,6 +16,7 @@ import { checkCookie, Saver } from './save.ts'
 import { internals, parseValues, Session } from './session.ts'
 import { economical } from './statement.ts'
 import { sessionKey } from './token.ts'
+import { TokenSessions } from './token-sessions.ts'
 
 /** One of a user's sessions, as `store.list()` shows it. */
 export interface ListedSession<Values extends object = Record<string, unknown>> {
@@ -40,8 +41,11 @@ export interface SaveOptions {
 export interface RevokeOptions {
   /** Only the session with this number. Default: all. */
   readonly id?: string | number | bigint
-  /** All but this one: "sign out everywhere else". One that is not saved yet spares none. Default: spare none. */
-  readonly except?: Session<object>
+  /**
+   * All but this one: "sign out everywhere else"; its token where a framework keeps the cookie itself. One that is not saved
+   * yet spares none. Default: spare none.
+   */
+  readonly except?: Session<object> | string
 }
 
 /**
@@ -218,8 +222,13 @@ export class PGStore<Values extends object = Record<string, unknown>> extends Se
     }
     const { id, except } = options
     if (id !== undefined && !/^\d{1,18}$/.test(String(id))) return 0 // no session has such a number
-    const key = except && internals.stored(except)?.key
+    const key = typeof except === 'string' ? sessionKey(except) : except && internals.stored(except)?.key
     return await this.#database.revoke(userId, id === undefined ? null : String(id), key ?? null)
+  }
+
+  /** The same sessions by their token, for a framework that keeps the cookie itself and this store's codecs out of it. */
+  get byToken(): TokenSessions {
+    return new TokenSessions(this.#database, { lifetime: this.#settings.lifetime, maxLength: this.#saver.maxLength })
   }
 
   /**
