@@ -152,15 +152,15 @@ export class ExpressSessionStore extends session.Store {
   }
 
   /**
-   * Gives the request's session a new sid and keeps what it holds, in one statement: the old sid is dead at once. For sign-in,
-   * where `req.session.regenerate()` begins an empty session in its place. `req.session` is a new object afterwards.
+   * Saves the request's session under a new sid, in one statement: the old sid is dead at once, and what it holds stays. For
+   * sign-in, where `req.session.regenerate()` begins an empty session in its place. `req.session` is a new object afterwards.
    *
    * @throws {PGStoreError} `gone` when somebody else renewed or ended it first
    */
   async renew(req: Request): Promise<void> {
     const data = req.session as SessionData
     const known = this.#knownOf(data)
-    if (!known) return // never stored: nobody has its sid
+    if (!known) return await this.set(req.sessionID, data) // never stored: nobody has its sid
     const renewed = await this.#sessions.regenerate(known, storedValues(data), this.#options(data))
     if (!renewed) throw gone()
     req.sessionID = renewed.token

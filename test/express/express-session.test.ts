@@ -5,7 +5,7 @@ import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { ExpressSessionStore, type ExpressSessionStoreOptions } from '../../src/express-session.ts'
 import { PGStore } from '../../src/index.ts'
-import { admin, closeAll, databaseUrl, hashKey, rejection, row, sql, testStore } from '../harness.ts'
+import { admin, closeAll, databaseUrl, hashKey, rejection, row, sql, testStore, until } from '../harness.ts'
 import { App, type Browser } from './app.ts'
 
 const opened: { close(): Promise<void> }[] = []
@@ -177,6 +177,17 @@ test('renew moves the session to a new sid with all it holds, in one statement',
   assert.equal(await browser.session(), { cart: 'apple', user: 'bob', visits: '2' })
 })
 
+test('renew saves a session that was never stored', async () => {
+  const { app, queries } = await newApp()
+  const browser = app.browser()
+  await browser.get('/renew?user=ann')
+  assert.equal(
+    queries.map((text) => /pgstore\.(\w+)/.exec(text)?.[1]),
+    ['session_save'],
+  )
+  assert.equal(await browser.session(), { user: 'ann' })
+})
+
 test('a session that was saved, changed and saved again in one request holds both', async () => {
   const { store } = newStore()
   const data = { cookie: new Cookie(), visits: 1 } as SessionData
@@ -228,7 +239,7 @@ test('a session expires by its cookie, in parts of a second too', async () => {
   const browser = await visitor(app)
   const { sid } = browser
   assert.ok((await secondsLeft(sid)) <= 0.0051)
-  assert.is(await store.get(sid), undefined)
+  await until(async () => (await store.get(sid)) === undefined)
   assert.equal(await browser.session(), {})
 })
 
