@@ -442,6 +442,16 @@ test('open installs the schema, and close ends the pool', async () => {
   assert.is((await sql('select from express_open.sessions')).length, 1)
 })
 
+test('what an application adds to SessionData types what the store gives and takes', async () => {
+  const { store } = newStore({ userId: (session) => session.user satisfies string | undefined })
+  await store.set('typed', { cookie: new Cookie(), user: 'gina' })
+  const [listed] = await store.list('gina')
+  const values: SessionData | undefined = listed?.values
+  assert.is(values?.user satisfies string | undefined, 'gina')
+  // @ts-expect-error: visits is a number
+  await store.set('typed', { cookie: new Cookie(), visits: 'three' })
+})
+
 test('CommonJS may require it, once it is built', () => {
   const { ExpressSessionStore: required } = createRequire(import.meta.url)('pgstore/express-session')
   assert.is(typeof required.open, 'function')
