@@ -15,7 +15,7 @@ test.before(async () => {
 
 test.after(async () => {
   for (const child of children) child.kill('SIGTERM')
-  await until(() => children.every(hasEnded))
+  await until(() => children.every(hasEnded), 60)
   await closeAll()
 })
 
@@ -31,7 +31,7 @@ async function start(env: NodeJS.ProcessEnv) {
     })
   }
   const address = () => /Express: (http:\S+)/.exec(said)?.[1]
-  await until(() => hasEnded(child) || address(), 60)
+  await until(() => hasEnded(child) || address(), 120)
   if (hasEnded(child)) throw new Error(`The example ended: ${said}`)
   return { child, url: address() as string, said: () => said }
 }
@@ -111,7 +111,7 @@ test('without DATABASE_URL it starts a Postgres of its own, and ends it', async 
   const answer = await fetch(own.url)
   assert.is(answer.status, 200)
   own.child.kill('SIGINT')
-  await until(() => hasEnded(own.child))
+  await until(() => hasEnded(own.child), 60)
   assert.is(own.child.exitCode, 0, own.said())
 })
 
