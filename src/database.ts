@@ -213,6 +213,26 @@ export class Database implements SessionDatabase {
     return await this.#count('session_limit', '$1::text, $2::integer', [userId, max])
   }
 
+  /**
+   * Live sessions of everybody, a page: `place` is where the next one begins, undefined after the last. Granted to admin alone.
+   *
+   * @param after the last page's `place`
+   */
+  async all(after: Buffer | null, limit: number): Promise<{ rows: SessionRow[]; place: Buffer | undefined }> {
+    const rows = await this.#call('session_all', `${sessionColumns}, place`, '$1::bytea, $2::integer', [after, limit])
+    const place = rows.length < limit ? undefined : rows.at(-1)?.[8]
+    return { rows: rows.map(sessionRow), place: place ? Buffer.from(place.slice(2), 'hex') : undefined }
+  }
+
+  /** Ends a batch of everybody's sessions; below the limit, they were the last. Granted to admin alone. */
+  async clear(limit: number): Promise<number> {
+    return await this.#count('session_clear', '$1::integer', [limit])
+  }
+
+  async countLive(): Promise<number> {
+    return await this.#count('count_live', '', [])
+  }
+
   async countExpired(): Promise<number> {
     return await this.#count('count_expired', '', [])
   }

@@ -3,6 +3,7 @@ import { type Database, parseTime } from './database.ts'
 import { PGStoreError } from './errors.ts'
 import { checkText } from './json.ts'
 import { internals, parseValues, type Session } from './session.ts'
+import { sessionKey } from './token.ts'
 
 /** One of a user's sessions, as `store.list()` shows it. */
 export interface ListedSession<Values extends object = Record<string, unknown>> {
@@ -20,8 +21,11 @@ export interface ListedSession<Values extends object = Record<string, unknown>> 
 export interface RevokeOptions {
   /** Only the session with this number. Default: all. */
   readonly id?: string | number | bigint
-  /** All but this one: "sign out everywhere else". One that is not saved yet spares none. Default: spare none. */
-  readonly except?: Session<object>
+  /**
+   * All but this one: "sign out everywhere else"; its token where a framework keeps the cookie itself. One that is not saved
+   * yet spares none. Default: spare none.
+   */
+  readonly except?: Session<object> | string
 }
 
 export async function listSessions<Values extends object>(
@@ -51,6 +55,6 @@ export async function revokeSessions(database: Database, userId: string, options
   }
   const { id, except } = options
   if (id !== undefined && !/^\d{1,18}$/.test(String(id))) return 0 // no session has such a number
-  const key = except && internals.stored(except)?.key
+  const key = typeof except === 'string' ? sessionKey(except) : except && internals.stored(except)?.key
   return await database.revoke(userId, id === undefined ? null : String(id), key ?? null)
 }

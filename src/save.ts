@@ -1,7 +1,7 @@
 // From a session's changes to its row and its cookie: one call of the database, whose status decides.
 import type { Codec } from './codec.ts'
 import { deleteToken, writeToken } from './cookie.ts'
-import { parseTime, type SaveArguments, type SaveResult, type SessionDatabase } from './database.ts'
+import { parseTime, type SaveArguments, type SaveResult, type SessionDatabase, type SessionRow } from './database.ts'
 import { PGStoreError } from './errors.ts'
 import {
   checkHeadersOpen,
@@ -155,14 +155,9 @@ export class Saver {
     }
   }
 
-  /** Whether a tenth of the ttl has passed since the expiry was last set: then, and not at every visit, it is worth a write. */
   #isTouchDue(session: Session<object>): boolean {
     const row = internals.stored(session)?.row
-    if (!row) return false
-    const ttl = this.#ttlSeconds(session) * 1000
-    const lifetime = (this.#settings.lifetime ?? Number.POSITIVE_INFINITY) * 1000
-    const latest = Math.min(parseTime(row.now) + ttl, parseTime(row.createdAt) + lifetime)
-    return latest - parseTime(row.expiresAt) >= ttl / 10
+    return row !== undefined && isTouchDue(row, this.#ttlSeconds(session), this.#settings.lifetime)
   }
 
   #writeCookie(res: ResponseLike, session: Session<object>): void {
@@ -179,8 +174,16 @@ export class Saver {
     const options = { ...session.options }
     internals.ended(session)
     deleteToken(res, session.name, options)
-    return new PGStoreError('gone', 'The session was ended elsewhere or has expired: nothing was saved.')
+    return unexpected('session_save', { status: 'gone' })
   }
+}
+
+/** Whether a tenth of the ttl has passed since the expiry was last set: then, and not at every visit, it is worth a write. */
+export function isTouchDue(row: SessionRow, ttlSeconds: number, lifetimeSeconds: number | null): boolean {
+  const ttl = ttlSeconds * 1000
+  const lifetime = (lifetimeSeconds ?? Number.POSITIVE_INFINITY) * 1000
+  const latest = Math.min(parseTime(row.now) + ttl, parseTime(row.createdAt) + lifetime)
+  return latest - parseTime(row.expiresAt) >= ttl / 10
 }
 
 /** @throws {PGStoreError} `invalid_option` for a name that is no cookie name, or options that browsers would refuse for it */
@@ -189,8 +192,11 @@ export function checkCookie({ name, options }: Pick<Session<object>, 'name' | 'o
   if (problems.length > 0) throw new PGStoreError('invalid_option', `${problems.join('; ')}.`)
 }
 
-/** The error for a status that is neither saved, gone nor a conflict that the caller asked about. */
-function unexpected(operation: string, { status }: SaveResult): PGStoreError {
+/** The error for a status that is neither saved nor a conflict that the caller asked about. */
+export function unexpected(operation: string, { status }: Pick<SaveResult, 'status'>): PGStoreError {
+  if (status === 'gone') {
+    return new PGStoreError('gone', 'The session was ended elsewhere or has expired: nothing was saved.')
+  }
   if (status === 'too_large') {
     return new PGStoreError('too_large', 'The session would exceed maxLength: nothing was saved.')
   }

@@ -1,8 +1,8 @@
 import { inspect } from 'node:util'
+import { changedUserId, type Difference, difference, parseBase } from './changes.ts'
 import { parseTime, type SaveResult, type SessionRow } from './database.ts'
-import { PGStoreError } from './errors.ts'
 import type { RequestLike, ResponseLike, SessionOptions } from './http.ts'
-import { checkPlain, checkText, encodeJson, type Json, memberPath, sameJson } from './json.ts'
+import type { Json } from './json.ts'
 
 /** Where flash messages live in a session's values, as in gorilla/sessions. */
 const flashKey = '_flash'
@@ -14,19 +14,12 @@ interface SessionStore<Values extends object> {
   save(req: RequestLike, res: ResponseLike, session: Session<Values>): Promise<void>
 }
 
-/** What a save sends: the top-level keys that differ from what is stored, as far as this session knows. */
-export interface Changes {
-  /** JSON text of an object. */
-  readonly set: string
-  readonly unset: readonly string[]
+/** What a save sends. */
+export interface Changes extends Difference {
   /** null leaves the user as it is, '' clears it. */
   readonly userId: string | null
   /** Whether there is nothing to save, the user id included. */
   readonly isEmpty: boolean
-  /** Whether the data changes, and the version with it. */
-  readonly isData: boolean
-  /** What is stored once these are saved. */
-  readonly base: ReadonlyMap<string, Json>
 }
 
 /** A session's values, out of what is stored. */
@@ -186,14 +179,14 @@ export class Session<Values extends object = Record<string, unknown>> {
     if (typeof maxAge === 'number') this.options.maxAge = maxAge
   }
 
-  /** What is stored, as far as this session knows: parsed again from the row, since `values` may have been changed deep inside. */
+  /** What is stored, as far as this session knows. */
   #knownBase(): ReadonlyMap<string, Json> {
-    this.#base ??= new Map(this.#stored ? Object.entries(JSON.parse(this.#stored.row.data) as object) : [])
+    this.#base ??= parseBase(this.#stored?.row.data ?? '{}')
     return this.#base
   }
 
   #changes(outdated: ReadonlySet<string> | undefined): Changes {
-    const userId = this.#changedUserId()
+    const userId = changedUserId(this.#stored?.row.userId ?? null, this.userId)
     const maxAge = this.options.maxAge
     const ownMaxAge = maxAge === this.#storeMaxAge ? undefined : maxAge
     if (!this.#values && userId === null && this.#stored && !this.#base && !outdated?.size) {
@@ -201,49 +194,14 @@ export class Session<Values extends object = Record<string, unknown>> {
       if (ownMaxAge === undefined)
         return { set: '{}', unset: [], userId, isEmpty: true, isData: false, base: new Map() }
     }
-    const base = this.#knownBase()
     const values = this.values as Record<string, unknown>
-    if (typeof values !== 'object' || values === null || Array.isArray(values)) {
-      throw new PGStoreError('invalid_value', 'values must be an object.')
-    }
-    checkPlain(values, 'values')
-    const next = new Map<string, Json>()
-    const members: string[] = []
-    const set = (name: string, text: string) => {
-      next.set(name, JSON.parse(text))
-      members.push(`${JSON.stringify(name)}:${text}`)
-    }
-    for (const name of Object.keys(values)) {
-      const value = values[name]
-      if (value === undefined || name === maxAgeKey) continue
-      const stored = base.get(name)
-      if (stored !== undefined && !outdated?.has(name) && sameJson(stored, value, name)) {
-        next.set(name, stored)
-        continue
-      }
-      checkText(name, memberPath('values', name))
-      const text = encodeJson(value, memberPath('values', name)) as string | undefined
-      if (text !== undefined) set(name, text)
-    }
-    const hasContent = next.size > 0 || this.userId !== undefined
-    if (ownMaxAge !== undefined && ownMaxAge >= 0 && (this.#stored || hasContent)) {
-      if (base.get(maxAgeKey) === ownMaxAge && !outdated?.has(maxAgeKey)) next.set(maxAgeKey, ownMaxAge)
-      else set(maxAgeKey, JSON.stringify(ownMaxAge))
-    }
-    const unset = [...base.keys()].filter((name) => !next.has(name))
-    const isData = members.length > 0 || unset.length > 0
-    return { set: `{${members.join()}}`, unset, userId, isEmpty: !isData && userId === null, isData, base: next }
-  }
-
-  #changedUserId(): string | null {
-    const { userId } = this
-    if ((userId ?? null) === (this.#stored?.row.userId ?? null)) return null
-    if (userId === undefined || userId === null) return ''
-    if (typeof userId !== 'string' || userId === '' || Buffer.byteLength(userId) > 1024) {
-      throw new PGStoreError('invalid_value', 'userId must be a string of 1 to 1024 bytes, or undefined.')
-    }
-    checkText(userId, 'userId')
-    return userId
+    const hasContent =
+      this.userId !== undefined ||
+      Object.keys(values ?? {}).some((name) => name !== maxAgeKey && values[name] !== undefined)
+    const isKept = ownMaxAge !== undefined && ownMaxAge >= 0 && (this.#stored || hasContent)
+    const own = new Map([[maxAgeKey, isKept ? ownMaxAge : undefined]])
+    const changes = difference(this.#knownBase(), values, own, outdated)
+    return { ...changes, userId, isEmpty: !changes.isData && userId === null }
   }
 
   /** After a save or regenerate that Postgres took. */

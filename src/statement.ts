@@ -74,6 +74,8 @@ class Statement {
 /** The statement is not what this connection was thought to have prepared: nothing has run yet. */
 const notPrepared = new Set(['26000', '42P05', '0A000'])
 
+const heard = new WeakSet<Client>()
+
 /** A pool of node-postgres' own clients, as a `Queryable` that spends less. */
 export class StatementPool implements Queryable {
   readonly #pool: Pool
@@ -114,7 +116,10 @@ export class StatementPool implements Queryable {
 
   /** Whether to prepare on this connection: a pooler tells its clients a process number of its own. */
   async #meet(client: Client): Promise<boolean> {
-    client.on('error', () => {}) // lost while lent: the call that runs on it rejects, and the pool drops it
+    if (!heard.has(client)) {
+      heard.add(client) // once, by however many stores it is met
+      client.on('error', () => {}) // lost while lent: the call that runs on it rejects, and the pool drops it
+    }
     let isPreparing = this.#prepare
     if (isPreparing === undefined) {
       const [row] = (await run(client, 'select pg_backend_pid()', '', [])) as [[string]]

@@ -17,6 +17,7 @@ import { SealedDatabase } from './seal.ts'
 import { internals, Session } from './session.ts'
 import { economical } from './statement.ts'
 import { sessionKey } from './token.ts'
+import { TokenSessions } from './token-sessions.ts'
 
 export interface SaveOptions {
   /**
@@ -187,6 +188,11 @@ export class PGStore<Values extends object = Record<string, unknown>> extends Se
    */
   async revoke(userId: string, options: RevokeOptions = {}): Promise<number> {
     return await revokeSessions(this.#database, userId, options)
+  }
+
+  /** The same sessions by their token, for a framework that keeps the cookie itself and this store's codecs out of it. */
+  get byToken(): TokenSessions {
+    return new TokenSessions(this.#sessions, this.#database, { ...this.#settings, maxLength: this.#saver.maxLength })
   }
 
   /**

@@ -11,7 +11,7 @@ import { openPool } from '../src/pool.ts'
 import { closeAll, databaseUrl, emptyDatabase, sql, testStore, until, Visitor } from './harness.ts'
 
 const isInstalled = spawnSync('pgbouncer', ['--version']).status === 0
-const behind = isInstalled ? test : test.skip
+const behind = (name: string, body: () => Promise<void>) => (isInstalled ? test(name, body) : test.skip(name, body))
 if (!isInstalled) console.log('Skipped: tests behind a transaction pooler. pgbouncer is not installed.')
 
 let pooler: ChildProcess | undefined
