@@ -19,8 +19,11 @@ export type BatchLimits = Readonly<Record<keyof BatchOptions, number>>
 
 export const defaultBatchLimits: BatchLimits = { inFlight: 2, items: 256, bytes: 1024 * 1024, waiting: 10_000 }
 
-/** As long as the pool lets a call wait for a connection. */
-const longestWaitMs = 2000
+/** With no answer from the database for so long, as long as the pool lets a call wait for a connection, a call is refused. */
+const longestSilenceMs = 2000
+
+/** And after so long in any case. */
+const longestWaitMs = 10_000
 
 /** Calls on their own beside the batches: they wait for locks that others hold, and leave connections to the rest. */
 const mostAlone = 4
@@ -66,6 +69,7 @@ export class Batcher<Item, Result> {
   #alone = 0
   #isScheduled = false
   #clock: NodeJS.Timeout | undefined
+  #answeredAt = 0
 
   constructor(transport: Transport<Item, Result>, limits: BatchLimits) {
     this.#transport = transport
@@ -90,7 +94,7 @@ export class Batcher<Item, Result> {
 
   /** Idle: at the end of this tick, for those that come with it. Busy: when all that has arrived by now has been heard. */
   #schedule(): void {
-    if (this.#waiting > 0) this.#clock ??= setInterval(() => this.#refuseOld(), longestWaitMs / 10).unref()
+    if (this.#waiting > 0) this.#clock ??= setInterval(() => this.#refuseOld(), longestSilenceMs / 10).unref()
     if (this.#isScheduled || this.#queue.length === 0 || this.#inFlight >= this.#limits.inFlight) return
     this.#isScheduled = true
     if (this.#inFlight === 0) process.nextTick(() => this.#flush())
@@ -139,9 +143,10 @@ export class Batcher<Item, Result> {
   /** Sends them in one call. Returns those that are to be sent alone. */
   async #settle(calls: readonly Call<Item, Result>[]): Promise<readonly Call<Item, Result>[]> {
     try {
-      if (calls.length > 1) return await this.#sendMany(calls)
-      for (const call of calls) call.resolve(await this.#transport.sendOne(call.item))
-      return []
+      const left = calls.length > 1 ? await this.#sendMany(calls) : []
+      for (const call of calls.length === 1 ? calls : []) call.resolve(await this.#transport.sendOne(call.item))
+      this.#answeredAt = performance.now()
+      return left
     } catch (error) {
       const known = error instanceof PGStoreError ? error : undefined
       // One of them holds what Postgres does not take: the others shall not suffer for it.
@@ -216,11 +221,18 @@ export class Batcher<Item, Result> {
   }
 
   #refuseOld(): void {
-    const oldest = performance.now() - longestWaitMs
+    const now = performance.now()
+    const isSilent = this.#answeredAt < now - longestSilenceMs
+    const oldest = now - (isSilent ? longestSilenceMs : longestWaitMs)
     const isYoung = (call: Call<Item, Result>) => {
       if (call.since > oldest) return true
       this.#waiting--
-      call.reject(new PGStoreError('unavailable', `Not sent within ${longestWaitMs} ms: the database is too busy.`))
+      call.reject(
+        new PGStoreError(
+          'unavailable',
+          `Not sent within ${Math.round(now - call.since)} ms: the database is too busy.`,
+        ),
+      )
       return false
     }
     this.#queue = this.#queue.filter(isYoung)
@@ -264,18 +276,17 @@ export class BatchedDatabase extends Database {
       },
       limits,
     )
-    // One by one: the array form waits for each session's lock, and skipping one would leave somebody signed in.
     this.#destroys = new Batcher(
       {
         sendOne: (key) => super.destroy(key),
-        sendMany: async (keys) => await Promise.all(keys.map((key) => super.destroy(key))),
+        sendMany: async (keys) => (await super.destroyMany(keys)).map((count) => count ?? alone),
         keyOf: textOf,
         sizeOf: (key) => key.length,
-        fit: () => false,
+        fit: () => true,
         isRepeatable: () => false,
         sharesKeys: false,
       },
-      { ...limits, inFlight: mostAlone },
+      limits,
     )
   }
 

@@ -199,6 +199,14 @@ export class Database implements SessionDatabase {
     return await this.#count('session_destroy', '$1::bytea', [key])
   }
 
+  /** How many ended, for each key; undefined for one that somebody else has locked: send it alone. */
+  async destroyMany(keys: readonly Buffer[]): Promise<(number | undefined)[]> {
+    const rows = await this.#call('session_try_destroy', 'key, status', '$1::bytea[]', [byteaArray(keys)])
+    const counts: Record<string, number> = { destroyed: 1, gone: 0 }
+    const byKey = new Map(rows.map(([key, status]) => [key, counts[String(status)]]))
+    return keys.map((key) => byKey.get(`\\x${key.toString('hex')}`))
+  }
+
   async list(userId: string): Promise<SessionRow[]> {
     const rows = await this.#call('session_list', sessionColumns, '$1::text', [userId])
     return rows.map(sessionRow)

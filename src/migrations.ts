@@ -9,7 +9,7 @@ export const migrations: readonly Migration[] = [
   {
     name: '000001-sessions.sql',
     sql: `--! Previous: -
---! Hash: sha1:d9f9eefd05f261df15228b556a60151853e179e7
+--! Hash: sha1:d564108aaffbb23255039fe6a1404ba5af717d9b
 --! Message: sessions
 
 --! split: 1-current.sql
@@ -29,7 +29,8 @@ create sequence :PGSTORE_SCHEMA.session_number as bigint;
 comment on sequence :PGSTORE_SCHEMA.session_number is 'Numbers the sessions; a session''s id is number * 256 + first byte of its key.';
 
 -- No CHECK: the functions are the only way in and they validate, and a violated CHECK prints its row into the server log.
--- What a save changes stands together at the end: WAL holds one stretch of the row, from the first change to the last.
+-- What a save changes stands together at the end, and the data first of it: WAL holds one stretch of the row, from the first
+-- byte that changed to the last.
 create table :PGSTORE_SCHEMA.sessions (
   id bigint not null,
   created_at timestamptz not null,
@@ -37,10 +38,10 @@ create table :PGSTORE_SCHEMA.sessions (
   key bytea not null,
   user_id text,
   signed_in_at timestamptz,
+  data jsonb not null,
   updated_at timestamptz not null,
   -- squawk-ignore prefer-bigint-over-int
   version integer not null,
-  data jsonb not null,
   constraint sessions_pkey primary key (key)
 ) with (
   fillfactor = 85,
@@ -549,6 +550,57 @@ $$;
 comment on function :PGSTORE_SCHEMA.session_destroy(bytea[]) is
   'Ends the live sessions with these keys and announces them; returns how many ended.';
 --! EndIncluded session_destroy.sql
+--! Included session_try_destroy.sql
+-- Ends the sessions with these keys, one row for each key: destroyed, gone (there was none) or locked: somebody else holds it,
+-- send it alone. It waits for nobody, so that one of them delays no other; for the batches of a client.
+create or replace function :PGSTORE_SCHEMA.session_try_destroy(p_keys bytea[])
+  returns table (key bytea, status text)
+  language plpgsql
+  volatile parallel unsafe rows 100
+  security definer
+  set search_path = pg_catalog, pg_temp
+  set plan_cache_mode = force_generic_plan
+  set enable_seqscan = off
+as $$
+#variable_conflict use_column
+declare
+  v_keys bytea[];
+  v_ids bigint[];
+begin
+  with locked as (
+    select s.key
+    from :PGSTORE_SCHEMA.sessions as s
+    where s.key = any (p_keys)
+      and s.expires_at > now()
+    order by s.key
+    for update skip locked
+  ), ended as (
+    delete from :PGSTORE_SCHEMA.sessions as s
+    using locked
+    where s.key = locked.key
+    returning s.key, s.id
+  )
+  select coalesce(array_agg(ended.key), '{}'), coalesce(array_agg(ended.id), '{}') into v_keys, v_ids
+  from ended;
+  perform :PGSTORE_SCHEMA.session_announce('destroyed', v_ids);
+
+  return query
+    select
+      asked.key,
+      case
+        when asked.key = any (v_keys) then 'destroyed'
+        when s.key is null then 'gone'
+        else 'locked'
+      end
+    from (select distinct u.key from unnest(p_keys) as u (key)) as asked
+    left join :PGSTORE_SCHEMA.sessions as s
+      on s.key = asked.key
+      and s.expires_at > now();
+end
+$$;
+comment on function :PGSTORE_SCHEMA.session_try_destroy(bytea[]) is
+  'Ends the live sessions with these keys that nobody holds and announces them; a row for each key: destroyed, gone or locked.';
+--! EndIncluded session_try_destroy.sql
 --! Included session_regenerate.sql
 -- Gives a live session a new key: its old token is dead at once, its data stays. The expiry is set anew, shorter too, and
 -- whatever signing in changes goes with it, the user id and the data, so that it happens in one statement or not at all. Of
@@ -977,8 +1029,8 @@ revoke all on all functions in schema :PGSTORE_SCHEMA from public;
   },
   {
     name: '000002-cleanup.sql',
-    sql: `--! Previous: sha1:d9f9eefd05f261df15228b556a60151853e179e7
---! Hash: sha1:d030cda94f7ecbc0561d67491752ba9f7f25fb9b
+    sql: `--! Previous: sha1:d564108aaffbb23255039fe6a1404ba5af717d9b
+--! Hash: sha1:a23a3c50c66db3ea45b9606fe679665be797df10
 --! Message: cleanup
 
 --! split: 1-current.sql

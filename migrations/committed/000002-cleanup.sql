@@ -1,5 +1,5 @@
---! Previous: sha1:d9f9eefd05f261df15228b556a60151853e179e7
---! Hash: sha1:d030cda94f7ecbc0561d67491752ba9f7f25fb9b
+--! Previous: sha1:d564108aaffbb23255039fe6a1404ba5af717d9b
+--! Hash: sha1:a23a3c50c66db3ea45b9606fe679665be797df10
 --! Message: cleanup
 
 --! split: 1-current.sql

@@ -1,0 +1,49 @@
+-- Ends the sessions with these keys, one row for each key: destroyed, gone (there was none) or locked: somebody else holds it,
+-- send it alone. It waits for nobody, so that one of them delays no other; for the batches of a client.
+create or replace function :PGSTORE_SCHEMA.session_try_destroy(p_keys bytea[])
+  returns table (key bytea, status text)
+  language plpgsql
+  volatile parallel unsafe rows 100
+  security definer
+  set search_path = pg_catalog, pg_temp
+  set plan_cache_mode = force_generic_plan
+  set enable_seqscan = off
+as $$
+#variable_conflict use_column
+declare
+  v_keys bytea[];
+  v_ids bigint[];
+begin
+  with locked as (
+    select s.key
+    from :PGSTORE_SCHEMA.sessions as s
+    where s.key = any (p_keys)
+      and s.expires_at > now()
+    order by s.key
+    for update skip locked
+  ), ended as (
+    delete from :PGSTORE_SCHEMA.sessions as s
+    using locked
+    where s.key = locked.key
+    returning s.key, s.id
+  )
+  select coalesce(array_agg(ended.key), '{}'), coalesce(array_agg(ended.id), '{}') into v_keys, v_ids
+  from ended;
+  perform :PGSTORE_SCHEMA.session_announce('destroyed', v_ids);
+
+  return query
+    select
+      asked.key,
+      case
+        when asked.key = any (v_keys) then 'destroyed'
+        when s.key is null then 'gone'
+        else 'locked'
+      end
+    from (select distinct u.key from unnest(p_keys) as u (key)) as asked
+    left join :PGSTORE_SCHEMA.sessions as s
+      on s.key = asked.key
+      and s.expires_at > now();
+end
+$$;
+comment on function :PGSTORE_SCHEMA.session_try_destroy(bytea[]) is
+  'Ends the live sessions with these keys that nobody holds and announces them; a row for each key: destroyed, gone or locked.';
