@@ -1,6 +1,6 @@
 // From a session's changes to its row and its cookie: one call of the database, whose status decides.
 import type { Codec } from './codec.ts'
-import { deleteToken, writeToken } from './cookie.ts'
+import { deleteToken, signToken, writeToken } from './cookie.ts'
 import { type Database, parseTime, type SaveArguments, type SaveResult } from './database.ts'
 import { PGStoreError } from './errors.ts'
 import {
@@ -64,15 +64,16 @@ export class Saver {
     const stored = internals.stored(session)
     if (!stored) return await this.#create(res, session, changes)
     if (changes.isEmpty && !this.#isTouchDue(session)) {
-      if (stored.isOutdated) this.#writeCookie(res, session)
+      if (stored.isOutdated) this.#writeCookie(res, session, this.#sign(session, stored.token))
       return
     }
+    const cookie = this.#sign(session, stored.token)
     const version = ifUnchanged ? stored.seenVersion : null
     const result = await this.#database.save({ ...this.#arguments(stored.key, session, changes), version })
     switch (result.status) {
       case 'saved':
         internals.saved(session, stored.token, stored.key, changes, result)
-        return this.#writeCookie(res, session)
+        return this.#writeCookie(res, session, cookie)
       case 'gone':
         throw this.#gone(res, session)
       case 'conflict': {
@@ -90,11 +91,12 @@ export class Saver {
   async #create(res: ResponseLike, session: Session<object>, changes: Changes): Promise<void> {
     if (changes.isEmpty) return
     const token = newToken()
+    const cookie = this.#sign(session, token)
     const key = sessionKey(token)
     const result = await this.#database.save({ ...this.#arguments(key, session, changes), version: 0 })
     if (result.status !== 'saved') throw unexpected('session_save', result)
     internals.saved(session, token, key, changes, result)
-    this.#writeCookie(res, session)
+    this.#writeCookie(res, session, cookie)
   }
 
   async #destroy(req: RequestLike, res: ResponseLike, session: Session<object>): Promise<void> {
@@ -112,12 +114,13 @@ export class Saver {
     check(session, res)
     const changes = internals.changes(session)
     const token = newToken(stored.key)
+    const cookie = this.#sign(session, token)
     const key = sessionKey(token)
     const result = await this.#database.regenerate(this.#arguments(stored.key, session, changes), key)
     if (result.status === 'gone') throw this.#gone(res, session)
     if (result.status !== 'saved') throw unexpected('session_regenerate', result)
     internals.saved(session, token, key, changes, result)
-    this.#writeCookie(res, session)
+    this.#writeCookie(res, session, cookie)
   }
 
   #arguments(key: Buffer, session: Session<object>, changes: Changes): Omit<SaveArguments, 'version'> {
@@ -142,9 +145,13 @@ export class Saver {
     return latest - parseTime(row.expiresAt) >= ttl / 10
   }
 
-  #writeCookie(res: ResponseLike, session: Session<object>): void {
+  #sign(session: Session<object>, token: string): string {
+    return signToken(session.name, token, this.#codecs)
+  }
+
+  #writeCookie(res: ResponseLike, session: Session<object>, cookie: string): void {
     const stored = internals.stored(session)
-    if (stored) writeToken(res, session.name, stored.token, session.options, this.#codecs, stored.row)
+    if (stored) writeToken(res, session.name, cookie, session.options, stored.row)
   }
 
   #gone(res: ResponseLike, session: Session<object>): PGStoreError {
