@@ -196,10 +196,17 @@ export function checkHeadersOpen(res: ResponseLike): void {
   }
 }
 
-/** Sets this cookie line, in place of an earlier one for the same name: RFC 6265bis §4.1.1 allows one a response. */
+/**
+ * Sets this cookie line, in place of an earlier one for the same name: RFC 6265bis §4.1.1 allows one a response.
+ *
+ * @throws {PGStoreError} `headers_sent` when the response has left since `checkHeadersOpen`
+ */
 export function writeCookie(res: ResponseLike, name: string, line: string): void {
   const isOther = (other: string) => !other.startsWith(`${name}=`)
   if ('setHeader' in res) {
+    if (res.headersSent) {
+      throw new PGStoreError('headers_sent', 'The response was sent during the save: saved, but its cookie is not set.')
+    }
     const present = res.getHeader('set-cookie') ?? []
     const others = (typeof present === 'object' ? present : [String(present)]).filter(isOther)
     res.setHeader('Set-Cookie', [...others, line])
