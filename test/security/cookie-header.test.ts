@@ -1,6 +1,8 @@
 // The Set-Cookie header and what browsers make of it.
 import { spawn } from 'node:child_process'
 import type { ServerResponse } from 'node:http'
+import http2 from 'node:http2'
+import type { AddressInfo } from 'node:net'
 import { fileURLToPath } from 'node:url'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
@@ -433,6 +435,37 @@ requirement(
     const { setCookies, body } = await (await nodeSite(store, early)).get('/')
     assert.equal([setCookies, body], [[], 'early'])
     assert.is((await saving)?.code, 'headers_sent')
+  },
+)
+
+requirement(
+  'S19',
+  'over HTTP/2, whose clients send cookies in crumbs, a session is read and one Set-Cookie sent',
+  async () => {
+    const server = http2.createServer((req, res) => {
+      void (async () => {
+        const session = await store.get(req, 'sid')
+        session.values['visits'] = Number(session.values['visits'] ?? 0) + 1
+        await store.save(req, res, session)
+        await store.save(req, res, session)
+        res.end(String(session.values['visits']))
+      })()
+    })
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+    const client = http2.connect(`http://127.0.0.1:${(server.address() as AddressInfo).port}`)
+    const visit = async (...crumbs: string[]) => {
+      const stream = client.request({ ':path': '/', ...(crumbs.length > 0 ? { cookie: crumbs } : {}) })
+      const headers = await new Promise<http2.IncomingHttpHeaders>((resolve) => stream.on('response', resolve))
+      let body = ''
+      for await (const chunk of stream) body += String(chunk)
+      return { body, lines: headers['set-cookie'] ?? [] }
+    }
+    const first = await visit()
+    assert.equal([first.body, first.lines.length], ['1', 1])
+    const second = await visit('a=b', pairOf(first.lines[0]), 'c=d')
+    assert.equal([second.body, second.lines.length], ['2', 1])
+    client.close()
+    await new Promise((resolve) => server.close(resolve))
   },
 )
 
