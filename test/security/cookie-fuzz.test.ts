@@ -193,7 +193,7 @@ requirement('S7', 'bytes that no client would send are refused by node or are no
     for (const cookie of [`sid=${bytes}${live[0]}`, `${bytes}sid=x${live[0]}`, `sid=${live[0]}${bytes}A`]) {
       const answer = await rawRequest(port, cookie)
       assert.ok(
-        /^HTTP\/1\.1 400 /.test(answer) || /\r\n\r\n.*(nobody)/s.test(answer) || bytes.includes('X-Other'),
+        answer.startsWith('HTTP/1.1 400 ') || /\r\n\r\n.*(nobody)/s.test(answer) || bytes.includes('X-Other'),
         answer,
       )
     }

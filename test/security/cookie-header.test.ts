@@ -10,7 +10,7 @@ import { type CookieOptions, PGStore, PGStoreError, SecureCookie } from '../../s
 import { sessionKey } from '../../src/token.ts'
 import { closeAll, databaseUrl, hashKey, rejection, sql, testStore } from '../harness.ts'
 import { Jar } from './jar.ts'
-import { requirement } from './requirement.ts'
+import { answered, requirement } from './requirement.ts'
 import {
   type Answer,
   CountingPool,
@@ -126,6 +126,8 @@ requirement('S13', 'under the name that SECURITY.md recommends, the defaults are
     assert.is(jar.header('http://app.example.com/'), '')
   }
 })
+
+answered('S13', 'the cookie’s name is the caller’s, by the contract: SECURITY.md recommends a __Host- name')
 
 const options = (given: object) => ({ connectionString: databaseUrl, keyPairs: [hashKey], options: given })
 

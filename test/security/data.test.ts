@@ -164,8 +164,7 @@ requirement(
       zero: -0,
     })
     assert.equal(await stored(visitor), { in: { at: at.toJSON() }, url: 'http://a.example/', zero: 0 })
-    // biome-ignore lint/correctness/noPrecisionLoss: the number that this source text means
-    assert.is((await stored(await visitorWith({ n: 9007199254740993 })))['n'], 9007199254740992)
+    assert.is((await stored(await visitorWith({ n: Number('9007199254740993') })))['n'], 9007199254740992)
   },
 )
 

@@ -50,8 +50,7 @@ export class Jar {
 
   /** Why the line is refused, if it is. */
   #take(url: URL, line: string): string | undefined {
-    // biome-ignore lint/suspicious/noControlCharactersInRegex: the point
-    if (/[\x00-\x08\x0a-\x1f\x7f]/.test(line)) return 'a control character'
+    if (Array.from(line).some((char) => (char < ' ' && char !== '\t') || char === '\x7f')) return 'a control character'
     const [pair = '', ...attributes] = line.split(';')
     const equals = pair.indexOf('=')
     const name = equals < 0 ? '' : pair.slice(0, equals).trim()

@@ -31,7 +31,7 @@ export interface Answer {
 
 export interface Site {
   /** One GET; `cookie` goes as it is. */
-  get(path: string, cookie?: string): Promise<Answer>
+  readonly get: (path: string, cookie?: string) => Promise<Answer>
 }
 
 export interface NodeSite extends Site {
@@ -56,7 +56,7 @@ async function answer(pages: Pages, store: PGStore<Values>, name: string, req: R
   try {
     const session = await store.get(req, name)
     const body = await page({ store, session, req, res, query: url.searchParams })
-    return { status: 200, body: String(body ?? '') }
+    return { status: 200, body: typeof body === 'string' ? body : (JSON.stringify(body) ?? '') }
   } catch (error) {
     // As a careful application would: the reader's fault, or ours.
     const code = error instanceof PGStoreError ? error.code : 'exception'
