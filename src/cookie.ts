@@ -1,7 +1,9 @@
 // A session's token, in and out of its cookie.
 import type { Codec } from './codec.ts'
 import { parseTime } from './database.ts'
+import { PGStoreError } from './errors.ts'
 import {
+  cookiePairProblems,
   type RequestLike,
   type ResponseLike,
   readCookies,
@@ -21,10 +23,22 @@ export function readToken(req: RequestLike, name: string, codecs: readonly Codec
   for (const cookie of readCookies(req, name)) {
     for (const [index, codec] of codecs.entries()) {
       const token = codec.decode(name, cookie)
-      if (token !== undefined) return { token, isOutdated: index > 0 }
+      if (typeof token === 'string') return { token, isOutdated: index > 0 }
     }
   }
   return undefined
+}
+
+/**
+ * The cookie's value that carries the token: made before the query, so that no session is stored whose cookie cannot be sent.
+ *
+ * @throws {PGStoreError} `invalid_option` when no browser would keep it: a name too long, or a codec of the caller's
+ */
+export function signToken(name: string, token: string, codecs: readonly Codec[]): string {
+  const value = (codecs[0] as Codec).encode(name, token)
+  const problems = cookiePairProblems(name, value)
+  if (problems.length > 0) throw new PGStoreError('invalid_option', `${problems.join('; ')}.`)
+  return value
 }
 
 /**
@@ -34,12 +48,10 @@ export function readToken(req: RequestLike, name: string, codecs: readonly Codec
 export function writeToken(
   res: ResponseLike,
   name: string,
-  token: string,
+  value: string,
   options: SessionOptions,
-  codecs: readonly Codec[],
   row: { readonly expiresAt: string; readonly now: string },
 ): void {
-  const value = (codecs[0] as Codec).encode(name, token)
   const remaining = Math.floor((parseTime(row.expiresAt) - parseTime(row.now)) / 1000)
   const maxAge = options.maxAge === 0 ? undefined : Math.max(1, Math.min(Math.ceil(options.maxAge), remaining))
   writeCookie(res, name, setCookieLine(name, value, options, maxAge))

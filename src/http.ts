@@ -67,6 +67,12 @@ export const defaultCookieOptions: SessionOptions = {
 /** RFC 6265bis §5.5: browsers cut a longer Max-Age to 400 days. */
 const longestMaxAge = 400 * 86400
 
+/** RFC 6265bis §5.7: browsers ignore a cookie whose name and value are longer together. */
+const longestPair = 4096
+
+/** What a cookie's value consists of: RFC 6265bis §4.1.1, without its quotes. */
+const cookieOctets = /^[\x21\x23-\x2b\x2d-\x3a\x3c-\x5b\x5d-\x7e]*$/
+
 /** RFC 9110 §5.6.2. */
 const token = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/
 
@@ -100,6 +106,7 @@ export function cookieOptionProblems(options: SessionOptions): string[] {
  */
 export function cookieNameProblems(name: string, options: SessionOptions): string[] {
   if (typeof name !== 'string' || !token.test(name)) return ['a cookie name is an RFC 9110 token']
+  if (name.length > longestPair) return [`a cookie name of ${name.length} characters leaves none for its value`]
   const problems: string[] = []
   const prefix = /^__(host-http|host|http|secure)-/i.exec(name)?.[1]?.toLowerCase()
   if (prefix === undefined) return problems
@@ -119,26 +126,38 @@ export function readCookies(req: RequestLike, name: string): string[] {
   const header = 'get' in headers && typeof headers.get === 'function' ? headers.get('cookie') : cookieField(headers)
   const values: string[] = []
   if (typeof header !== 'string' || !header.includes(name)) return values
+  let equals = -1
   for (let at = 0; at < header.length && values.length < 4; ) {
     let end = header.indexOf(';', at)
     if (end < 0) end = header.length
-    const equals = header.indexOf('=', at)
-    if (equals >= 0 && equals < end && trim(header, at, equals) === name) {
-      values.push(trim(header, equals + 1, end))
-    }
+    // Looked for again only when it is passed: a header of semicolons would otherwise be searched to its end at each.
+    if (equals < at) equals = header.indexOf('=', at)
+    if (equals < 0) break
+    if (equals < end && trim(header, at, equals) === name) values.push(trim(header, equals + 1, end))
     at = end + 1
   }
   return values
 }
 
+/** Its own: one that a polluted Object.prototype lends to every request would sign all visitors in as one. */
 function cookieField(headers: object): unknown {
-  return (headers as { cookie?: unknown }).cookie
+  return Object.hasOwn(headers, 'cookie') ? (headers as { cookie?: unknown }).cookie : undefined
 }
 
 function trim(text: string, start: number, end: number): string {
   while (start < end && (text[start] === ' ' || text[start] === '\t')) start++
   while (end > start && (text[end - 1] === ' ' || text[end - 1] === '\t')) end--
   return text.slice(start, end)
+}
+
+/** What keeps a browser from holding this name and value as they are; empty when nothing does. */
+export function cookiePairProblems(name: string, value: string): string[] {
+  if (typeof value !== 'string' || !cookieOctets.test(value)) {
+    return ['a codec made a cookie value that is not in the grammar of RFC 6265']
+  }
+  const length = name.length + value.length
+  if (length <= longestPair) return []
+  return [`the cookie would have ${length} bytes: browsers ignore one of more than ${longestPair}`]
 }
 
 /** A Set-Cookie line; `maxAge` in whole seconds, undefined for none. Attributes in the order of Go's net/http. */
@@ -179,10 +198,17 @@ export function checkHeadersOpen(res: ResponseLike): void {
   }
 }
 
-/** Sets this cookie line, in place of an earlier one for the same name: RFC 6265bis §4.1.1 allows one a response. */
+/**
+ * Sets this cookie line, in place of an earlier one for the same name: RFC 6265bis §4.1.1 allows one a response.
+ *
+ * @throws {PGStoreError} `headers_sent` when the response has left since `checkHeadersOpen`
+ */
 export function writeCookie(res: ResponseLike, name: string, line: string): void {
   const isOther = (other: string) => !other.startsWith(`${name}=`)
   if ('setHeader' in res) {
+    if (res.headersSent) {
+      throw new PGStoreError('headers_sent', 'The response was sent during the save: saved, but its cookie is not set.')
+    }
     const present = res.getHeader('set-cookie') ?? []
     const others = (typeof present === 'object' ? present : [String(present)]).filter(isOther)
     res.setHeader('Set-Cookie', [...others, line])
@@ -198,7 +224,7 @@ export function writeCookie(res: ResponseLike, name: string, line: string): void
 }
 
 /** Values of Cache-Control after which no shared cache hands the response to somebody else. */
-const unshared = /\b(no-store|private|no-cache(?!=))\b/i
+const unshared = /\b(no-store|(private|no-cache)(?!=))\b/i
 
 /**
  * Keeps a response that depends on a session out of caches that others share (CVE-2023-30861): `Vary: Cookie`, and `no-store`

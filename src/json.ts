@@ -5,6 +5,9 @@ import { PGStoreError } from './errors.ts'
 /** A value as JSON carries it. */
 export type Json = null | boolean | number | string | readonly Json[] | { readonly [key: string]: Json }
 
+/** Longest path in an error's message, in characters: a visitor may have chosen the names. */
+const maxPathLength = 200
+
 /** Deepest nesting of arrays and objects in one value: JSON.parse, JSON.stringify and jsonb each fail at other depths. */
 const maxDepth = 64
 
@@ -21,7 +24,8 @@ export function encodeJson(value: unknown, path: string): string {
   return JSON.stringify(value)
 }
 
-function check(value: unknown, path: string, key: string, ancestors: object[]): void {
+/** @param isReplaced the value is what a toJSON returned: JSON.stringify asks no second one */
+function check(value: unknown, path: string, key: string, ancestors: object[], isReplaced = false): void {
   switch (typeof value) {
     case 'boolean':
       return
@@ -32,22 +36,19 @@ function check(value: unknown, path: string, key: string, ancestors: object[]): 
       if (!Number.isFinite(value)) throw refused(path, `is ${value}`)
       return
     case 'object':
-      if (value !== null) checkObject(value, path, key, ancestors)
+      if (value !== null) checkObject(value, path, key, ancestors, isReplaced)
       return
     default:
       throw refused(path, `is ${typeof value === 'undefined' ? 'undefined' : `a ${typeof value}`}`)
   }
 }
 
-function checkObject(value: object, path: string, key: string, ancestors: object[]): void {
+function checkObject(value: object, path: string, key: string, ancestors: object[], isReplaced: boolean): void {
   const { toJSON } = value as { toJSON?: unknown }
-  if (typeof toJSON === 'function') {
+  if (typeof toJSON === 'function' && !isReplaced) {
     if (value instanceof Date && Number.isNaN(value.getTime())) throw refused(path, 'is an invalid Date')
-    const replaced: unknown = toJSON.call(value, key)
-    if (replaced !== value) {
-      check(replaced, path, key, ancestors)
-      return
-    }
+    check(toJSON.call(value, key), path, key, ancestors, true)
+    return
   }
   if (ancestors.includes(value)) throw refused(path, 'contains itself')
   if (ancestors.length === maxDepth) throw refused(path, `is more than ${maxDepth} levels deep`)
@@ -77,6 +78,7 @@ export function checkPlain(value: object, path: string): void {
 
 /** What is refused as text: NUL, which jsonb and text cannot store, and surrogates without their half. */
 export function checkText(text: string, path: string): void {
+  if (typeof text !== 'string') throw refused(path, 'is no string')
   if (text.includes('\0')) throw refused(path, 'holds a NUL character')
   if (!text.isWellFormed()) throw refused(path, 'holds half a surrogate pair')
 }
@@ -87,30 +89,48 @@ export function memberPath(path: string, name: string): string {
 }
 
 function refused(path: string, problem: string): PGStoreError {
-  return new PGStoreError('invalid_value', `${path} ${problem}: a session cannot hold that.`)
+  const shown = path.length > maxPathLength ? `${path.slice(0, maxPathLength)}…` : path
+  return new PGStoreError('invalid_value', `${shown} ${problem}: a session cannot hold that.`)
 }
 
-/** Whether a value would be stored as `stored` is; keys in any order, as jsonb keeps none. */
+/**
+ * Whether a value would be stored as `stored` is; keys in any order, as jsonb keeps none. A loop, not a recursion: SQL may have
+ * stored what is thousands of levels deep.
+ */
 export function sameJson(stored: Json, value: unknown, key = ''): boolean {
-  if (stored === value) return true
-  if (typeof value !== 'object' || value === null) return false
+  const pairs: [stored: Json, value: unknown, key: string][] = [[stored, value, key]]
+  for (let pair = pairs.pop(); pair; pair = pairs.pop()) {
+    const [one, given, name] = pair
+    if (one === given) continue
+    const other = withToJson(given, name)
+    if (one === other) continue
+    if (typeof one !== 'object' || one === null || typeof other !== 'object' || other === null) return false
+    if (Array.isArray(one) !== Array.isArray(other)) return false
+    if (!pushMembers(one, other, pairs)) return false
+  }
+  return true
+}
+
+function withToJson(value: unknown, key: string): unknown {
+  if (typeof value !== 'object' || value === null) return value
   const { toJSON } = value as { toJSON?: unknown }
-  if (typeof toJSON === 'function') {
-    const replaced: unknown = toJSON.call(value, key)
-    if (replaced !== value) return sameJson(stored, replaced, key)
+  return typeof toJSON === 'function' ? toJSON.call(value, key) : value
+}
+
+/** Adds what is to be compared next; false when the two have not as many members, or others. */
+function pushMembers(stored: object, value: object, pairs: [Json, unknown, string][]): boolean {
+  if (Array.isArray(stored)) {
+    const list = value as readonly unknown[]
+    if (list.length !== stored.length) return false
+    for (const [i, item] of (stored as Json[]).entries()) pairs.push([item, list[i], String(i)])
+    return true
   }
-  if (typeof stored !== 'object' || stored === null || Array.isArray(stored) !== Array.isArray(value)) return false
-  if (Array.isArray(value)) {
-    const list = stored as readonly Json[]
-    return list.length === value.length && list.every((item, i) => sameJson(item, value[i], String(i)))
-  }
-  const object = stored as { readonly [key: string]: Json }
   let kept = 0
-  for (const name of Object.keys(value)) {
-    const inner = (value as Record<string, unknown>)[name]
+  for (const [name, inner] of Object.entries(value)) {
     if (inner === undefined) continue
-    if (!Object.hasOwn(object, name) || !sameJson(object[name] as Json, inner, name)) return false
+    if (!Object.hasOwn(stored, name)) return false
+    pairs.push([(stored as { readonly [key: string]: Json })[name] as Json, inner, name])
     kept++
   }
-  return kept === Object.keys(object).length
+  return kept === Object.keys(stored).length
 }

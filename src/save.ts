@@ -1,6 +1,6 @@
 // From a session's changes to its row and its cookie: one call of the database, whose status decides.
 import type { Codec } from './codec.ts'
-import { deleteToken, writeToken } from './cookie.ts'
+import { deleteToken, signToken, writeToken } from './cookie.ts'
 import { parseTime, type SaveArguments, type SaveResult, type SessionDatabase, type SessionRow } from './database.ts'
 import { PGStoreError } from './errors.ts'
 import {
@@ -68,9 +68,10 @@ export class Saver {
     const renews = stored.row.outdated !== undefined && stored.row.outdated.size > 0
     let changes = internals.changes(session, renews)
     if (changes.isEmpty && !this.#isTouchDue(session)) {
-      if (stored.isOutdated) this.#writeCookie(res, session)
+      if (stored.isOutdated) this.#writeCookie(res, session, this.#sign(session, stored.token))
       return
     }
+    const cookie = this.#sign(session, stored.token)
     const version = ifUnchanged || renews ? stored.seenVersion : null
     let result = await this.#database.save({ ...this.#arguments(stored.key, session, changes), version })
     if (result.status === 'conflict' && !ifUnchanged) {
@@ -81,7 +82,7 @@ export class Saver {
       case 'saved':
         internals.saved(session, stored.token, stored.key, changes, result)
         await this.#limitUser(changes)
-        return this.#writeCookie(res, session)
+        return this.#writeCookie(res, session, cookie)
       case 'gone':
         throw this.#gone(res, session)
       case 'conflict': {
@@ -99,12 +100,13 @@ export class Saver {
   async #create(res: ResponseLike, session: Session<object>, changes: Changes): Promise<void> {
     if (changes.isEmpty) return
     const token = newToken()
+    const cookie = this.#sign(session, token)
     const key = sessionKey(token)
     const result = await this.#database.save({ ...this.#arguments(key, session, changes), version: 0 })
     if (result.status !== 'saved') throw unexpected('session_save', result)
     internals.saved(session, token, key, changes, result)
     await this.#limitUser(changes)
-    this.#writeCookie(res, session)
+    this.#writeCookie(res, session, cookie)
   }
 
   async #destroy(req: RequestLike, res: ResponseLike, session: Session<object>): Promise<void> {
@@ -122,13 +124,14 @@ export class Saver {
     this.#begin(session, res)
     const changes = internals.changes(session)
     const token = newToken(stored.key)
+    const cookie = this.#sign(session, token)
     const key = sessionKey(token)
     const result = await this.#database.regenerate(this.#arguments(stored.key, session, changes), key)
     if (result.status === 'gone') throw this.#gone(res, session)
     if (result.status !== 'saved') throw unexpected('session_regenerate', result)
     internals.saved(session, token, key, changes, result)
     await this.#limitUser(changes)
-    this.#writeCookie(res, session)
+    this.#writeCookie(res, session, cookie)
   }
 
   #begin(session: Session<object>, res: ResponseLike): void {
@@ -160,9 +163,13 @@ export class Saver {
     return row !== undefined && isTouchDue(row, this.#ttlSeconds(session), this.#settings.lifetime)
   }
 
-  #writeCookie(res: ResponseLike, session: Session<object>): void {
+  #sign(session: Session<object>, token: string): string {
+    return signToken(session.name, token, this.#settings.codecs)
+  }
+
+  #writeCookie(res: ResponseLike, session: Session<object>, cookie: string): void {
     const stored = internals.stored(session)
-    if (stored) writeToken(res, session.name, stored.token, session.options, this.#settings.codecs, stored.row)
+    if (stored) writeToken(res, session.name, cookie, session.options, stored.row)
   }
 
   #ttlSeconds({ options, userId }: Session<object>): number {

@@ -81,7 +81,7 @@ export class Session<Values extends object = Record<string, unknown>> {
 
   /** The session's data: a plain object that is yours to change. What it can hold: see the README, "What a session holds". */
   get values(): Values {
-    if (this.#values) return this.#values
+    if (this.#values !== undefined) return this.#values
     this.#values = parseValues(this.#stored?.row.data ?? '{}') as Values
     return this.#values
   }
@@ -126,7 +126,9 @@ export class Session<Values extends object = Record<string, unknown>> {
   addFlash(value: unknown, key: string = flashKey): void {
     const values = this.values as Record<string, unknown>
     const present = Object.hasOwn(values, key) ? values[key] : []
-    values[key] = [...(Array.isArray(present) ? present : []), value]
+    const messages = [...(Array.isArray(present) ? present : []), value]
+    // Not by assignment: the key may be '__proto__'.
+    Object.defineProperty(values, key, { value: messages, configurable: true, enumerable: true, writable: true })
   }
 
   /**
@@ -189,7 +191,7 @@ export class Session<Values extends object = Record<string, unknown>> {
     const userId = changedUserId(this.#stored?.row.userId ?? null, this.userId)
     const maxAge = this.options.maxAge
     const ownMaxAge = maxAge === this.#storeMaxAge ? undefined : maxAge
-    if (!this.#values && userId === null && this.#stored && !this.#base && !outdated?.size) {
+    if (this.#values === undefined && userId === null && this.#stored && !this.#base && !outdated?.size) {
       // Not looked at since it was loaded, and its maxAge is the store's.
       if (ownMaxAge === undefined)
         return { set: '{}', unset: [], userId, isEmpty: true, isData: false, base: new Map() }
