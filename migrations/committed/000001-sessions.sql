@@ -1,5 +1,5 @@
 --! Previous: -
---! Hash: sha1:9534054b0726fb4d6b3e1b25bcf70c9d51ee10ff
+--! Hash: sha1:d9f9eefd05f261df15228b556a60151853e179e7
 --! Message: sessions
 
 --! split: 1-current.sql
@@ -808,6 +808,84 @@ $$;
 comment on function :PGSTORE_SCHEMA.session_limit(text, integer) is
   'Ends all but the p_max live sessions of a user that signed in last, and announces them; returns how many ended.';
 --! EndIncluded session_limit.sql
+--! Included session_clear.sql
+-- Ends up to p_limit sessions, whosoever they are and live or expired, in the order of their keys; call it until it returns
+-- less than the limit.
+create or replace function :PGSTORE_SCHEMA.session_clear(p_limit integer default 1000)
+  returns bigint
+  language plpgsql
+  volatile parallel unsafe
+  security definer
+  set search_path = pg_catalog, pg_temp
+  set plan_cache_mode = force_generic_plan
+  set enable_seqscan = off
+as $$
+declare
+  v_keys bytea[];
+  v_ids bigint[];
+begin
+  select array_agg(locked.key) into v_keys
+  from (
+    select s.key
+    from :PGSTORE_SCHEMA.sessions as s
+    order by s.key
+    limit greatest(p_limit, 0)
+    for update
+  ) as locked;
+
+  with ended as (
+    delete from :PGSTORE_SCHEMA.sessions as s
+    where s.key = any (v_keys)
+    returning s.id
+  )
+  select coalesce(array_agg(ended.id), '{}') into v_ids
+  from ended;
+  perform :PGSTORE_SCHEMA.session_announce('destroyed', v_ids);
+  return cardinality(v_ids);
+end
+$$;
+comment on function :PGSTORE_SCHEMA.session_clear(integer) is
+  'Ends a batch of all sessions and announces them; returns how many ended.';
+--! EndIncluded session_clear.sql
+--! Included session_all.sql
+-- Everybody's live sessions, a page at a time in the order of their keys, without their keys: for administrators.
+--
+-- place is where the next page begins: half of the key, which opens nothing.
+create or replace function :PGSTORE_SCHEMA.session_all(p_after bytea default null, p_limit integer default 1000)
+  returns table (
+    place bytea,
+    id bigint,
+    user_id text,
+    data jsonb,
+    version integer,
+    created_at timestamptz,
+    updated_at timestamptz,
+    expires_at timestamptz
+  )
+  language plpgsql
+  stable parallel safe rows 1000
+  security definer
+  set search_path = pg_catalog, pg_temp
+  set plan_cache_mode = force_generic_plan
+  set enable_seqscan = off
+as $$
+#variable_conflict use_column
+declare
+  -- The last key that begins with p_after; of those, 2^128 to one, there is no other.
+  v_after bytea := coalesce(substr(p_after, 1, 16) || decode(repeat('ff', 16), 'hex'), '');
+begin
+  return query
+    select substr(s.key, 1, 16), s.id, s.user_id, s.data, s.version, s.created_at, s.updated_at, s.expires_at
+    from :PGSTORE_SCHEMA.sessions as s
+    where s.key > v_after
+      and s.expires_at > now()
+    order by s.key
+    limit greatest(p_limit, 0);
+end
+$$;
+comment on function :PGSTORE_SCHEMA.session_all(bytea, integer) is
+  'A page of all live sessions, without their keys; p_after is the last page''s last place.';
+--! EndIncluded session_all.sql
 --! Included count_expired.sql
 -- Expired sessions that the purge has not deleted yet.
 create or replace function :PGSTORE_SCHEMA.count_expired()
@@ -828,6 +906,26 @@ $$;
 comment on function :PGSTORE_SCHEMA.count_expired() is
   'How many expired sessions wait to be purged.';
 --! EndIncluded count_expired.sql
+--! Included count_live.sql
+-- Sessions that have not expired, counted one by one: seconds for millions. See session_stats for an estimate.
+create or replace function :PGSTORE_SCHEMA.count_live()
+  returns bigint
+  language plpgsql
+  stable parallel safe
+  security definer
+  set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return (
+    select count(*)
+    from :PGSTORE_SCHEMA.sessions as s
+    where s.expires_at > now()
+  );
+end
+$$;
+comment on function :PGSTORE_SCHEMA.count_live() is
+  'How many live sessions there are.';
+--! EndIncluded count_live.sql
 --! Included purge_expired.sql
 -- Deletes up to p_limit expired sessions, oldest first. Rows that somebody else holds are skipped, so that several purges
 -- run side by side and none waits. Call it until it returns less than the limit.

@@ -1,5 +1,5 @@
---! Previous: sha1:9534054b0726fb4d6b3e1b25bcf70c9d51ee10ff
---! Hash: sha1:5d0ad82be1e365336193449279dfda1129163991
+--! Previous: sha1:d9f9eefd05f261df15228b556a60151853e179e7
+--! Hash: sha1:d030cda94f7ecbc0561d67491752ba9f7f25fb9b
 --! Message: cleanup
 
 --! split: 1-current.sql

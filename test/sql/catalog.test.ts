@@ -19,6 +19,8 @@ const volatility: Readonly<Record<string, string>> = {
   session_list: 'stable',
   count_expired: 'stable',
   cleanup_status: 'stable',
+  session_all: 'stable',
+  count_live: 'stable',
   session_stats: 'stable',
 }
 
