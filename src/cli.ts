@@ -4,9 +4,11 @@ import { cleanupStart, cleanupStatus, cleanupStop, cleanupWatch, purgeCommand, w
 import { type Command, type Flags, print, Unfinished, UsageError } from './cli/command.ts'
 import { importConnectPgSimple, importConnectRedis, importPgstoreGo } from './cli/import.ts'
 import { migrateCommand, sqlCommand } from './cli/schema.ts'
+import { statusCommand } from './cli/status.ts'
 import { PGStoreError } from './errors.ts'
 
 const commands: readonly Command[] = [
+  statusCommand,
   migrateCommand,
   sqlCommand,
   workerCommand,
@@ -53,7 +55,8 @@ const common: readonly (keyof Flags)[] = ['databaseUrl', 'schema', 'json']
 function usage(shown: readonly Command[]): string {
   const pad = (text: string, width: number) => text.padEnd(width)
   const width = Math.max(15, ...shown.map(({ name }) => name.length + 1))
-  const flags = new Set([...common, ...shown.flatMap((command) => command.options ?? [])])
+  const isOverview = shown.length === commands.length
+  const flags = new Set([...common, ...(isOverview ? [] : shown.flatMap((command) => command.options ?? []))])
   const lines = Object.entries(options)
     .filter(([, { flag }]) => flags.has(flag))
     .map(([name, { value, help }]) => `  ${pad(`--${name}${value ? ` ${value}` : ''}`, 20)} ${help}`)
@@ -64,7 +67,7 @@ function usage(shown: readonly Command[]): string {
     '',
     ...(shown.length === 1 && shown[0]?.details ? [shown[0].details, ''] : []),
     ...lines,
-    `  ${pad('--help', 20)} print this`,
+    `  ${pad('--help', 20)} print this${isOverview ? '; after a command: what it does, and its own options' : ''}`,
     '',
     'Exit codes: 0 done, 1 failed, 2 used wrongly.',
   ].join('\n')

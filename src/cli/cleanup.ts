@@ -43,7 +43,7 @@ export const cleanupStatus: Command = {
       expired: await database.countExpired(),
     }))
     if (flags.json) print(JSON.stringify({ ...publicStatus(state), expired }))
-    else print(`${describe(state)}\nExpired sessions: ${count(expired)} wait to be purged.`)
+    else print(`${describeCleanup(state)}\nExpired sessions: ${count(expired)} wait to be purged.`)
   },
 }
 
@@ -110,7 +110,7 @@ function printJson(state: CleanupStatus): void {
 }
 
 /** Names as in SQL: other programs read this. */
-function publicStatus(state: CleanupStatus): object {
+export function publicStatus(state: CleanupStatus): object {
   return {
     enabled: state.enabled,
     every: state.every,
@@ -134,7 +134,7 @@ function line(event: CleanupEvent): string {
   const now = new Date().toISOString()
   switch (event.type) {
     case 'status':
-      return `${now} status: ${describe(event.status).replaceAll('\n', ' ')}`
+      return `${now} status: ${describeCleanup(event.status).replaceAll('\n', ' ')}`
     case 'started':
       return `${now} started: every ${seconds(event.everyMs)}`
     case 'stopped':
@@ -146,7 +146,7 @@ function line(event: CleanupEvent): string {
   }
 }
 
-function describe(state: CleanupStatus): string {
+export function describeCleanup(state: CleanupStatus): string {
   const lines = [
     state.enabled ? `On, every ${state.every}.${workerNote(state)}` : 'Off: expired sessions stay until it is started.',
   ]
