@@ -12,6 +12,7 @@ import { importCounts, take } from './reports.ts'
 
 const isInstalled = spawnSync('redis-server', ['--version']).status === 0
 if (!isInstalled) console.log('Skipped: redis-server is not installed.')
+// oxlint-disable-next-line typescript/unbound-method -- uvu's functions use no this
 const redisTest = isInstalled ? test : test.skip
 
 /** A server of our own, with nothing in it and nothing on disk. */
