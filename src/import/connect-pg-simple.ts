@@ -1,5 +1,5 @@
 // connect-pg-simple: table session (sid varchar primary key, sess json, expire timestamp).
-import { expressSession, found, type Item, mostBytes, type Source, unreadable } from './source.ts'
+import { foundExpressSession, type Item, mostBytes, readExpressSession, type Source, unreadable } from './source.ts'
 import { secondsUntil, Table } from './table.ts'
 
 /** @throws {PGStoreError} `invalid_option` for what is no name of a table */
@@ -21,6 +21,6 @@ export function connectPgSimple(connectionString: string, tableName = 'session')
 function item([sid, text, seconds]: [string, string | null, number | null]): Item {
   if (seconds === null || seconds < 0.001) return { as: 'expired' }
   if (text === null) return { as: 'tooLarge' }
-  const session = expressSession(sid, text)
-  return session ? found(sid, session, seconds) : unreadable('no JSON object')
+  const session = readExpressSession(sid, text)
+  return session ? foundExpressSession(sid, session, seconds) : unreadable('no JSON object')
 }

@@ -1,6 +1,14 @@
 // connect-redis: a key "sess:" + sid for each session, whose value is JSON text, and Redis' own expiry.
 import { PGStoreError } from '../errors.ts'
-import { batchSize, expressSession, found, type Item, mostBytes, type Source, unreadable } from './source.ts'
+import {
+  batchSize,
+  foundExpressSession,
+  type Item,
+  mostBytes,
+  readExpressSession,
+  type Source,
+  unreadable,
+} from './source.ts'
 
 /** What the package `redis` offers, from version 4 on, and this uses. */
 interface RedisClient {
@@ -79,9 +87,9 @@ async function connect(url: string): Promise<RedisClient> {
 function item(sid: string, text: string, length: number, milliseconds: number): Item {
   if (milliseconds === -2 || length === 0) return { as: 'expired' }
   if (length > mostBytes) return { as: 'tooLarge' }
-  const session = expressSession(sid, text)
+  const session = readExpressSession(sid, text)
   if (!session) return unreadable('no JSON object')
-  return found(sid, session, milliseconds === -1 ? cookieSeconds(session) : milliseconds / 1000)
+  return foundExpressSession(sid, session, milliseconds === -1 ? cookieSeconds(session) : milliseconds / 1000)
 }
 
 /** Until the cookie's own expiry: all that a store with `disableTTL` keeps. */

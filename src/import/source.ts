@@ -53,7 +53,7 @@ export function found(token: string, values: { readonly [key: string]: unknown }
 }
 
 /** A session of express-session as its stores keep it: JSON text of an object, in which `cookie` is one key of several. */
-export function expressSession(sid: string, text: string): { readonly [key: string]: unknown } | undefined {
+export function readExpressSession(sid: string, text: string): { readonly [key: string]: unknown } | undefined {
   if (sid === '') return undefined
   let session: unknown
   try {
@@ -63,4 +63,15 @@ export function expressSession(sid: string, text: string): { readonly [key: stri
   }
   const isObject = typeof session === 'object' && session !== null && !Array.isArray(session)
   return isObject ? (session as { readonly [key: string]: unknown }) : undefined
+}
+
+/**
+ * As pgstore/express-session stores it: where the cookie's expiry moves with each visit, it stands in the row alone.
+ * `originalExpires` is @fastify/session's.
+ */
+export function foundExpressSession(sid: string, session: { readonly [key: string]: unknown }, seconds: number): Item {
+  const { cookie } = session as { cookie?: { originalMaxAge?: unknown } | null }
+  if (typeof cookie?.originalMaxAge !== 'number') return found(sid, session, seconds)
+  const { expires: _, originalExpires: __, ...kept } = cookie as Record<string, unknown>
+  return found(sid, Object.assign(session, { cookie: kept }), seconds)
 }

@@ -13,7 +13,7 @@ const day = 86400
 const table = 'create table session (sid varchar primary key, sess json not null, expire timestamp(6) not null)'
 
 test.before.each(async () => {
-  await sql('drop table if exists session')
+  await sql('drop table if exists session cascade')
   await sql(table)
   await sql('truncate pgstore.sessions')
 })
@@ -54,13 +54,27 @@ test('a session is taken with its id, its data, its user and the life that it ha
   await insert({ 'its sid': { sess: sess({ passport: { user: 42 }, cart: ['tea', { n: 1.5 }] }), life: 3600 } })
   assert.equal(await importCounts([...command, '--user-key', 'passport.user']), { read: 1, taken: 1 })
   const session = await present(sessionKey('its sid'))
-  assert.equal(session.data, JSON.parse(sess({ passport: { user: 42 }, cart: ['tea', { n: 1.5 }] })))
+  // As pgstore/express-session keeps it: where the cookie's expiry moves with each visit, it stands in the row alone.
+  const cookie = { originalMaxAge: day * 1000, path: '/' }
+  assert.equal(session.data, { cookie, passport: { user: 42 }, cart: ['tea', { n: 1.5 }] })
   assert.is(session.user_id, '42')
   const [left] = await sql<{ over: number }>(
     'select extract(epoch from $1::timestamptz - expire)::float8 as over from session',
     session.expires_at,
   )
   assert.ok(left && left.over > -1 && left.over <= 37, `${left?.over} seconds more`) // a hundredth more at the most
+})
+
+test("a cookie's expiry that does not move is kept", async () => {
+  const cookie = { originalMaxAge: null, expires: '2030-01-01T00:00:00.000Z' }
+  await insert({
+    fixed: { sess: JSON.stringify({ cookie }) },
+    none: { sess: '{"user": 1}' },
+    odd: { sess: '{"cookie": 7}' },
+  })
+  assert.equal(await take(old()), { read: 3, taken: 3 })
+  assert.equal((await present(sessionKey('fixed'))).data, { cookie })
+  assert.equal((await present(sessionKey('odd'))).data, { cookie: 7 })
 })
 
 test('what has expired, is unreadable or too large is left, and counted with the reason', async () => {
@@ -144,8 +158,9 @@ test('a dry run counts as the real one does, and writes nothing', async () => {
   })
   await take(old()) // and so all are here but the two below
   await insert({ 'zz 1': {}, 'zz 2': { sess: sess({ a: [1, 2, { b: 'ü' }], text: 'x'.repeat(101) }) } })
-  const size = (text: number) => JSON.parse(sess({ a: [1, 2, { b: 'ü' }], text: 'x'.repeat(text) }))
-  const { limit } = await row<{ limit: number }>('select octet_length($1::jsonb::text) as limit', size(100))
+  const { cookie: _, ...rest } = JSON.parse(sess({ a: [1, 2, { b: 'ü' }], text: 'x'.repeat(100) }))
+  const kept = { cookie: { originalMaxAge: day * 1000, path: '/' }, ...rest }
+  const { limit } = await row<{ limit: number }>('select octet_length($1::jsonb::text) as limit', kept)
   const before = await sql('select key, version from pgstore.sessions order by key')
   const rehearsed = await take(old(), { maxLength: limit, dryRun: true })
   assert.equal(rehearsed, { read: 304, taken: 1, already_there: 301, expired: 1, too_large: 1 })
