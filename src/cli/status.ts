@@ -122,7 +122,8 @@ function jsonStatus(schema: string, stats: SessionStats, cleanup: CleanupStatus)
 }
 
 function textStatus(schema: string, stats: SessionStats, cleanup: CleanupStatus): string {
-  const about = (value: number) => (stats.isEstimate && value > 0 ? `about ${count(Number(value.toPrecision(3)))}` : count(value))
+  const about = (value: number) =>
+    stats.isEstimate && value > 0 ? `about ${count(Number(value.toPrecision(3)))}` : count(value)
   const lines = [
     ['Schema', `${schema}${stats.migration ? `, ${stats.migration}` : ''}`],
     ['Live', `${about(stats.live)}, of them ${about(stats.anonymous)} anonymous`],
