@@ -1,11 +1,14 @@
 #!/usr/bin/env node
 import { parseArgs } from 'node:util'
 import { cleanupStart, cleanupStatus, cleanupStop, cleanupWatch, purgeCommand, workerCommand } from './cli/cleanup.ts'
-import { type Command, type Flags, print, UsageError } from './cli/command.ts'
+import { type Command, type Flags, print, Unfinished, UsageError } from './cli/command.ts'
+import { importConnectPgSimple, importConnectRedis, importPgstoreGo } from './cli/import.ts'
 import { migrateCommand, sqlCommand } from './cli/schema.ts'
+import { statusCommand } from './cli/status.ts'
 import { PGStoreError } from './errors.ts'
 
 const commands: readonly Command[] = [
+  statusCommand,
   migrateCommand,
   sqlCommand,
   workerCommand,
@@ -14,6 +17,9 @@ const commands: readonly Command[] = [
   cleanupStatus,
   cleanupWatch,
   purgeCommand,
+  importConnectPgSimple,
+  importConnectRedis,
+  importPgstoreGo,
 ]
 
 /** Every option, those of some commands only too: the name of its value and what it does. */
@@ -27,6 +33,19 @@ const options: Readonly<
     value: 'TIME',
     help: "time between two runs: '30 seconds', '5 minutes' (the default), '1 day'",
   },
+  from: { flag: 'from', value: 'URL', help: 'the old store; default: the same database' },
+  table: { flag: 'table', value: 'NAME', help: "the old store's table, or schema.table" },
+  prefix: { flag: 'prefix', value: 'TEXT', help: "the old store's prefix of its keys; default: sess:" },
+  name: { flag: 'name', value: 'NAME', help: "the name of the Go program's sessions and cookie" },
+  keys: { flag: 'keys', value: 'FILE', help: "the file with the Go program's keys; default: PGSTORE_IMPORT_KEYS" },
+  'user-key': { flag: 'userKey', value: 'PATH', help: "where a session holds its user's id, such as passport.user" },
+  'max-length': { flag: 'maxLength', value: 'BYTES', help: 'leave larger sessions; default: 0, no limit' },
+  lifetime: {
+    flag: 'lifetime',
+    value: 'SECONDS',
+    help: 'from now, the longest that one may live; default: 7776000 (90 days); 0: no limit',
+  },
+  'dry-run': { flag: 'dryRun', help: 'tell what would be done, and do nothing' },
   json: { flag: 'json', help: 'print JSON' },
 }
 
@@ -35,17 +54,20 @@ const common: readonly (keyof Flags)[] = ['databaseUrl', 'schema', 'json']
 
 function usage(shown: readonly Command[]): string {
   const pad = (text: string, width: number) => text.padEnd(width)
-  const flags = new Set([...common, ...shown.flatMap((command) => command.options ?? [])])
+  const width = Math.max(15, ...shown.map(({ name }) => name.length + 1))
+  const isOverview = shown.length === commands.length
+  const flags = new Set([...common, ...(isOverview ? [] : shown.flatMap((command) => command.options ?? []))])
   const lines = Object.entries(options)
     .filter(([, { flag }]) => flags.has(flag))
     .map(([name, { value, help }]) => `  ${pad(`--${name}${value ? ` ${value}` : ''}`, 20)} ${help}`)
   return [
     'pgstore: HTTP sessions in Postgres',
     '',
-    ...shown.map(({ name, summary }) => `  pgstore ${pad(name, 15)} ${summary}`),
+    ...shown.map(({ name, summary }) => `  pgstore ${pad(name, width)} ${summary}`),
     '',
+    ...(shown.length === 1 && shown[0]?.details ? [shown[0].details, ''] : []),
     ...lines,
-    `  ${pad('--help', 20)} print this`,
+    `  ${pad('--help', 20)} print this${isOverview ? '; after a command: what it does, and its own options' : ''}`,
     '',
     'Exit codes: 0 done, 1 failed, 2 used wrongly.',
   ].join('\n')
@@ -98,6 +120,15 @@ async function main(args: readonly string[]): Promise<number> {
       schema: (values['schema'] as string | undefined) ?? 'pgstore',
       every: values['every'] as string | undefined,
       json: values['json'] === true,
+      from: values['from'] as string | undefined,
+      table: values['table'] as string | undefined,
+      prefix: values['prefix'] as string | undefined,
+      name: values['name'] as string | undefined,
+      keys: values['keys'] as string | undefined,
+      userKey: values['user-key'] as string | undefined,
+      maxLength: values['max-length'] as string | undefined,
+      lifetime: values['lifetime'] as string | undefined,
+      dryRun: values['dry-run'] === true,
     })
     return 0
   } catch (error) {
@@ -106,6 +137,7 @@ async function main(args: readonly string[]): Promise<number> {
 }
 
 function fail(error: unknown, json: boolean): number {
+  if (error instanceof Unfinished) return 1
   if (error instanceof UsageError) {
     process.stderr.write(`${error.message}\n\n${usage(commands)}\n`)
     return 2

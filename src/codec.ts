@@ -92,7 +92,16 @@ export class SecureCookie implements Codec {
   /** The value inside, or undefined when the cookie is not ours, not for this name, altered, or too old. */
   decode(name: string, cookie: string): string | undefined {
     if (cookie.length > maxLength) return undefined
-    const raw = decodeBase64(cookie)
+    const opened = this.open(name, cookie)
+    return opened && decodeGobString(opened.payload)
+  }
+
+  /**
+   * What stands inside, whatever it encodes and however long it is, and when it was signed, in seconds since the epoch;
+   * undefined as for `decode`. Go's pgstore writes its rows in the cookies' format too.
+   */
+  open(name: string, text: string): { readonly payload: Buffer; readonly signedAt: number } | undefined {
+    const raw = decodeBase64(text)
     if (!raw) return undefined
     // The MAC is the last 32 bytes and may itself hold a "|": what precedes it is cut at its own two.
     const end = raw.length - 33
@@ -101,15 +110,14 @@ export class SecureCookie implements Codec {
     if (!timingSafeEqual(this.#mac(name, signed), raw.subarray(end + 1))) return undefined
     const [, time, inner] = /^(-?\d{1,15})\|([^|]*)$/.exec(signed) ?? []
     if (time === undefined || inner === undefined) return undefined
-    if (this.#maxAge !== 0 && Number(time) < Math.floor(Date.now() / 1000) - this.#maxAge) return undefined
-    let payload = decodeBase64(inner)
+    const signedAt = Number(time)
+    if (this.#maxAge !== 0 && signedAt < Math.floor(Date.now() / 1000) - this.#maxAge) return undefined
+    const payload = decodeBase64(inner)
     if (!payload) return undefined
-    if (this.#block) {
-      if (payload.length <= 16) return undefined
-      const decipher = createDecipheriv(this.#block.cipher, this.#block.key, payload.subarray(0, 16))
-      payload = Buffer.concat([decipher.update(payload.subarray(16)), decipher.final()])
-    }
-    return decodeGobString(payload)
+    if (!this.#block) return { payload, signedAt }
+    if (payload.length <= 16) return undefined
+    const decipher = createDecipheriv(this.#block.cipher, this.#block.key, payload.subarray(0, 16))
+    return { payload: Buffer.concat([decipher.update(payload.subarray(16)), decipher.final()]), signedAt }
   }
 
   /** HMAC-SHA256, RFC 2104, as two hashes: at a third of what an HMAC object costs, and every read needs one. */

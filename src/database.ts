@@ -57,6 +57,30 @@ export interface CleanupState extends CleanupStatus {
   readonly now: Date
 }
 
+/** How the table stands. */
+export interface SessionStats {
+  readonly live: number
+  readonly expired: number
+  readonly anonymous: number
+  /** Whether the counts were estimated from a sample. */
+  readonly isEstimate: boolean
+  readonly oldestExpiredAt: Date | undefined
+  readonly tableBytes: number
+  /** Of the table, what its rows take up. */
+  readonly usedBytes: number
+  readonly indexBytes: number
+  readonly totalBytes: number
+  /** Since the statistics were last reset. */
+  readonly updates: number
+  readonly heapOnlyUpdates: number
+  readonly deadRows: number
+  readonly vacuumedAt: Date | undefined
+  /** Name of the newest migration; undefined where the host keeps a history of its own. */
+  readonly migration: string | undefined
+  /** The database's clock when it answered. */
+  readonly now: Date
+}
+
 // Times as seconds since the epoch: a timestamptz's text depends on the role's DateStyle and TimeZone.
 const now = epoch('now()')
 
@@ -68,6 +92,15 @@ const cleanupColumns = [
   'enabled, every',
   ...['worker_seen_at', 'next_run_at', 'last_run_at'].map(epoch),
   'last_purged, last_ms, total_purged, last_error, status',
+  now,
+].join(', ')
+
+const statsColumns = [
+  'live, expired, anonymous, is_estimate',
+  epoch('oldest_expired_at'),
+  'table_bytes, used_bytes, index_bytes, total_bytes, updates, heap_only_updates, dead_rows',
+  epoch('vacuumed_at'),
+  'migration',
   now,
 ].join(', ')
 
@@ -278,6 +311,28 @@ export class Database implements SessionDatabase {
     ])
   }
 
+  async sessionStats(): Promise<SessionStats> {
+    const [row] = await this.#call('session_stats', statsColumns, '', [])
+    if (!row) throw new PGStoreError('database', 'session_stats: no row')
+    return {
+      live: Number(row[0]),
+      expired: Number(row[1]),
+      anonymous: Number(row[2]),
+      isEstimate: row[3] === 't',
+      oldestExpiredAt: time(row[4]),
+      tableBytes: Number(row[5]),
+      usedBytes: Number(row[6]),
+      indexBytes: Number(row[7]),
+      totalBytes: Number(row[8]),
+      updates: Number(row[9]),
+      heapOnlyUpdates: Number(row[10]),
+      deadRows: Number(row[11]),
+      vacuumedAt: time(row[12]),
+      migration: row[13] ?? undefined,
+      now: time(row[14]) ?? new Date(Number.NaN),
+    }
+  }
+
   /** Rings a bell of this schema's; get, save and touch never do. */
   async notify(channel: string, payload: object): Promise<void> {
     const values = [channel, JSON.stringify(payload)]
@@ -291,7 +346,6 @@ export class Database implements SessionDatabase {
   async #cleanup(name: string, parameters: string, values: Parameter[]): Promise<CleanupState> {
     const [row] = await this.#call(name, cleanupColumns, parameters, values)
     if (!row) throw new PGStoreError('database', `${name}: no row`)
-    const time = (text: string | null | undefined) => (text ? new Date(parseTime(text)) : undefined)
     const number = (text: string | null | undefined) => (text ? Number(text) : undefined)
     return {
       enabled: row[0] === 't',
@@ -342,6 +396,10 @@ function sessionRow(row: readonly (string | null)[]): SessionRow {
 function saveResult(row: readonly (string | null)[]): SaveResult {
   const [status, id, version, expiresAt, data, now] = row
   return { status, id, version: Number(version), expiresAt, data, now } as SaveResult
+}
+
+function time(text: string | null | undefined): Date | undefined {
+  return text ? new Date(parseTime(text)) : undefined
 }
 
 function epoch(time: string): string {

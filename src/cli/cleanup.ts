@@ -12,6 +12,10 @@ export const cleanupStart: Command = {
   name: 'cleanup start',
   summary: 'switch the recurring purge on, for everybody',
   options: ['every'],
+  details: `The schedule is kept in the database, and one for all. Some process must run the worker: "pgstore worker", or a server that calls
+store.startCleanup(). The interval is one of Postgres', from 100 milliseconds to a year. Started already, it takes the new interval.
+
+  pgstore cleanup start --every '1 minute'`,
   async run(flags) {
     const { every = '5 minutes' } = flags
     checkInterval(every)
@@ -27,6 +31,7 @@ export const cleanupStart: Command = {
 export const cleanupStop: Command = {
   name: 'cleanup stop',
   summary: 'switch the recurring purge off, for everybody',
+  details: `Workers stay and wait; a purge under way ends after its batch. Expired sessions are no sessions to anybody, purged or not.`,
   async run(flags) {
     const state = await withDatabase(flags, (database) => database.cleanupStop())
     if (flags.json) printJson(state)
@@ -37,19 +42,24 @@ export const cleanupStop: Command = {
 export const cleanupStatus: Command = {
   name: 'cleanup status',
   summary: 'show the recurring purge: schedule, worker, last run',
+  details: `It counts all expired sessions. "pgstore status" tells more, and reads less.`,
   async run(flags) {
     const { state, expired } = await withDatabase(flags, async (database) => ({
       state: await database.cleanupStatus(),
       expired: await database.countExpired(),
     }))
     if (flags.json) print(JSON.stringify({ ...publicStatus(state), expired }))
-    else print(`${describe(state)}\nExpired sessions: ${count(expired)} wait to be purged.`)
+    else print(`${describeCleanup(state)}\nExpired sessions: ${count(expired)} wait to be purged.`)
   },
 }
 
 export const cleanupWatch: Command = {
   name: 'cleanup watch',
   summary: 'print what the recurring purge does, a line an event, until Ctrl-C',
+  details: `First the state, then starts, stops, purges and failures as they happen. It listens, and so needs a connection that leads to
+Postgres itself: behind a pooler in transaction mode nothing is heard.
+
+  pgstore cleanup watch --json | jq -r 'select(.type == "failed")'`,
   async run(flags) {
     const connection = { connectionString: databaseUrl(flags) }
     await withDatabase(flags, async (database) => {
@@ -66,6 +76,10 @@ export const cleanupWatch: Command = {
 export const purgeCommand: Command = {
   name: 'purge',
   summary: 'purge what has expired, now, until nothing is left',
+  details: `It deletes in batches of 1,000 with pauses in between, whether or not the recurring purge is on: for a schedule of your own, or
+after a long time without one. Interrupted, it has deleted what it had reached.
+
+  pgstore purge --json`,
   async run(flags) {
     await withDatabase(flags, async (database) => {
       const total = await database.countExpired()
@@ -86,6 +100,10 @@ export const purgeCommand: Command = {
 export const workerCommand: Command = {
   name: 'worker',
   summary: 'run the worker that purges, until it is told to end; needs the package graphile-worker',
+  details: `Any number may run; each purge is done by one of them. It ends with SIGINT or SIGTERM, after its batch. It listens, and so needs a
+connection that leads to Postgres itself and a role with the right "cleanup"; its jobs are kept in graphile-worker's own schema.
+
+  DATABASE_URL=postgres://cleaner@localhost/app pgstore worker`,
   async run(flags) {
     const connectionString = databaseUrl(flags)
     const { runWorker } = await import('../worker.ts').catch(() => {
@@ -110,7 +128,7 @@ function printJson(state: CleanupStatus): void {
 }
 
 /** Names as in SQL: other programs read this. */
-function publicStatus(state: CleanupStatus): object {
+export function publicStatus(state: CleanupStatus): object {
   return {
     enabled: state.enabled,
     every: state.every,
@@ -134,7 +152,7 @@ function line(event: CleanupEvent): string {
   const now = new Date().toISOString()
   switch (event.type) {
     case 'status':
-      return `${now} status: ${describe(event.status).replaceAll('\n', ' ')}`
+      return `${now} status: ${describeCleanup(event.status).replaceAll('\n', ' ')}`
     case 'started':
       return `${now} started: every ${seconds(event.everyMs)}`
     case 'stopped':
@@ -146,7 +164,7 @@ function line(event: CleanupEvent): string {
   }
 }
 
-function describe(state: CleanupStatus): string {
+export function describeCleanup(state: CleanupStatus): string {
   const lines = [
     state.enabled ? `On, every ${state.every}.${workerNote(state)}` : 'Off: expired sessions stay until it is started.',
   ]

@@ -7,6 +7,15 @@ export interface Flags {
   readonly schema: string
   readonly json: boolean
   readonly every: string | undefined
+  readonly from: string | undefined
+  readonly table: string | undefined
+  readonly prefix: string | undefined
+  readonly name: string | undefined
+  readonly keys: string | undefined
+  readonly userKey: string | undefined
+  readonly maxLength: string | undefined
+  readonly lifetime: string | undefined
+  readonly dryRun: boolean
 }
 
 export interface Command {
@@ -15,11 +24,16 @@ export interface Command {
   readonly summary: string
   /** Options of its own, by their names in `Flags`. */
   readonly options?: readonly (keyof Flags)[]
+  /** What `--help` says of it beyond the summary. */
+  readonly details?: string
   run(flags: Flags): Promise<void>
 }
 
 /** A command that was used wrongly: exit code 2. */
 export class UsageError extends Error {}
+
+/** A command that did not come to its end, and has said so itself: exit code 1. */
+export class Unfinished extends Error {}
 
 export function databaseUrl({ databaseUrl }: Flags): string {
   if (!databaseUrl) throw new UsageError('Which database? Give --database-url or set DATABASE_URL.')

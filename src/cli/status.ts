@@ -1,0 +1,161 @@
+import { type CleanupStatus, Database, type SessionStats } from '../database.ts'
+import { migrations } from '../migrations.ts'
+import { describeCleanup, publicStatus } from './cleanup.ts'
+import { type Command, print, withPool } from './command.ts'
+
+export const statusCommand: Command = {
+  name: 'status',
+  summary: 'show how the sessions stand, and what is wrong',
+  details: `Counts are exact while the table is small; of one of more than 1,000 pages (8 MB) they are estimated from a random sample of as
+many, to a few percent, and are then printed with "about". Warnings say what to do. The exit code is 0 with warnings too: a monitor
+reads "warnings" in the JSON.
+
+It needs a role with the right "cleanup" or "admin".`,
+  async run(flags) {
+    const { stats, cleanup } = await withPool(flags, async (pool) => {
+      const database = new Database(pool, flags.schema)
+      return { stats: await database.sessionStats(), cleanup: await database.cleanupStatus() }
+    })
+    if (flags.json) print(JSON.stringify(jsonStatus(flags.schema, stats, cleanup)))
+    else print(textStatus(flags.schema, stats, cleanup))
+  },
+}
+
+const minute = 60_000
+const day = 24 * 60 * minute
+const megabyte = 1024 * 1024
+
+/** What is wrong, a sentence or two each, with what to do. */
+export function statusWarnings(stats: SessionStats, cleanup: CleanupStatus): string[] {
+  return [...schemaWarnings(stats), ...cleanupWarnings(stats, cleanup), ...tableWarnings(stats)]
+}
+
+/** Names of the migrations that this package has and the database has not. */
+function pendingMigrations({ migration }: SessionStats): string[] {
+  const names = migrations.map(({ name }) => name)
+  return migration === undefined ? [] : names.filter((name) => name > migration)
+}
+
+function schemaWarnings(stats: SessionStats): string[] {
+  const pending = pendingMigrations(stats)
+  if (pending.length > 0) return [`Migrations are pending: ${pending.join(', ')}. Run "npx pgstore migrate".`]
+  const isKnown = stats.migration === undefined || migrations.some(({ name }) => name === stats.migration)
+  return isKnown ? [] : ['The schema is newer than this package. Upgrade the package.']
+}
+
+function cleanupWarnings({ expired, oldestExpiredAt, now }: SessionStats, cleanup: CleanupStatus): string[] {
+  const since = (date: Date | undefined) => (date ? now.getTime() - date.getTime() : Number.POSITIVE_INFINITY)
+  const waiting = oldestExpiredAt ? since(oldestExpiredAt) : 0
+  if (!cleanup.enabled) {
+    // A purge by the host's own schedule is fine: it leaves no row for longer than a day.
+    if (waiting < day && expired < 10_000) return []
+    return [
+      `The recurring purge is off, and ${count(expired)} expired sessions pile up. Run "npx pgstore cleanup start" and a worker.`,
+    ]
+  }
+  const warnings: string[] = []
+  if (!cleanup.workerSeenAt) warnings.push('No worker was ever seen, so nothing is purged. Run "npx pgstore worker".')
+  else if (since(cleanup.workerSeenAt) > 5 * minute) {
+    warnings.push(`No worker was seen since ${cleanup.workerSeenAt.toISOString()}. Run "npx pgstore worker".`)
+  } else if (cleanup.nextRunAt && since(cleanup.nextRunAt) > 10 * minute) {
+    warnings.push(`The purge is overdue since ${cleanup.nextRunAt.toISOString()}. Look into the worker's log.`)
+  }
+  if (cleanup.lastError) warnings.push(`The last run of the purge failed with ${cleanup.lastError}.`)
+  return warnings
+}
+
+function tableWarnings(stats: SessionStats): string[] {
+  const warnings: string[] = []
+  const { live, expired, deadRows, tableBytes, usedBytes, indexBytes, updates, now, vacuumedAt } = stats
+  if (updates >= 1000 && heapOnlyShare(stats) < 0.7) {
+    warnings.push(
+      `Only ${percent(heapOnlyShare(stats))} of the updates are heap-only: others write every index too. Has the table an index of your own, or no free space in its pages (fillfactor)?`,
+    )
+  }
+  const rows = live + expired
+  if (deadRows > 10_000 && deadRows > rows / 5 && !(vacuumedAt && now.getTime() - vacuumedAt.getTime() < 60 * minute)) {
+    warnings.push(
+      `${count(deadRows)} dead rows wait for VACUUM. Is autovacuum on, and does an old transaction hold it back (pg_stat_activity.backend_xmin)?`,
+    )
+  }
+  // Full pages are filled to 85 %: what is half of that or less will not fill up again soon.
+  if (tableBytes > 50 * megabyte && usedBytes < 0.4 * tableBytes) {
+    warnings.push(
+      `The table takes ${size(tableBytes)} for rows of about ${size(usedBytes)}. Later sessions fill it; to shrink it now, VACUUM FULL (which locks it) or pg_repack.`,
+    )
+  }
+  if (indexBytes > 50 * megabyte && indexBytes > 500 * rows) {
+    warnings.push(
+      `The indexes take ${size(indexBytes)} for about ${count(rows)} rows. Run REINDEX TABLE CONCURRENTLY on the table.`,
+    )
+  }
+  return warnings
+}
+
+function heapOnlyShare({ updates, heapOnlyUpdates }: SessionStats): number {
+  return updates === 0 ? 1 : heapOnlyUpdates / updates
+}
+
+/** Names as in SQL: other programs read this. */
+function jsonStatus(schema: string, stats: SessionStats, cleanup: CleanupStatus): object {
+  return {
+    schema,
+    migration: stats.migration ?? null,
+    pending_migrations: pendingMigrations(stats),
+    live: stats.live,
+    expired: stats.expired,
+    anonymous: stats.anonymous,
+    is_estimate: stats.isEstimate,
+    oldest_expired_at: stats.oldestExpiredAt ?? null,
+    table_bytes: stats.tableBytes,
+    used_bytes: stats.usedBytes,
+    index_bytes: stats.indexBytes,
+    total_bytes: stats.totalBytes,
+    updates: stats.updates,
+    heap_only_updates: stats.heapOnlyUpdates,
+    heap_only_share: stats.updates === 0 ? null : heapOnlyShare(stats),
+    dead_rows: stats.deadRows,
+    vacuumed_at: stats.vacuumedAt ?? null,
+    cleanup: publicStatus(cleanup),
+    warnings: statusWarnings(stats, cleanup),
+  }
+}
+
+function textStatus(schema: string, stats: SessionStats, cleanup: CleanupStatus): string {
+  const about = (value: number) =>
+    stats.isEstimate && value > 0 ? `about ${count(Number(value.toPrecision(3)))}` : count(value)
+  const lines = [
+    ['Schema', `${schema}${stats.migration ? `, ${stats.migration}` : ''}`],
+    ['Live', `${about(stats.live)}, of them ${about(stats.anonymous)} anonymous`],
+    ['Expired', expiredText(stats, about)],
+    ['Size', `${size(stats.totalBytes)}: table ${size(stats.tableBytes)}, indexes ${size(stats.indexBytes)}`],
+    ['Updates', updatesText(stats)],
+    ['Cleanup', describeCleanup(cleanup).replaceAll('\n', ' ')],
+  ].map(([name, text]) => `${`${name}:`.padEnd(9)} ${text}`)
+  return [...lines, ...statusWarnings(stats, cleanup).map((warning) => `Warning:  ${warning}`)].join('\n')
+}
+
+/** Up to 10,000 they are counted. */
+function expiredText({ expired, oldestExpiredAt }: SessionStats, about: (value: number) => string): string {
+  const number = expired > 10_000 ? about(expired) : count(expired)
+  return oldestExpiredAt ? `${number}, the oldest since ${oldestExpiredAt.toISOString()}` : 'none'
+}
+
+function updatesText(stats: SessionStats): string {
+  if (stats.updates === 0) return 'none yet'
+  return `${percent(heapOnlyShare(stats))} of ${count(stats.updates)} heap-only`
+}
+
+function count(value: number): string {
+  return value.toLocaleString('en-US')
+}
+
+function percent(share: number): string {
+  return `${Math.floor(share * 100)} %`
+}
+
+function size(bytes: number): string {
+  if (bytes < megabyte) return `${count(Math.ceil(bytes / 1024))} kB`
+  const digits = { maximumFractionDigits: bytes < 100 * megabyte ? 1 : 0 }
+  return `${(bytes / megabyte).toLocaleString('en-US', digits)} MB`
+}
