@@ -179,8 +179,7 @@ const end =
     }
     if (!live) {
       assert.is(code, 'gone')
-      assert.is(after, undefined)
-      client.session = undefined
+      assert.is(after, before) // the browser may hold a newer one by now
       return
     }
     // One statement, regenerate too: all of it or nothing.
