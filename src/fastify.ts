@@ -45,7 +45,7 @@ export function sessions(app: FastifyInstance, { store, ...options }: SessionsOp
 Object.assign(sessions, {
   [Symbol.for('skip-override')]: true, // for the instance that registers it, not for one of its own
   [Symbol.for('fastify.display-name')]: 'pgstore',
-  [Symbol.for('plugin-meta')]: { name: 'pgstore', fastify: '5.x' },
+  [Symbol.for('plugin-meta')]: { name: 'pgstore', fastify: '>=5' },
 })
 
 /** Fastify's own headers, which would win over the same ones of its raw response. */
