@@ -36,51 +36,35 @@ export function createPGSessionStorage<Data = SessionData, FlashData = Data>(
   store: PGStore<object>,
   options: RequestSessionOptions = {},
 ): PGSessionStorage<Data, FlashData> {
-  interface Own {
-    readonly session: Session<object>
-    readonly opened: OpenedSession<object>
-    readonly headers: Headers
-  }
-  const owns = new WeakMap<object, Own>()
+  const opened = new WeakMap<object, { own: OpenedSession<object>; session: Session<object>; headers: Headers }>()
 
-  /** One of ours, with these options. */
-  function own(given: object, { maxAge, ...others }: CookieSerializeOptions = {}): Own {
-    const found = owns.get(given)
+  /** Does this with a session of ours, and returns the cookie that was set on the way. */
+  async function cookieOf(
+    given: object,
+    { maxAge, ...others }: CookieSerializeOptions,
+    work: (own: OpenedSession<object>, headers: Headers) => Promise<void>,
+  ): Promise<string> {
+    const found = opened.get(given)
     if (!found) throw new PGStoreError('invalid_option', 'This session is not from getSession().')
-    for (const [name, value] of Object.entries(others)) {
-      if (value !== undefined)
-        throw new PGStoreError('invalid_option', `${name} is the store's to set, for all sessions.`)
-    }
+    const [refused] = Object.entries(others).find(([, value]) => value !== undefined) ?? []
+    if (refused) throw new PGStoreError('invalid_option', `${refused} is the store's to set, for all sessions.`)
     if (maxAge !== undefined) found.session.options.maxAge = maxAge
-    return found
+    await work(found.own, found.headers)
+    return found.headers.getSetCookie()[0] ?? ''
   }
-  const cookie = ({ headers }: Own) => headers.getSetCookie()[0] ?? ''
 
   return {
     async getSession(cookieHeader) {
       const headers = new Headers()
-      const req = { headers: { cookie: cookieHeader ?? undefined } }
-      const opened = openSession(store, req, headers, options)
-      const session = await opened.session()
+      const own = openSession(store, { headers: { cookie: cookieHeader ?? undefined } }, headers, options)
+      const session = await own.session()
       const given = new KeyedSession(session)
-      owns.set(given, { session, opened, headers })
+      opened.set(given, { own, session, headers })
       return given as PGSession<Data, FlashData>
     },
-    async commitSession(given, settings) {
-      const found = own(given, settings)
-      await found.opened.finish(found.headers, 200)
-      return cookie(found)
-    },
-    async destroySession(given) {
-      const found = own(given)
-      await found.opened.session.destroy()
-      return cookie(found)
-    },
-    async regenerateSession(given, settings) {
-      const found = own(given, settings)
-      await found.opened.session.regenerate()
-      return cookie(found)
-    },
+    commitSession: (given, settings = {}) => cookieOf(given, settings, (own, headers) => own.finish(headers, 200)),
+    destroySession: (given) => cookieOf(given, {}, (own) => own.session.destroy()),
+    regenerateSession: (given, settings = {}) => cookieOf(given, settings, (own) => own.session.regenerate()),
   }
 }
 

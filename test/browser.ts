@@ -8,6 +8,11 @@ export interface Answer {
   readonly text: string
 }
 
+/** Names of the cookies that these Set-Cookie lines set, in the order of the alphabet. */
+export function cookieNames(lines: readonly string[]): string[] {
+  return lines.map((line) => line.split('=', 1)[0] ?? '').sort((one, other) => one.localeCompare(other))
+}
+
 export class Browser {
   readonly url: string
   readonly jar: Map<string, string>

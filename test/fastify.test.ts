@@ -4,7 +4,7 @@ import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { sessions } from '../src/fastify.ts'
 import { type PGStore, PGStoreError } from '../src/index.ts'
-import { Browser } from './browser.ts'
+import { Browser, cookieNames } from './browser.ts'
 import { frameworkTests, pages, type Site, type Values } from './frameworks.ts'
 import { closeAll, testStore } from './harness.ts'
 
@@ -60,7 +60,7 @@ test("other plugins' cookies and headers stay, and ours is there once", async ()
     })
   })
   const { cookies: lines, headers } = await browser.get('/')
-  assert.equal(lines.map((line) => line.split('=')[0]).sort(), ['four', 'one', 'sid', 'sid-2', 'three'])
+  assert.equal(cookieNames(lines), ['four', 'one', 'sid', 'sid-2', 'three'])
   assert.is(headers.get('x-raw'), 'raw')
 })
 
@@ -85,7 +85,7 @@ test('a fetch Response as the answer takes the cookie beside its own', async () 
     })
   })
   const { status, cookies: lines } = await browser.get('/')
-  assert.equal([status, lines.map((line) => line.split('=')[0]).sort()], [201, ['other', 'sid']])
+  assert.equal([status, cookieNames(lines)], [201, ['other', 'sid']])
 })
 
 test('an answer that a handler takes over is left alone; it saves by the store itself', async () => {

@@ -12,7 +12,7 @@ import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { sessions } from '../src/hono.ts'
 import { type PGStore, PGStoreError } from '../src/index.ts'
-import { Browser } from './browser.ts'
+import { Browser, cookieNames } from './browser.ts'
 import { frameworkTests, pages, Refusal, type Site, type Values } from './frameworks.ts'
 import { closeAll, testStore } from './harness.ts'
 
@@ -68,8 +68,6 @@ async function visitor(app: Pick<Hono, 'fetch'>): Promise<Browser> {
   return new Browser(site.url)
 }
 
-const names = (lines: readonly string[]) => lines.map((line) => line.split('=')[0]).sort()
-
 /** Counts the visit, and answers with this. */
 function answering(answer: (c: Context) => Response | Promise<Response>) {
   return new Hono().use(sessions(store)).get('/', async (c) => {
@@ -98,7 +96,7 @@ test('the immutable answer of a fetch() goes on with its status, body and cookie
   )
   const browser = await visitor(answering(async () => await fetch(`${origin.url}/`)))
   const { status, text, cookies } = await browser.get('/')
-  assert.equal([status, text, names(cookies)], [203, 'from the origin', ['one', 'sid', 'two']])
+  assert.equal([status, text, cookieNames(cookies)], [203, 'from the origin', ['one', 'sid', 'two']])
 })
 
 test('a Response that a handler gives to every visitor never holds a cookie of one', async () => {
@@ -129,7 +127,7 @@ test('cookies and headers of others stay, and ours is there once', async () => {
       return c.json(values)
     })
   const { cookies, headers } = await (await visitor(app)).get('/')
-  assert.equal([names(cookies), headers.get('x-after')], [['after', 'before', 'sid'], 'yes'])
+  assert.equal([cookieNames(cookies), headers.get('x-after')], [['after', 'before', 'sid'], 'yes'])
 })
 
 test('an error handler of the app gets our error and has the last word', async () => {

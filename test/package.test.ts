@@ -98,7 +98,7 @@ installedTest('every entry is there to import, or asks for a peer', () => {
   )
   for (const [name, exported] of found) {
     const missing = typeof exported === 'string' ? /Cannot find package '([^']+)'/.exec(exported)?.[1] : undefined
-    assert.ok(missing ? Object.hasOwn(peerDependencies, missing) : exported.length > 0, `${name}: ${exported}`)
+    assert.ok(missing ? Object.hasOwn(peerDependencies, missing) : exported.length > 0, `${name}: ${String(exported)}`)
   }
 })
 

@@ -26,13 +26,13 @@ export async function core(store: PGStore<Visit>, untyped: PGStore, req: Request
   // @ts-expect-error -- the store's to give
   session.id = '1'
   // @ts-expect-error -- a promise
-  store.get(req, 'sid').values
+  void store.get(req, 'sid').values
   const { values } = await untyped.get(req, 'sid')
   values['anything'] = [1]
   // @ts-expect-error -- unknown until it is looked at
-  values['anything'].length
+  void values['anything'].length
   const [listed] = await store.list('42')
-  listed?.values.cart?.length
+  void listed?.values.cart?.length
   await store.revoke('42', { except: session })
 }
 
@@ -45,7 +45,7 @@ export async function fastify(store: PGStore<Visit>, name: string): Promise<void
     const session = await request.session()
     session.values['anything'] = 1
     // @ts-expect-error -- a promise
-    request.session().values
+    void request.session().values
     await request.session.save({ ifUnchanged: true })
     // @ts-expect-error -- no such option
     await request.session.save({ ifChanged: true })
