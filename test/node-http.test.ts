@@ -5,9 +5,10 @@ import { text } from 'node:stream/consumers'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { Browser } from './browser.ts'
-import { closeAll, rejection, testStore } from './harness.ts'
+import { closeAll, rejection, testStore, until } from './harness.ts'
 
 const store = testStore<{ visits?: number }>()
+const events = store.events()
 const server = http.createServer((req, res) => {
   answer(req, res).then(
     (page) => res.end(page),
@@ -15,6 +16,13 @@ const server = http.createServer((req, res) => {
   )
 })
 let url = ''
+const sockets = new Map<string, { end(): void }>()
+
+async function endSockets(): Promise<void> {
+  for await (const event of events) {
+    if (event.type !== 'regenerated') for (const id of event.ids) sockets.get(id)?.end()
+  }
+}
 
 async function answer(req: http.IncomingMessage, res: http.ServerResponse): Promise<string> {
   const session = await store.get(req, 'sid')
@@ -26,6 +34,7 @@ async function answer(req: http.IncomingMessage, res: http.ServerResponse): Prom
     await store.save(req, new Headers(), session)
   } else {
     session.values.visits = visits
+    session.userId = 'ada'
     await store.save(req, res, session)
   }
   return String(visits)
@@ -34,7 +43,10 @@ async function answer(req: http.IncomingMessage, res: http.ServerResponse): Prom
 test.before(async () => {
   server.on('upgrade', (req, socket) => {
     store.get(req, 'sid').then(
-      ({ values }) => socket.end(`HTTP/1.1 101 Switching Protocols\r\n\r\nvisits: ${values.visits}`),
+      ({ id = '', values }) => {
+        sockets.set(id, socket)
+        socket.write(`HTTP/1.1 101 Switching Protocols\r\n\r\nvisits: ${values.visits}`)
+      },
       () => socket.destroy(),
     )
   })
@@ -48,19 +60,20 @@ test.after(async () => {
   await closeAll()
 })
 
-test('a websocket upgrade knows its visitor', async () => {
+test('a websocket upgrade knows its visitor, and the socket ends with the session', async () => {
+  const ending = endSockets()
+  await events.ready
   const browser = new Browser(url)
   await browser.get('/')
   const socket = net.connect(Number(new URL(url).port), '127.0.0.1')
-  const lines = [
-    'GET / HTTP/1.1',
-    'Host: x',
-    'Connection: Upgrade',
-    'Upgrade: websocket',
-    `Cookie: sid=${browser.jar.get('sid')}`,
-  ]
-  socket.write(`${lines.join('\r\n')}\r\n\r\n`)
-  assert.match(await text(socket), /visits: 1$/)
+  const lines = ['GET / HTTP/1.1', 'Host: x', 'Connection: Upgrade', 'Upgrade: websocket']
+  socket.write(`${lines.join('\r\n')}\r\nCookie: sid=${browser.jar.get('sid')}\r\n\r\n`)
+  const said = text(socket)
+  await until(() => sockets.size === 1)
+  await store.revoke('ada')
+  assert.match(await said, /visits: 1$/)
+  await events.return?.()
+  await ending
 })
 
 test('what changes once the headers have left is saved to headers of nobody', async () => {

@@ -1,6 +1,6 @@
 import http from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { createSession, isSession } from 'react-router'
+import { createSession, createStaticHandler, isSession, type LoaderFunctionArgs } from 'react-router'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { createPGSessionStorage, type PGSession } from '../src/react-router.ts'
@@ -60,11 +60,20 @@ const routes: Record<string, (session: Session) => Promise<{ text?: string; cook
   },
 }
 
+// React Router's own handler of requests, whose loaders set the header whether there is a cookie or not, as its documentation does.
+const { queryRoute } = createStaticHandler(
+  Object.entries(routes).map(([path, load]) => ({
+    path,
+    async loader({ request }: LoaderFunctionArgs) {
+      const { text = '', cookie } = await load(await getSession(request.headers.get('Cookie')))
+      return new Response(text, cookie === undefined ? {} : { headers: { 'Set-Cookie': cookie } })
+    },
+  })),
+)
 const server = http.createServer((req, res) => {
   const answer = async () => {
-    const { text = '', cookie } = (await routes[req.url ?? '']?.(await getSession(req.headers.cookie))) ?? {}
-    // As they write it: the header is set whether there is a cookie or not.
-    const response = new Response(text, cookie === undefined ? {} : { headers: { 'Set-Cookie': cookie } })
+    const request = new Request(`http://localhost${req.url}`, { headers: { cookie: req.headers.cookie ?? '' } })
+    const response: Response = await queryRoute(request)
     res.writeHead(response.status, [...response.headers].flat()).end(await response.text())
   }
   answer().catch((error: unknown) => res.writeHead(500).end(String(error)))
