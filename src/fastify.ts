@@ -34,10 +34,11 @@ export function sessions(app: FastifyInstance, { store, ...options }: SessionsOp
     request.session = own.session as FastifyRequest['session']
     next()
   })
-  app.addHook('onSend', async (request, reply) => {
+  app.addHook('onSend', async (request, reply, payload) => {
     const own = opened.get(request)
     opened.delete(request) // a save that fails here is answered by an error, which is sent too
-    await own?.finish(headersOf(reply), reply.statusCode)
+    const { status } = payload instanceof Response ? payload : { status: reply.statusCode }
+    await own?.finish(headersOf(reply), status)
   })
   done()
 }

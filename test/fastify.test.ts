@@ -77,15 +77,21 @@ test('outside the instance that registers it nothing has a session', async () =>
   assert.equal([(await browser.get('/inside')).text, (await browser.get('/outside')).text], ['function', 'undefined'])
 })
 
-test('a fetch Response as the answer takes the cookie beside its own', async () => {
+test('a fetch Response as the answer takes the cookie beside its own, and its status counts', async () => {
   const browser = await visitor((app) => {
-    app.get('/', async (request) => {
+    app.get<{ Params: { status: number } }>('/:status', async (request) => {
       ;(await request.session()).values['visits'] = 1
-      return new Response('page', { status: 201, headers: { 'set-cookie': 'other=1' } })
+      return new Response('page', { status: request.params.status, headers: { 'set-cookie': 'other=1' } })
     })
   })
-  const { status, cookies: lines } = await browser.get('/')
-  assert.equal([status, cookieNames(lines)], [201, ['other', 'sid']])
+  const answers = [await browser.get('/201'), await new Browser(browser.url).get('/502')]
+  assert.equal(
+    answers.map(({ status, cookies: lines }) => [status, ...cookieNames(lines)]),
+    [
+      [201, 'other', 'sid'],
+      [502, 'other'],
+    ],
+  )
 })
 
 test('an answer that a handler takes over is left alone; it saves by the store itself', async () => {
