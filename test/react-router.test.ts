@@ -61,7 +61,7 @@ const routes: Record<string, (session: Session) => Promise<{ text?: string; cook
 }
 
 // React Router's own handler of requests, whose loaders set the header whether there is a cookie or not, as its documentation does.
-const { queryRoute } = createStaticHandler(
+const handler = createStaticHandler(
   Object.entries(routes).map(([path, load]) => ({
     path,
     async loader({ request }: LoaderFunctionArgs) {
@@ -73,7 +73,7 @@ const { queryRoute } = createStaticHandler(
 const server = http.createServer((req, res) => {
   const answer = async () => {
     const request = new Request(`http://localhost${req.url}`, { headers: { cookie: req.headers.cookie ?? '' } })
-    const response: Response = await queryRoute(request)
+    const response: Response = await handler.queryRoute(request)
     res.writeHead(response.status, [...response.headers].flat()).end(await response.text())
   }
   answer().catch((error: unknown) => res.writeHead(500).end(String(error)))
