@@ -74,11 +74,11 @@ export class Saver {
         internals.saved(session, stored.token, stored.key, changes, result)
         return this.#writeCookie(res, session)
       case 'gone':
-        throw gone(session)
+        throw this.#gone(res, session)
       case 'conflict': {
         // Not from the result: it lacks the user id, which may have changed too.
         const row = await this.#database.get(stored.key)
-        if (!row) throw gone(session)
+        if (!row) throw this.#gone(res, session)
         internals.load(session, { ...stored, row, seenVersion: row.version })
         throw new PGStoreError('conflict', 'Somebody else saved this session first; it now holds what they saved.')
       }
@@ -114,7 +114,7 @@ export class Saver {
     const token = newToken(stored.key)
     const key = sessionKey(token)
     const result = await this.#database.regenerate(this.#arguments(stored.key, session, changes), key)
-    if (result.status === 'gone') throw gone(session)
+    if (result.status === 'gone') throw this.#gone(res, session)
     if (result.status !== 'saved') throw unexpected('session_regenerate', result)
     internals.saved(session, token, key, changes, result)
     this.#writeCookie(res, session)
@@ -146,15 +146,13 @@ export class Saver {
     const stored = internals.stored(session)
     if (stored) writeToken(res, session.name, stored.token, session.options, this.#codecs, stored.row)
   }
-}
 
-/**
- * The cookie stays: if another request regenerated the session, the browser may hold the new one by now, and this answer would
- * delete it. A token without a session opens nothing.
- */
-function gone(session: Session<object>): PGStoreError {
-  internals.ended(session)
-  return new PGStoreError('gone', 'The session was ended elsewhere or has expired: nothing was saved.')
+  #gone(res: ResponseLike, session: Session<object>): PGStoreError {
+    const options = { ...session.options }
+    internals.ended(session)
+    deleteToken(res, session.name, options)
+    return new PGStoreError('gone', 'The session was ended elsewhere or has expired: nothing was saved.')
+  }
 }
 
 function check(session: Session<object>, res: ResponseLike): void {

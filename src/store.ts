@@ -150,7 +150,7 @@ export class PGStore<Values extends object = Record<string, unknown>> extends Se
    * neither is one that is unchanged and not due for a touch: that costs no query. `session.options.maxAge = -1` ends the
    * session, as `destroy` does.
    *
-   * @throws {PGStoreError} `gone`: ended elsewhere; nothing is saved, and `session` is a new one.
+   * @throws {PGStoreError} `gone`: ended elsewhere; nothing is saved, the cookie is deleted and `session` is a new one.
    *   `conflict`, `too_large`, `invalid_value`, `headers_sent`: nothing is saved.
    */
   async save(

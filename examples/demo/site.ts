@@ -137,7 +137,7 @@ function answerError(res: ServerResponse, error: unknown): void {
   if (error instanceof Refusal) {
     send(res, error.status, errorPage(error.message))
   } else if (error instanceof PGStoreError && error.code === 'gone') {
-    goHome(res) // ended on another device since this request began: home knows nobody by this cookie
+    goHome(res) // ended on another device since this request began: the store has set its cookie's deletion
   } else {
     console.error(error)
     send(res, 500, errorPage('Something went wrong here. The terminal says more.'))
