@@ -32,16 +32,29 @@ export type PGStoreErrorCode =
   | 'database'
   | 'closed'
 
+const statusCodes: Partial<Record<PGStoreErrorCode, 409 | 503>> = {
+  gone: 409,
+  conflict: 409,
+  unavailable: 503,
+  timeout: 503,
+}
+
 /** The one error class of pgstore. It holds no token, key, session data or connection string, and no cause that might. */
 export class PGStoreError extends Error {
   override readonly name = 'PGStoreError'
   readonly code: PGStoreErrorCode
+  /**
+   * The status of the answer where nobody catches this, as Fastify, Koa and Express read it: 409 for `gone` and `conflict`
+   * (sent again, the request finds things as they are now), 503 for `unavailable` and `timeout`, else 500.
+   */
+  readonly statusCode: 409 | 500 | 503
   /** The SQLSTATE or the system's error code (`ECONNREFUSED`), where a database call failed. */
   readonly sqlState?: string
 
   constructor(code: PGStoreErrorCode, message: string, sqlState?: string) {
     super(message)
     this.code = code
+    this.statusCode = statusCodes[code] ?? 500
     if (sqlState !== undefined) this.sqlState = sqlState
   }
 }

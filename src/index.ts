@@ -9,6 +9,7 @@ export type { CookieOptions, HeadersLike, NodeResponseLike, RequestLike, Respons
 export { type MigrateOptions, migrate, schemaSql } from './migrate.ts'
 export type { PGStoreOptions } from './options.ts'
 export type { Pool, PoolClient, Queryable } from './pool.ts'
+export type { SaveOptions } from './save.ts'
 export type { Session } from './session.ts'
-export { PGStore, type SaveOptions } from './store.ts'
+export { PGStore } from './store.ts'
 export type { KnownSession, SaveByTokenOptions, TokenSessions } from './token-sessions.ts'

@@ -27,6 +27,19 @@ export interface SaverSettings {
   readonly cacheHeaders: boolean
 }
 
+export interface SaveOptions {
+  /**
+   * Save only if nobody else has saved since this session was read; otherwise the session takes what is there now and the save
+   * fails with `conflict`: change it again and save again. For counters, carts and whatever must not be merged. Default: false.
+   */
+  readonly ifUnchanged?: boolean
+  /**
+   * Leave the cookie as it is where the session is found `gone`. If another request regenerated it meanwhile, the browser may
+   * hold the new cookie by now, which this response would delete; the middlewares of this package save so. Default: false.
+   */
+  readonly keepCookieIfGone?: boolean
+}
+
 /** Saves sessions; those of one session take turns, since two at once would create it twice. */
 export class Saver {
   readonly #database: SessionDatabase
@@ -42,8 +55,8 @@ export class Saver {
     this.#turns = turns ? turns.#turns : new WeakMap()
   }
 
-  async save(req: RequestLike, res: ResponseLike, session: Session<object>, ifUnchanged: boolean): Promise<void> {
-    await this.#inTurn(session, () => this.#save(req, res, session, ifUnchanged))
+  async save(req: RequestLike, res: ResponseLike, session: Session<object>, options: SaveOptions = {}): Promise<void> {
+    await this.#inTurn(session, () => this.#save(req, res, session, options))
   }
 
   async regenerate(req: RequestLike, res: ResponseLike, session: Session<object>): Promise<void> {
@@ -59,7 +72,8 @@ export class Saver {
     await turn
   }
 
-  async #save(req: RequestLike, res: ResponseLike, session: Session<object>, ifUnchanged: boolean): Promise<void> {
+  async #save(req: RequestLike, res: ResponseLike, session: Session<object>, options: SaveOptions): Promise<void> {
+    const { ifUnchanged = false, keepCookieIfGone = false } = options
     this.#begin(session, res)
     if (session.options.maxAge < 0) return await this.#destroy(req, res, session)
     const stored = internals.stored(session)
@@ -84,11 +98,11 @@ export class Saver {
         await this.#limitUser(changes)
         return this.#writeCookie(res, session, cookie)
       case 'gone':
-        throw this.#gone(res, session)
+        throw this.#gone(keepCookieIfGone ? undefined : res, session)
       case 'conflict': {
         // Not from the result: it lacks the user id, which may have changed too.
         const row = await this.#database.get(stored.key)
-        if (!row) throw this.#gone(res, session)
+        if (!row) throw this.#gone(keepCookieIfGone ? undefined : res, session)
         internals.load(session, { ...stored, row, seenVersion: row.version })
         throw new PGStoreError('conflict', 'Somebody else saved this session first; it now holds what they saved.')
       }
@@ -120,7 +134,7 @@ export class Saver {
 
   async #regenerate(req: RequestLike, res: ResponseLike, session: Session<object>): Promise<void> {
     const stored = internals.stored(session)
-    if (!stored || session.options.maxAge < 0) return await this.#save(req, res, session, false)
+    if (!stored || session.options.maxAge < 0) return await this.#save(req, res, session, {})
     this.#begin(session, res)
     const changes = internals.changes(session)
     const token = newToken(stored.key)
@@ -177,10 +191,11 @@ export class Saver {
     return userId === undefined ? Math.min(ttl, this.#settings.anonymousMaxAge ?? ttl) : ttl
   }
 
-  #gone(res: ResponseLike, session: Session<object>): PGStoreError {
+  /** @param res is told to delete the cookie; undefined to leave it alone */
+  #gone(res: ResponseLike | undefined, session: Session<object>): PGStoreError {
     const options = { ...session.options }
     internals.ended(session)
-    deleteToken(res, session.name, options)
+    if (res) deleteToken(res, session.name, options)
     return unexpected('session_save', { status: 'gone' })
   }
 }

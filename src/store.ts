@@ -12,20 +12,12 @@ import { cookieOptionProblems, type RequestLike, type ResponseLike, type Session
 import { migrate } from './migrate.ts'
 import { listenConnection, maxLengthProblems, type PGStoreOptions, parseOptions, type Settings } from './options.ts'
 import { openPool, type Pool, type Queryable } from './pool.ts'
-import { checkCookie, Saver } from './save.ts'
+import { checkCookie, type SaveOptions, Saver } from './save.ts'
 import { SealedDatabase } from './seal.ts'
 import { internals, Session } from './session.ts'
 import { economical } from './statement.ts'
 import { sessionKey } from './token.ts'
 import { TokenSessions } from './token-sessions.ts'
-
-export interface SaveOptions {
-  /**
-   * Save only if nobody else has saved since this session was read; otherwise the session takes what is there now and the save
-   * fails with `conflict`: change it again and save again. For counters, carts and whatever must not be merged. Default: false.
-   */
-  readonly ifUnchanged?: boolean
-}
 
 /**
  * Sessions in Postgres, for node's and fetch's requests: Go's PGStore for gorilla/sessions in TypeScript.
@@ -140,14 +132,9 @@ export class PGStore<Values extends object = Record<string, unknown>> extends Se
    * @throws {PGStoreError} `gone`: ended elsewhere; nothing is saved, the cookie is deleted and `session` is a new one.
    *   `conflict`, `too_large`, `invalid_value`, `headers_sent`: nothing is saved.
    */
-  async save(
-    req: RequestLike,
-    res: ResponseLike,
-    session: Session<Values>,
-    { ifUnchanged = false }: SaveOptions = {},
-  ): Promise<void> {
+  async save(req: RequestLike, res: ResponseLike, session: Session<Values>, options: SaveOptions = {}): Promise<void> {
     this.#checkOpen()
-    await this.#saver.save(req, res, session, ifUnchanged)
+    await this.#saver.save(req, res, session, options)
   }
 
   /**

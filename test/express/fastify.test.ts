@@ -111,7 +111,7 @@ test('a late save does not bring back a session that was signed out', async () =
   await slow.arrived
   await visit('/sign-out')
   slow.open()
-  assert.is((await slow.answer).statusCode, 500)
+  assert.is((await slow.answer).statusCode, 409)
   assert.equal(await sql('select from pgstore.sessions'), [])
 })
 
