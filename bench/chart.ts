@@ -1,4 +1,5 @@
-// The README's picture: reads and saves a second at 128 callers, a bar for each system. Readable on light and on dark pages.
+// The README's picture: reads and saves a second at 128 callers, a bar for each system. On a ground of its own, so
+// that it reads well on light and on dark pages.
 import type { Row } from './measure.ts'
 
 const systems: Readonly<Record<string, string>> = {
@@ -12,8 +13,8 @@ const systems: Readonly<Record<string, string>> = {
 const width = 760
 const barHeight = 22
 const rowHeight = 30
-const labelWidth = 210
-const longestBar = width - labelWidth - 90
+const labelWidth = 230
+const longestBar = width - labelWidth - 100
 
 /** Undefined when the run has not measured both. */
 export function chart(rows: readonly Row[]): string | undefined {
@@ -21,16 +22,16 @@ export function chart(rows: readonly Row[]): string | undefined {
     Object.keys(systems).flatMap((name) =>
       rows.filter(({ bench, system, concurrency }) => bench === operation && system === name && concurrency === 128),
     )
-  const parts = { 'Reads a second': of('read'), 'Durable saves a second': of('save') }
+  const parts = { 'Reads a second': of('read'), 'Saves a second': of('save') }
   if (Object.values(parts).some((part) => part.length === 0)) return undefined
   const most = Math.max(
     ...Object.values(parts)
       .flat()
       .map(({ opsPerSecond }) => opsPerSecond),
   )
-  let y = 8
+  let y = 16
   const shapes = Object.entries(parts).flatMap(([title, part]) => {
-    const heading = `<text class="title" x="0" y="${y + 16}">${title}, 128 concurrent callers, one process</text>`
+    const heading = `<text class="title" x="20" y="${y + 16}">${title}, 128 concurrent callers, one process</text>`
     y += 30
     const bars = part.map((row) => {
       const length = Math.max(2, Math.round((row.opsPerSecond / most) * longestBar))
@@ -51,13 +52,9 @@ export function chart(rows: readonly Row[]): string | undefined {
 text { font: 13px system-ui, -apple-system, "Segoe UI", Helvetica, Arial, sans-serif; fill: #1f2328 }
 .title { font-weight: 600; font-size: 14px }
 .ours { fill: #1a7f5a }
-.theirs { fill: #9aa4af }
-@media (prefers-color-scheme: dark) {
-  text { fill: #e6edf3 }
-  .ours { fill: #3fb58a }
-  .theirs { fill: #6e7681 }
-}
+.theirs { fill: #a8b3bd }
 </style>
+<rect x="0.5" y="0.5" width="${width - 1}" height="${y - 1}" rx="8" fill="#ffffff" stroke="#d0d7de"/>
 ${shapes.join('\n')}
 </svg>
 `

@@ -1,15 +1,14 @@
 // Group `growth`: does a read cost the same as the table grows?
 import { randomBytes } from 'node:crypto'
-import pg from 'pg'
 import { fillSessions, tokenOf } from './fill.ts'
 import { measure, type Row, type Sample, summary } from './measure.ts'
 import type { Pace } from './read-save.ts'
-import type { Postgres } from './servers.ts'
+import { openPool, type Postgres } from './servers.ts'
 import { pgstore } from './systems.ts'
 
 /** One table a size, all read in turn, so that what drifts hits every size. */
 export async function measureGrowth(postgres: Postgres, sizes: readonly number[], pace: Pace): Promise<Row[]> {
-  const admin = new pg.Pool({ connectionString: postgres.url, max: 1 })
+  const admin = openPool(postgres.url, 1)
   const stores = []
   for (const size of sizes) {
     const schema = `growth_${size}`

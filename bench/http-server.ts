@@ -80,7 +80,11 @@ async function redisStore(options: object): Promise<session.Store> {
 }
 
 async function pgstoreExpress(): Promise<session.Store> {
-  throw new Error('not built yet')
+  const file = new URL('../dist/express-session.js', import.meta.url).href
+  const { ExpressSessionStore } = (await import(file)) as {
+    ExpressSessionStore: { open(options: object): Promise<session.Store> }
+  }
+  return await ExpressSessionStore.open({ connectionString })
 }
 
 const maker = makers[system]

@@ -150,7 +150,7 @@ async function simulate(client: pg.Client, design: Design, pattern: Pattern, tic
   const after = await flushedState(client)
   const updates = after.updates - before.updates
   return {
-    bench: 'storage',
+    bench: 'indexes',
     system: `${design.name}; ttl ${pattern.name}`,
     concurrency: 1,
     opsPerSecond: Math.round((latencies.count * 50) / (latencies.sum / 1000)),

@@ -19,6 +19,8 @@ export interface Row {
 
 export interface Sample {
   readonly operations: number
+  /** Calls that failed; they are no operations. */
+  readonly errors?: number
   readonly seconds: number
   readonly p50Ms: number
   readonly p99Ms: number
@@ -42,6 +44,8 @@ export async function measure(
 ): Promise<Sample> {
   collectGarbage()
   const latencies = new Latencies()
+  let errors = 0
+  let error: unknown
   const before = { client: process.cpuUsage(), server: cpu?.() }
   const start = performance.now()
   const end = start + seconds * 1000
@@ -49,10 +53,14 @@ export async function measure(
     Array.from({ length: callers }, async (_, caller) => {
       const pick = picker(caller, callers, count)
       for (let at = performance.now(); at < end; ) {
-        await work(pick())
-        const now = performance.now()
-        latencies.add(now - at)
-        at = now
+        try {
+          await work(pick())
+          latencies.add(performance.now() - at)
+        } catch (failure) {
+          errors++
+          error = failure
+        }
+        at = performance.now()
       }
     }),
   )
@@ -60,8 +68,10 @@ export async function measure(
   const client = process.cpuUsage(before.client)
   const server = cpu?.()
   const operations = latencies.count
+  if (operations === 0) throw error
   return {
     operations,
+    errors,
     seconds: elapsed / 1000,
     ...latencies.percentiles(),
     clientCpuUs: (client.user + client.system) / operations,
@@ -95,6 +105,7 @@ export class Latencies {
 /** The middle one, by throughput, with the medians of its other figures. */
 export function summary(bench: string, system: string, concurrency: number, samples: readonly Sample[]): Row {
   const of = (figure: (sample: Sample) => number) => median(samples.map(figure))
+  const errors = samples.reduce((sum, sample) => sum + (sample.errors ?? 0), 0)
   const ifKnown = (figure: 'clientCpuUs' | 'serverCpuUs') =>
     samples.some((sample) => sample[figure] === null) ? null : round(of((sample) => sample[figure] ?? 0))
   return {
@@ -106,6 +117,7 @@ export function summary(bench: string, system: string, concurrency: number, samp
     p99Ms: round(of(({ p99Ms }) => p99Ms)),
     clientCpuUs: ifKnown('clientCpuUs'),
     serverCpuUs: ifKnown('serverCpuUs'),
+    ...(errors > 0 ? { errors } : {}),
   }
 }
 

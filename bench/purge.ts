@@ -3,10 +3,9 @@
 import { randomBytes } from 'node:crypto'
 import connectPgSimple from 'connect-pg-simple'
 import session from 'express-session'
-import pg from 'pg'
 import { fillPgSimple, fillSessions, tokenOf } from './fill.ts'
 import { Latencies, type Row, round } from './measure.ts'
-import type { Postgres } from './servers.ts'
+import { openPool, type Postgres } from './servers.ts'
 import { pgstore } from './systems.ts'
 
 /** Reads a second, whatever the answers take: a closed loop would ask less while the server is slow, and hide it. */
@@ -92,7 +91,7 @@ async function steadyReads(
 
 async function pgstorePurger(connectionString: string): Promise<Purger> {
   const store = await pgstore.PGStore.open({ connectionString, keyPairs: [randomBytes(32)], schema: 'purged' })
-  const admin = new pg.Pool({ connectionString, max: 1 })
+  const admin = openPool(connectionString, 1)
   const [codec] = store.codecs
   return {
     name: 'pgstore',
@@ -116,7 +115,7 @@ async function pgstorePurger(connectionString: string): Promise<Purger> {
 }
 
 async function pgSimplePurger(connectionString: string): Promise<Purger> {
-  const pool = new pg.Pool({ connectionString, max: 10 })
+  const pool = openPool(connectionString, 10)
   const PgStore = connectPgSimple(session)
   const options = { pool, tableName: 'purged', createTableIfMissing: true, pruneSessionInterval: false as const }
   const store = new PgStore(options) as session.Store & { pruneSessions(done: (error?: Error) => void): void }

@@ -16,19 +16,60 @@ export interface Results {
 const folder = new URL('results/', import.meta.url)
 
 const headings: Readonly<Record<string, string>> = {
-  system: 'system',
   concurrency: 'callers',
   opsPerSecond: 'ops/s',
   p50Ms: 'p50 ms',
   p99Ms: 'p99 ms',
   clientCpuUs: 'client CPU µs/op',
   serverCpuUs: 'server CPU µs/op',
+  walBytes: 'WAL B/save',
+  walBytesAfterCheckpoint: 'after a checkpoint',
+  walBytesInAll: 'WAL B/save in all',
+  hotShare: 'heap-only share',
+  tableMbBefore: 'table MB before',
+  tableMbAfter: 'after',
+  indexMbBefore: 'indexes MB before',
+  indexMbAfter: 'indexes after',
+  purgedPerSecond: 'purged/s',
+  readP99BeforeMs: 'p99 ms before',
+  readP99Ratio: 'during / before',
+  heapMbFirst: 'heap MB at first',
+  heapMbLast: 'at last',
+  heapGrowth: 'last third / first',
+  rssMbPerMinute: 'RSS MB/minute',
+}
+
+const common = ['system', 'concurrency', 'opsPerSecond', 'p50Ms', 'p99Ms', 'clientCpuUs', 'serverCpuUs', 'errors']
+const sizes = ['hotShare', 'tableMbBefore', 'tableMbAfter', 'indexMbBefore', 'indexMbAfter']
+
+/** What the tables show of a group, where it is not the common columns; the file has it all. */
+const columns: Readonly<Record<string, readonly string[]>> = {
+  purge: ['system', 'opsPerSecond', 'p50Ms', 'p99Ms', 'readP99BeforeMs', 'readP99Ratio'],
+  storage: ['system', 'concurrency', 'opsPerSecond', 'walBytes', 'walBytesAfterCheckpoint', ...sizes],
+  indexes: ['system', 'walBytes', 'walBytesInAll', ...sizes, 'purgedPerSecond'],
+  memory: [
+    'system',
+    'concurrency',
+    'opsPerSecond',
+    'seconds',
+    'heapMbFirst',
+    'heapMbLast',
+    'heapGrowth',
+    'rssMbPerMinute',
+  ],
+}
+
+export function rowTable(bench: string, rows: readonly Row[]): string {
+  return table(
+    rows.filter((row) => row.bench === bench),
+    columns[bench] ?? common,
+  )
 }
 
 /** A Markdown table, padded so that it is one on a terminal too. Columns that no row has a figure in are left out. */
-export function table(rows: readonly Readonly<Record<string, unknown>>[]): string {
+function table(rows: readonly Readonly<Record<string, unknown>>[], wanted: readonly string[]): string {
   const isGiven = (name: string) => rows.some((row) => row[name] !== null && row[name] !== undefined)
-  const names = [...new Set(rows.flatMap(Object.keys))].filter((name) => name !== 'bench' && isGiven(name))
+  const names = wanted.filter(isGiven)
   const lines = [
     names.map((name) => headings[name] ?? name),
     ...rows.map((row) => names.map((name) => cell(row[name]))),
@@ -67,6 +108,7 @@ export function verdictTable(verdicts: readonly Verdict[]): string {
       measured: Number(measured.toPrecision(3)),
       met: isMet,
     })),
+    ['measure', 'target', 'measured', 'met'],
   )
 }
 
@@ -85,7 +127,7 @@ export function writePage({ facts, verdicts, rows }: Results): void {
     .readFileSync(page, 'utf8')
     .replaceAll(/(<!-- bench (\w+) -->\n)[\s\S]*?(?=<!-- end -->)/g, (whole, mark, name) => {
       if (name === 'facts') return `${mark}\n${factList(facts)}\n\n`
-      const content = name === 'verdicts' ? verdictTable(verdicts) : table(rows.filter(({ bench }) => bench === name))
+      const content = name === 'verdicts' ? verdictTable(verdicts) : rowTable(name, rows)
       return content.includes('\n') ? `${mark}\n${content}\n\n` : whole
     })
   fs.writeFileSync(page, text)

@@ -12,7 +12,7 @@ import { measureMemory } from './memory.ts'
 import { profileAll } from './profile.ts'
 import { measurePurge } from './purge.ts'
 import { measureOperation } from './read-save.ts'
-import { type Fact, factList, table, verdictTable, writePage, writeResults } from './report.ts'
+import { type Fact, factList, rowTable, verdictTable, writePage, writeResults } from './report.ts'
 import { openPostgres, openRedis, type Postgres, type Redis, syncMs } from './servers.ts'
 import { measureStorage } from './storage.ts'
 import { judge } from './targets.ts'
@@ -88,7 +88,9 @@ async function main(): Promise<number> {
     for (const name of wanted) {
       const measured = (await groups[name]?.(bench)) ?? []
       rows.push(...measured)
-      console.log(`\n# ${name}\n\n${table(measured)}`)
+      for (const bench of new Set(measured.map((row) => row.bench))) {
+        console.log(`\n# ${bench}\n\n${rowTable(bench, measured)}`)
+      }
     }
     const verdicts = judge(rows)
     if (verdicts.length > 0) console.log(`\n# What it must show\n\n${verdictTable(verdicts)}`)

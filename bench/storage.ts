@@ -1,11 +1,11 @@
 // Group `storage`: what saves leave behind in the store itself and in connect-pg-simple: WAL, heap-only updates, size.
-import pg from 'pg'
+import type pg from 'pg'
 import { measure, type Row, round, summary } from './measure.ts'
-import type { Postgres } from './servers.ts'
+import { openPool, type Postgres } from './servers.ts'
 import { connectPgSimpleSystem, pgstoreSystem, type System, sessionCount } from './systems.ts'
 
 export async function measureStorage(postgres: Postgres, seconds: number): Promise<Row[]> {
-  const admin = new pg.Pool({ connectionString: postgres.url, max: 1 })
+  const admin = openPool(postgres.url, 1)
   await admin.query('create schema storage')
   const stored: [string, (url: string) => Promise<System>][] = [
     ['storage.sessions', (url) => pgstoreSystem(url, { schema: 'storage' })],

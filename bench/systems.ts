@@ -3,9 +3,9 @@ import { createHash, randomBytes } from 'node:crypto'
 import connectPgSimple from 'connect-pg-simple'
 import { RedisStore } from 'connect-redis'
 import session from 'express-session'
-import pg from 'pg'
 import { createClient } from 'redis'
 import type { PGStore, PGStoreOptions, Session } from '../src/index.ts'
+import { openPool } from './servers.ts'
 
 /** As it is published: tsx gives each function its name when it runs, which costs the hot path a tenth of its time. */
 export const pgstore: typeof import('../src/index.ts') = await import(new URL('../dist/index.js', import.meta.url).href)
@@ -158,7 +158,7 @@ async function peerSystem(name: string, store: session.Store, close: () => Promi
 }
 
 export async function connectPgSimpleSystem(connectionString: string, schemaName = 'public'): Promise<System> {
-  const pool = new pg.Pool({ connectionString, max: 10 })
+  const pool = openPool(connectionString, 10)
   const PgStore = connectPgSimple(session)
   const store = new PgStore({ pool, schemaName, createTableIfMissing: true, pruneSessionInterval: false })
   return await peerSystem('connect-pg-simple', store, async () => await pool.end())
@@ -186,7 +186,7 @@ function rawKey(index: number): Buffer {
 
 /** The floor: one prepared statement by primary key, through a pool of the same size. */
 export async function rawSystem(connectionString: string): Promise<System> {
-  const pool = new pg.Pool({ connectionString, max: 10 })
+  const pool = openPool(connectionString, 10)
   await pool.query('drop table if exists bench_raw')
   await pool.query('create table bench_raw (key bytea primary key, data jsonb not null) with (fillfactor = 85)')
   const keys = Array.from({ length: sessionCount }, (_, index) => rawKey(index))
