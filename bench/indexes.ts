@@ -10,16 +10,16 @@ import { exampleValues } from './systems.ts'
 interface Design {
   readonly name: string
   readonly fillfactor: number
-  /** Of a save at $2, for a ttl of $3. */
+  /** Of a save at :at, for a ttl of $3. */
   readonly expiresAt: string
-  /** A second column for the index alone. */
+  /** A second column for the index alone; likewise. */
   readonly purgeAfter?: string
   readonly index?: string
   /** Which rows a purge at $1 may delete, up to $2. */
   readonly due: string
 }
 
-const exact = `$2::timestamptz + $3::interval`
+const exact = ':at + $3::interval'
 const rounded = (share: number): string =>
   `date_bin($3::interval / ${share}, ${exact}, timestamptz '2000-01-01 00:00:00+00') + $3::interval / ${share}`
 const inOrder = 'expires_at <= $1 order by expires_at limit $2'
@@ -65,7 +65,7 @@ const designs: readonly Design[] = [
 interface Pattern {
   readonly name: string
   readonly ttl: string
-  readonly tick: string
+  readonly tickSeconds: number
   readonly saves: number
   readonly ticksBetweenVacuums: number
   readonly ticksBetweenPurges: number
@@ -76,13 +76,13 @@ const patterns: readonly Pattern[] = [
   {
     name: '30 minutes',
     ttl: '30 minutes',
-    tick: '10 seconds',
+    tickSeconds: 10,
     saves: 1,
     ticksBetweenVacuums: 6,
     ticksBetweenPurges: 30,
   },
   // A visit a day for ten days, with three saves at each.
-  { name: '30 days', ttl: '30 days', tick: '4 hours', saves: 3, ticksBetweenVacuums: 1, ticksBetweenPurges: 6 },
+  { name: '30 days', ttl: '30 days', tickSeconds: 4 * 3600, saves: 3, ticksBetweenVacuums: 1, ticksBetweenPurges: 6 },
 ]
 
 const arrivals = 50
@@ -109,15 +109,10 @@ async function simulate(client: pg.Client, design: Design, pattern: Pattern, tic
   await client.query('set synchronous_commit = off') // what is counted here is bytes, not commits
   if ((design.index ?? '').includes('brin')) await client.query('set enable_seqscan = off')
   await createTable(client, design)
-  const start = new Date('2026-01-01T00:00:00Z')
-  const at = (tick: number) => `timestamptz '${start.toISOString()}' + ${tick} * interval '${pattern.tick}'`
-  const clock = async (tick: number) =>
-    (await client.query<{ at: Date }>(`select ${at(tick)} as at`)).rows[0]?.at as Date
+  const clock = (tick: number) => new Date(Date.UTC(2026, 0, 1) + tick * pattern.tickSeconds * 1000)
   // What was there before: those still active, and those that have left and not expired.
-  const oldest = -activeTicks - 180
-  for (let tick = oldest; tick < 0; tick++) {
-    await insert(client, design, tick, await clock(Math.min(tick + activeTicks, 0)), pattern)
-  }
+  const ticksBefore = Array.from({ length: activeTicks + 180 }, (_, index) => -1 - index)
+  await insert(client, design, ticksBefore, (tick) => clock(Math.min(tick + activeTicks, 0)), pattern)
   await client.query('vacuum analyze simulated')
   const before = await flushedState(client)
   const walBefore = await walPosition(client)
@@ -127,8 +122,8 @@ async function simulate(client: pg.Client, design: Design, pattern: Pattern, tic
   let purged = 0
   let purgeSeconds = 0
   for (let tick = 0; tick < ticks; tick++) {
-    const now = await clock(tick)
-    await insert(client, design, tick, now, pattern)
+    const now = clock(tick)
+    await insert(client, design, [tick], clock, pattern)
     const visitors = activeKeys(tick)
     const wal = await walPosition(client)
     for (let n = 0; n < pattern.saves; n++) {
@@ -196,22 +191,36 @@ function activeKeys(tick: number): Buffer[] {
   return keys
 }
 
-async function insert(client: pg.Client, design: Design, tick: number, now: Date, { ttl }: Pattern): Promise<void> {
-  const keys = Array.from({ length: arrivals }, (_, n) => keyOf(tick, n))
+async function insert(
+  client: pg.Client,
+  { expiresAt, purgeAfter = 'null' }: Design,
+  ticks: readonly number[],
+  clock: (tick: number) => Date,
+  { ttl }: Pattern,
+): Promise<void> {
+  const made = ticks.flatMap((tick) =>
+    Array.from({ length: arrivals }, (_, n) => ({ key: keyOf(tick, n), at: clock(tick) })),
+  )
   await client.query(
     `insert into simulated (id, created_at, expires_at, purge_after, key, updated_at, version, data)
-     select 1, $2, ${design.expiresAt}, ${design.purgeAfter ?? 'null'}, u.key, $2, 1, $4::jsonb from unnest($1::bytea[]) as u (key)`,
-    [keys, now, ttl, JSON.stringify(exampleValues(tick))],
+     select 1, u.at, ${atTime(expiresAt, 'u.at')}, ${atTime(purgeAfter, 'u.at')}, u.key, u.at, 1, $4::jsonb
+     from unnest($1::bytea[], $2::timestamptz[]) as u (key, at)
+     where $3::interval is not null`,
+    [made.map(({ key }) => key), made.map(({ at }) => at), ttl, JSON.stringify(exampleValues(0))],
   )
 }
 
+function atTime(expression: string, time: string): string {
+  return expression.replaceAll(':at', time)
+}
+
 async function save(client: pg.Client, design: Design, keys: Buffer[], now: Date, { ttl }: Pattern): Promise<void> {
-  const name = `save ${design.name}`
-  const purgeAfter = design.purgeAfter ? `, purge_after = ${design.purgeAfter}` : ''
+  const time = '$2::timestamptz'
+  const purgeAfter = design.purgeAfter ? `, purge_after = ${atTime(design.purgeAfter, time)}` : ''
   const text = `update simulated
-    set data = data || jsonb_build_object('visits', version), version = version + 1, updated_at = $2, expires_at = ${design.expiresAt}${purgeAfter}
+    set data = data || jsonb_build_object('visits', version), version = version + 1, updated_at = $2, expires_at = ${atTime(design.expiresAt, time)}${purgeAfter}
     where key = any ($1::bytea[])`
-  const { rowCount } = await client.query({ name: name.slice(0, 60), text, values: [keys, now, ttl] })
+  const { rowCount } = await client.query({ name: 'save', text, values: [keys, now, ttl] })
   if (rowCount !== keys.length) throw new Error(`${rowCount} of ${keys.length} sessions saved`)
 }
 

@@ -53,7 +53,7 @@ async function walOfSaves(
   const inTurn = async (): Promise<void> => {
     while (next < sessionCount) await save(next++)
   }
-  await Promise.all(Array.from({ length: callers }, inTurn))
+  await Promise.all(Array.from({ length: 128 }, inTurn))
   const middle = await walPosition(admin)
   const sample = await measure(save, { callers, seconds, count: sessionCount, cpu })
   const end = await walPosition(admin)
@@ -79,7 +79,7 @@ export interface TableState {
 export async function stateOf(client: pg.Pool | pg.Client, table: string): Promise<TableState> {
   const { rows } = await client.query<TableState>(
     `select n_tup_upd::float8 as updates, n_tup_hot_upd::float8 as "hotUpdates",
-       pg_table_size(relid) / 2.0 ^ 20 as "tableMb", pg_indexes_size(relid) / 2.0 ^ 20 as "indexMb"
+       pg_table_size(relid) / 2::float8 ^ 20 as "tableMb", pg_indexes_size(relid) / 2::float8 ^ 20 as "indexMb"
      from pg_stat_user_tables where relid = $1::regclass`,
     [table],
   )
