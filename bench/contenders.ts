@@ -21,6 +21,8 @@ export type Operation = 'read' | 'save'
 
 export interface Contender {
   readonly name: string
+  /** It has nothing to warm up. */
+  readonly isWarm?: boolean
   /** Undefined where it cannot be had. */
   run(operation: Operation, callers: number, seconds: number): Promise<Sample | undefined>
   close(): Promise<void>
@@ -71,6 +73,7 @@ function pgbench(program: string, postgres: Postgres): Contender {
   }
   return {
     name: 'pgbench',
+    isWarm: true,
     async run(operation, callers, seconds) {
       if (callers > mostConnections) return undefined
       const log = path.join(folder, 'log')

@@ -20,6 +20,7 @@ export async function measureOperation(
     const samples = new Map<string, Sample[]>()
     for (let round = 0; round <= rounds; round++) {
       for (const contender of contenders) {
+        if (round === 0 && contender.isWarm) continue
         const sample = await contender.run(operation, callers, seconds)
         if (sample && round > 0) samples.set(contender.name, [...(samples.get(contender.name) ?? []), sample])
       }

@@ -27,8 +27,8 @@ interface Bench {
 }
 
 const groups: Readonly<Record<string, (bench: Bench) => Promise<Row[]>>> = {
-  read: async ({ contenders, isQuick }) => await measureOperation(await contenders(), 'read', pace(isQuick, 7, 1)),
-  save: async ({ contenders, isQuick }) => await measureOperation(await contenders(), 'save', pace(isQuick, 7, 1)),
+  read: async ({ contenders, isQuick }) => await measureOperation(await contenders(), 'read', pace(isQuick, 5, 1)),
+  save: async ({ contenders, isQuick }) => await measureOperation(await contenders(), 'save', pace(isQuick, 5, 1)),
   http: async ({ postgres, redis, isQuick }) => await measureHttp(postgres, redis, pace(isQuick, 5, 1.5)),
   purge: async ({ postgres, isQuick }) =>
     await measurePurge(
@@ -39,7 +39,7 @@ const groups: Readonly<Record<string, (bench: Bench) => Promise<Row[]>>> = {
     await measureGrowth(postgres, isQuick ? [1e4, 1e5] : [1e4, 1e5, 1e6, 5e6], pace(isQuick, 7, 1)),
   storage: async ({ postgres, isQuick }) => [
     ...(await measureStorage(postgres, isQuick ? 3 : 10)),
-    ...(await compareIndexes(postgres, isQuick ? 60 : 180)),
+    ...(await compareIndexes(postgres, isQuick ? 30 : 180)),
   ],
   memory: async ({ postgres, isQuick, isSoak }) => await measureMemory(postgres, isSoak ? 300 : isQuick ? 10 : 60),
 }
