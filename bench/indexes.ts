@@ -159,7 +159,7 @@ async function simulate(client: pg.Client, design: Design, pattern: Pattern, tic
     tableMbAfter: after.tableMb,
     indexMbBefore: before.indexMb,
     indexMbAfter: after.indexMb,
-    purgedPerSecond: Math.round(purged / purgeSeconds),
+    purgedPerSecond: purged === 0 ? null : Math.round(purged / purgeSeconds),
   }
 }
 
