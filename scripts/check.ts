@@ -38,6 +38,15 @@ function migrationsAreFresh(): boolean {
   return fs.readFileSync(path.join(root, 'src/migrations.ts'), 'utf8') === migrationsModule()
 }
 
+/** The bench has packages of its own, the peers it measures: nobody else should have to install them. */
+function checkBench(): boolean {
+  if (!fs.existsSync(path.join(root, 'bench/node_modules'))) {
+    console.log('Skipped: its packages are not installed here (npm ci --prefix bench).')
+    return true
+  }
+  return run('tsc', '-p', 'bench/tsconfig.json') && run('oxlint', '--type-aware', '--deny-warnings', 'bench')
+}
+
 /** The tarball as npm would publish it: its entry points, types and size. */
 function checkPackage(): boolean {
   const packed = spawnSync('npm', ['pack', '--silent', '--pack-destination', temporary], {
@@ -62,6 +71,7 @@ step('build: tsc', () => run('tsc', '-p', 'tsconfig.build.json'))
 step('format and lint: biome', () => run('biome', 'ci', '--colors=off', '--error-on-warnings', '.'))
 step('types: tsc', () => run('tsc') && run('tsc', '-p', 'examples')) // the examples see the package as its users do
 step('promises: oxlint', () => run('oxlint', '--type-aware', '--deny-warnings', 'src', 'test', 'scripts', 'examples'))
+step('bench: tsc, oxlint', checkBench)
 step('SQL: squawk', lintSql)
 step('src/migrations.ts is what migrations/committed says: npm run migration', migrationsAreFresh)
 step(

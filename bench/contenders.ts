@@ -1,0 +1,110 @@
+// Everything that is measured side by side: the systems in this process, and pgbench as the database's own limit.
+import { execFile, spawnSync } from 'node:child_process'
+import fs from 'node:fs'
+import os from 'node:os'
+import path from 'node:path'
+import { promisify } from 'node:util'
+import { systemBin } from '../scripts/postgres.ts'
+import { type CpuMeter, Latencies, measure, type Sample } from './measure.ts'
+import type { Postgres, Redis } from './servers.ts'
+import {
+  connectPgSimpleSystem,
+  connectRedisSystem,
+  memoryStoreSystem,
+  pgstoreSystem,
+  rawSystem,
+  type System,
+  sessionCount,
+} from './systems.ts'
+
+export type Operation = 'read' | 'save'
+
+export interface Contender {
+  readonly name: string
+  /** It has nothing to warm up. */
+  readonly isWarm?: boolean
+  /** Undefined where it cannot be had. */
+  run(operation: Operation, callers: number, seconds: number): Promise<Sample | undefined>
+  close(): Promise<void>
+}
+
+export async function openContenders(postgres: Postgres, redis: Redis | undefined): Promise<Contender[]> {
+  const contenders = [
+    inThisProcess(await pgstoreSystem(postgres.url), postgres.cpu),
+    inThisProcess(await connectPgSimpleSystem(postgres.url), postgres.cpu),
+    ...(redis ? [inThisProcess(await connectRedisSystem(redis.port), redis.cpu)] : []),
+    inThisProcess(await memoryStoreSystem(), undefined),
+    inThisProcess(await rawSystem(postgres.url), postgres.cpu),
+  ]
+  const program = pgbenchProgram()
+  if (program) contenders.push(pgbench(program, postgres))
+  else console.log('Skipped: pgbench. There is none here: apt-get install postgresql-contrib (or postgresql-15).')
+  return contenders
+}
+
+function inThisProcess(system: System, cpu: CpuMeter | undefined): Contender {
+  return {
+    name: system.name,
+    async run(operation, callers, seconds) {
+      const work = (index: number) => system[operation](index)
+      return await measure(work, { callers, seconds, count: sessionCount, cpu })
+    },
+    close: () => system.close(),
+  }
+}
+
+function pgbenchProgram(): string | undefined {
+  const candidates = [path.join(systemBin() ?? '', 'pgbench'), 'pgbench']
+  return candidates.find((program) => spawnSync(program, ['--version']).status === 0)
+}
+
+/** More connections than this a server of ours does not take. */
+const mostConnections = 128
+
+/** Prepared statements on `rawSystem`'s table. Each client is a connection of its own, where node's systems share ten. */
+function pgbench(program: string, postgres: Postgres): Contender {
+  const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'pgstore-bench-pgbench-'))
+  const scripts = {
+    read: `select data from bench_raw where key = sha256(int4send(:n::integer));`,
+    save: `update bench_raw set data = data || jsonb_build_object('visits', :n::integer) where key = sha256(int4send(:n::integer));`,
+  }
+  for (const [name, sql] of Object.entries(scripts)) {
+    fs.writeFileSync(path.join(folder, name), `\\set n random(0, ${sessionCount - 1})\n${sql}\n`)
+  }
+  return {
+    name: 'pgbench',
+    isWarm: true,
+    async run(operation, callers, seconds) {
+      if (callers > mostConnections) return undefined
+      const log = path.join(folder, 'log')
+      const given = ['-n', '-M', 'prepared', '-f', path.join(folder, operation), '-l', '--log-prefix', log]
+      const duration = Math.ceil(seconds) + (callers > 16 ? 2 : 1) // it counts the time that connecting takes
+      const load = ['-c', String(callers), '-j', String(Math.min(callers, 2)), '-T', String(duration)]
+      const before = postgres.cpu()
+      const { stdout } = await promisify(execFile)(program, [...given, ...load, postgres.url])
+      const after = postgres.cpu()
+      const latencies = new Latencies()
+      for (const name of fs.readdirSync(folder).filter((file) => file.startsWith('log'))) {
+        const file = path.join(folder, name)
+        for (const line of fs.readFileSync(file, 'utf8').split('\n')) {
+          const microseconds = line.split(' ')[2]
+          if (microseconds) latencies.add(Number(microseconds) / 1000)
+        }
+        fs.rmSync(file)
+      }
+      if (latencies.count === 0) return undefined
+      const perSecond = Number(/tps = ([\d.]+)/.exec(stdout)?.[1])
+      const serverCpu = before === undefined || after === undefined ? null : (after - before) / latencies.count
+      return {
+        operations: latencies.count,
+        seconds: latencies.count / perSecond,
+        ...latencies.percentiles(),
+        clientCpuUs: null,
+        serverCpuUs: serverCpu,
+      }
+    },
+    async close() {
+      fs.rmSync(folder, { recursive: true })
+    },
+  }
+}

@@ -1,0 +1,46 @@
+// Group `growth`: does a read cost the same as the table grows?
+import { randomBytes } from 'node:crypto'
+import { fillSessions, tokenOf } from './fill.ts'
+import { measure, type Row, type Sample, summary } from './measure.ts'
+import type { Pace } from './read-save.ts'
+import { openPool, type Postgres } from './servers.ts'
+import { pgstore } from './systems.ts'
+
+/** One table a size, all read in turn, so that what drifts hits every size. */
+export async function measureGrowth(postgres: Postgres, sizes: readonly number[], pace: Pace): Promise<Row[]> {
+  const admin = openPool(postgres.url, 1)
+  const stores = []
+  for (const size of sizes) {
+    const schema = `growth_${size}`
+    const store = await pgstore.PGStore.open({ connectionString: postgres.url, keyPairs: [randomBytes(32)], schema })
+    await fillSessions(admin, schema, { from: 0, to: size, expiresIn: '20 days' })
+    await admin.query(`vacuum analyze ${schema}.sessions`)
+    stores.push({ size, schema, store })
+  }
+  await admin.query('checkpoint')
+  const rows: Row[] = []
+  for (const callers of [1, 128]) {
+    const samples = new Map<number, Sample[]>(sizes.map((size) => [size, []]))
+    for (let round = 0; round <= pace.rounds; round++) {
+      for (const { size, store } of stores) {
+        const [codec] = store.codecs
+        const read = async (number: number): Promise<void> => {
+          const cookie = `sid=${codec?.encode('sid', tokenOf(number))}`
+          const found = await store.new({ headers: { cookie } }, 'sid')
+          if (!found.values['user']) throw new Error(`session ${number} is empty`)
+        }
+        const sample = await measure(read, { callers, seconds: pace.seconds, count: size, cpu: postgres.cpu })
+        if (round > 0) samples.get(size)?.push(sample)
+      }
+    }
+    for (const [size, all] of samples) {
+      rows.push({ ...summary('growth', `pgstore, ${size.toLocaleString('en')} rows`, callers, all), tableRows: size })
+    }
+  }
+  for (const { schema, store } of stores) {
+    await store.close()
+    await admin.query(`drop schema ${schema} cascade`)
+  }
+  await admin.end()
+  return rows
+}

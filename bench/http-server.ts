@@ -1,0 +1,95 @@
+// The server of group `http`, a process of its own: `http-server.ts SYSTEM` answers /make (a session and its cookie) and / (one
+// value out of it), and tells its parent the port.
+import { randomBytes } from 'node:crypto'
+import http from 'node:http'
+import type net from 'node:net'
+import connectPgSimple from 'connect-pg-simple'
+import { RedisStore } from 'connect-redis'
+import express from 'express'
+import session from 'express-session'
+import pg from 'pg'
+import { createClient } from 'redis'
+import { exampleValues, pgstore } from './systems.ts'
+
+const system = process.argv[2] ?? ''
+const connectionString = process.env['PGSTORE_BENCH_POSTGRES'] ?? ''
+const redisPort = Number(process.env['PGSTORE_BENCH_REDIS'])
+
+const makers: Readonly<Record<string, () => Promise<http.RequestListener>>> = {
+  'node:http, no session': async () => (_req, res) => answer(res, 'nobody'),
+  'node:http + pgstore': nodeWithPgstore,
+  'Express, no session': async () => expressApp(undefined),
+  'Express + pgstore': async () => expressApp(await pgstoreExpress()),
+  'Express + connect-pg-simple': async () => expressApp(pgSimple({})),
+  'Express + connect-pg-simple, no touch': async () => expressApp(pgSimple({ disableTouch: true })),
+  'Express + connect-redis': async () => expressApp(await redisStore({})),
+  'Express + connect-redis, no touch': async () => expressApp(await redisStore({ disableTouch: true })),
+  'Express + MemoryStore': async () => expressApp(new session.MemoryStore()),
+}
+
+function answer(res: http.ServerResponse, user: unknown): void {
+  res.setHeader('Content-Type', 'application/json')
+  res.end(JSON.stringify({ user }))
+}
+
+async function nodeWithPgstore(): Promise<http.RequestListener> {
+  const store = await pgstore.PGStore.open({ connectionString, keyPairs: [randomBytes(32)] })
+  let made = 0
+  const respond = async (req: http.IncomingMessage, res: http.ServerResponse): Promise<void> => {
+    const visit = await store.get(req, 'sid')
+    if (req.url === '/make') {
+      visit.values = exampleValues(made++)
+      await store.save(req, res, visit)
+    }
+    answer(res, (visit.values['user'] as { name: string }).name)
+  }
+  return (req, res) => {
+    respond(req, res).catch((error: unknown) => {
+      console.error(error)
+      res.statusCode = 500
+      res.end()
+    })
+  }
+}
+
+/** express-session as its own documentation sets it up. */
+function expressApp(store: session.Store | undefined): http.RequestListener {
+  const app = express()
+  app.set('etag', false).set('x-powered-by', false)
+  if (!store) return app.get('/', (_req, res) => void res.json({ user: 'nobody' }))
+  app.use(session({ store, secret: randomBytes(32).toString('hex'), resave: false, saveUninitialized: false }))
+  let made = 0
+  app.get('/make', (req, res) => {
+    Object.assign(req.session, exampleValues(made++))
+    res.json({ user: 'made' })
+  })
+  app.get('/', (req, res) => void res.json({ user: (req.session as unknown as { user: { name: string } }).user.name }))
+  return app
+}
+
+function pgSimple(options: object): session.Store {
+  const PgStore = connectPgSimple(session)
+  const pool = new pg.Pool({ connectionString, max: 10 })
+  return new PgStore({ pool, createTableIfMissing: true, pruneSessionInterval: false, ...options })
+}
+
+async function redisStore(options: object): Promise<session.Store> {
+  const client = createClient({ socket: { host: '127.0.0.1', port: redisPort } })
+  await client.connect()
+  return new RedisStore({ client, ...options }) as unknown as session.Store
+}
+
+async function pgstoreExpress(): Promise<session.Store> {
+  const file = new URL('../dist/express-session.js', import.meta.url).href
+  const { ExpressSessionStore } = (await import(file)) as {
+    ExpressSessionStore: { open(options: object): Promise<session.Store> }
+  }
+  return await ExpressSessionStore.open({ connectionString })
+}
+
+const maker = makers[system]
+if (!maker) throw new Error(`No such system: ${system}`)
+const server = http.createServer(await maker())
+server.keepAliveTimeout = 60_000
+server.listen(0, '127.0.0.1', () => process.send?.((server.address() as net.AddressInfo).port))
+process.once('disconnect', () => process.exit())

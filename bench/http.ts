@@ -1,0 +1,112 @@
+// Group `http`: a server in one process, its visitors in another, as an application would meet them.
+import { type ChildProcess, fork } from 'node:child_process'
+import fs from 'node:fs'
+import { fileURLToPath } from 'node:url'
+import type { Load, LoadResult } from './http-load.ts'
+import { type CpuMeter, type Row, type Sample, summary } from './measure.ts'
+import type { Pace } from './read-save.ts'
+import { type Postgres, processCpu, type Redis } from './servers.ts'
+
+const visitors = 1000
+
+interface Server {
+  readonly name: string
+  readonly process: ChildProcess
+  readonly port: number
+  readonly cookies: readonly string[]
+  readonly cpu: CpuMeter
+  readonly database: CpuMeter
+}
+
+export async function measureHttp(
+  postgres: Postgres,
+  redis: Redis | undefined,
+  { rounds, seconds }: Pace,
+): Promise<Row[]> {
+  const hasAdapter = fs.existsSync(new URL('../dist/express-session.js', import.meta.url))
+  if (!hasAdapter) console.log('Skipped: Express + pgstore. There is no express-session store yet.')
+  const names = [
+    'node:http, no session',
+    'node:http + pgstore',
+    'Express, no session',
+    ...(hasAdapter ? ['Express + pgstore'] : []),
+    'Express + connect-pg-simple',
+    'Express + connect-pg-simple, no touch',
+    ...(redis ? ['Express + connect-redis', 'Express + connect-redis, no touch'] : []),
+    'Express + MemoryStore',
+  ]
+  const env = { ...process.env, PGSTORE_BENCH_POSTGRES: postgres.url, PGSTORE_BENCH_REDIS: String(redis?.port ?? 0) }
+  const driver = start('http-load.ts', [], env)
+  const servers: Server[] = []
+  try {
+    for (const name of names) servers.push(await startServer(name, env, postgres, redis))
+    const rows: Row[] = []
+    for (const callers of [16, 128]) {
+      const samples = new Map<string, Sample[]>(names.map((name) => [name, []]))
+      for (let round = 0; round <= rounds; round++) {
+        for (const server of servers) {
+          const sample = await load(driver, server, callers, seconds)
+          if (round > 0) samples.get(server.name)?.push(sample)
+        }
+      }
+      for (const [name, all] of samples) rows.push(summary('http', name, callers, all))
+    }
+    return rows
+  } finally {
+    driver.kill()
+    for (const server of servers) server.process.kill()
+  }
+}
+
+function start(file: string, args: readonly string[], env: NodeJS.ProcessEnv): ChildProcess {
+  return fork(fileURLToPath(new URL(file, import.meta.url)), args, { env, execArgv: ['--import', 'tsx'] })
+}
+
+async function startServer(
+  name: string,
+  env: NodeJS.ProcessEnv,
+  postgres: Postgres,
+  redis: Redis | undefined,
+): Promise<Server> {
+  const child = start('http-server.ts', [name], env)
+  const port = await answerOf<number>(child)
+  const cookies: string[] = []
+  for (let made = 0; made < (name.includes('no session') ? 0 : visitors); made += 50) {
+    const responses = Array.from({ length: 50 }, async () => {
+      const response = await fetch(`http://127.0.0.1:${port}/make`)
+      await response.arrayBuffer()
+      const [line] = response.headers.getSetCookie()
+      if (!response.ok || !line) throw new Error(`${name}: no session was made`)
+      return line.split(';')[0] as string
+    })
+    cookies.push(...(await Promise.all(responses)))
+  }
+  const cpu = processCpu(child.pid as number)
+  const database = /pg/.test(name) ? postgres.cpu : ((/redis/.test(name) ? redis?.cpu : undefined) ?? (() => undefined))
+  return { name, process: child, port, cookies: cookies.length > 0 ? cookies : [''], cpu, database }
+}
+
+async function load(driver: ChildProcess, server: Server, callers: number, seconds: number): Promise<Sample> {
+  const before = { own: server.cpu(), database: server.database() }
+  const task: Load = { port: server.port, path: '/', cookies: server.cookies, callers, seconds }
+  driver.send(task)
+  const result = await answerOf<LoadResult>(driver)
+  const each = (after: number | undefined, earlier: number | undefined) =>
+    after === undefined || earlier === undefined ? null : (after - earlier) / result.operations
+  return {
+    ...result,
+    clientCpuUs: each(server.cpu(), before.own),
+    serverCpuUs: each(server.database(), before.database),
+  }
+}
+
+async function answerOf<T>(child: ChildProcess): Promise<T> {
+  return await new Promise((resolve, reject) => {
+    const fail = (): void => reject(new Error('A process of the bench ended early.'))
+    child.once('exit', fail)
+    child.once('message', (message) => {
+      child.off('exit', fail)
+      resolve(message as T)
+    })
+  })
+}

@@ -1,0 +1,143 @@
+// A closed loop: so many callers, each of whom waits for its answer before it asks again.
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
+
+/** A line of the results: what was measured, of which system, with how many concurrent callers. */
+export interface Row {
+  readonly bench: string
+  readonly system: string
+  readonly concurrency: number
+  readonly opsPerSecond: number
+  readonly p50Ms: number
+  readonly p99Ms: number
+  /** Microseconds of processor time that this process spends on one operation; null where it is another process's. */
+  readonly clientCpuUs: number | null
+  /** Microseconds of processor time that the server spends on one operation; null where it cannot be told. */
+  readonly serverCpuUs: number | null
+  readonly [extra: string]: string | number | null
+}
+
+export interface Sample {
+  readonly operations: number
+  /** Calls that failed; they are no operations. */
+  readonly errors?: number
+  readonly seconds: number
+  readonly p50Ms: number
+  readonly p99Ms: number
+  readonly clientCpuUs: number | null
+  readonly serverCpuUs: number | null
+}
+
+/** Processor time that a server has spent so far, in microseconds; undefined where it cannot be told. */
+export type CpuMeter = () => number | undefined
+
+/** Which session a caller asks for: at random among its own, so that no two callers change one object at once. */
+export function picker(caller: number, callers: number, count: number): () => number {
+  const own = Math.max(1, Math.floor(count / callers))
+  return () => (caller + callers * Math.floor(Math.random() * own)) % count
+}
+
+/** Runs `work` for so long. Latencies are kept one by one: percentiles are exact. */
+export async function measure(
+  work: (index: number) => Promise<void>,
+  { callers, seconds, count, cpu }: { callers: number; seconds: number; count: number; cpu?: CpuMeter | undefined },
+): Promise<Sample> {
+  collectGarbage()
+  const latencies = new Latencies()
+  let errors = 0
+  let error: unknown
+  const before = { client: process.cpuUsage(), server: cpu?.() }
+  const start = performance.now()
+  const end = start + seconds * 1000
+  await Promise.all(
+    Array.from({ length: callers }, async (_, caller) => {
+      const pick = picker(caller, callers, count)
+      for (let at = performance.now(); at < end; ) {
+        try {
+          await work(pick())
+          latencies.add(performance.now() - at)
+        } catch (failure) {
+          errors++
+          error = failure
+        }
+        at = performance.now()
+      }
+    }),
+  )
+  const elapsed = performance.now() - start
+  const client = process.cpuUsage(before.client)
+  const server = cpu?.()
+  const operations = latencies.count
+  if (operations === 0) throw error
+  return {
+    operations,
+    errors,
+    seconds: elapsed / 1000,
+    ...latencies.percentiles(),
+    clientCpuUs: (client.user + client.system) / operations,
+    serverCpuUs: server === undefined || before.server === undefined ? null : (server - before.server) / operations,
+  }
+}
+
+/** Milliseconds, one by one. */
+export class Latencies {
+  #values = new Float64Array(1 << 16)
+  count = 0
+  sum = 0
+
+  add(value: number): void {
+    if (this.count === this.#values.length) {
+      const larger = new Float64Array(this.count * 2)
+      larger.set(this.#values)
+      this.#values = larger
+    }
+    this.#values[this.count++] = value
+    this.sum += value
+  }
+
+  percentiles(): { readonly p50Ms: number; readonly p99Ms: number } {
+    const sorted = this.#values.slice(0, this.count).sort()
+    const at = (share: number) => sorted[Math.min(this.count - 1, Math.floor(this.count * share))] ?? 0
+    return { p50Ms: at(0.5), p99Ms: at(0.99) }
+  }
+}
+
+/** The middle one, by throughput, with the medians of its other figures. */
+export function summary(bench: string, system: string, concurrency: number, samples: readonly Sample[]): Row {
+  const of = (figure: (sample: Sample) => number) => median(samples.map(figure))
+  const errors = samples.reduce((sum, sample) => sum + (sample.errors ?? 0), 0)
+  const ifKnown = (figure: 'clientCpuUs' | 'serverCpuUs') =>
+    samples.some((sample) => sample[figure] === null) ? null : round(of((sample) => sample[figure] ?? 0))
+  return {
+    bench,
+    system,
+    concurrency,
+    opsPerSecond: Math.round(of(({ operations, seconds }) => operations / seconds)),
+    p50Ms: round(of(({ p50Ms }) => p50Ms)),
+    p99Ms: round(of(({ p99Ms }) => p99Ms)),
+    clientCpuUs: ifKnown('clientCpuUs'),
+    serverCpuUs: ifKnown('serverCpuUs'),
+    ...(errors > 0 ? { errors } : {}),
+  }
+}
+
+export function median(numbers: readonly number[]): number {
+  const sorted = [...numbers].sort((a, b) => a - b)
+  const middle = Math.floor(sorted.length / 2)
+  return sorted.length % 2 === 1
+    ? (sorted[middle] as number)
+    : ((sorted[middle - 1] as number) + (sorted[middle] as number)) / 2
+}
+
+/** To three significant digits at the least. */
+export function round(number: number): number {
+  return Math.abs(number) >= 100 ? Math.round(number) : Number(number.toPrecision(3))
+}
+
+setFlagsFromString('--expose-gc')
+const gc: unknown = runInNewContext('gc')
+
+/** So that nobody pays for what the one before has left behind. */
+export function collectGarbage(): void {
+  if (typeof gc === 'function') gc()
+}

@@ -1,0 +1,152 @@
+// Group `purge`: a million expired sessions beside a hundred thousand live ones, while visitors read at a steady rate.
+
+import { randomBytes } from 'node:crypto'
+import connectPgSimple from 'connect-pg-simple'
+import session from 'express-session'
+import { fillPgSimple, fillSessions, tokenOf } from './fill.ts'
+import { Latencies, type Row, round } from './measure.ts'
+import { openPool, type Postgres } from './servers.ts'
+import { pgstore } from './systems.ts'
+
+/** Reads a second, whatever the answers take: a closed loop would ask less while the server is slow, and hide it. */
+const readsPerSecond = 500
+
+interface Purger {
+  readonly name: string
+  fill(expired: number, live: number): Promise<void>
+  read(number: number): Promise<void>
+  /** Returns how many went. */
+  purge(): Promise<number>
+  close(): Promise<void>
+}
+
+export async function measurePurge(
+  postgres: Postgres,
+  { expired, live, seconds }: { expired: number; live: number; seconds: number },
+): Promise<Row[]> {
+  const rows: Row[] = []
+  for (const open of [pgstorePurger, pgSimplePurger]) {
+    const purger = await open(postgres.url)
+    await purger.fill(expired, live)
+    await steadyReads(purger, live, new Promise((resolve) => setTimeout(resolve, 1000)))
+    const before = await steadyReads(purger, live, new Promise((resolve) => setTimeout(resolve, seconds * 1000)))
+    const start = performance.now()
+    const purge = purger.purge()
+    const during = await steadyReads(purger, live, purge)
+    const elapsed = (performance.now() - start) / 1000
+    const purged = await purge
+    if (purged !== expired) throw new Error(`${purger.name}: ${purged} of ${expired} purged`)
+    await purger.close()
+    const common = { concurrency: 1, clientCpuUs: null, serverCpuUs: null }
+    rows.push({
+      bench: 'purge',
+      system: purger.name,
+      ...common,
+      opsPerSecond: Math.round(purged / elapsed),
+      p50Ms: during.p50Ms,
+      p99Ms: during.p99Ms,
+      expired,
+      live,
+      readsPerSecond,
+      readP50BeforeMs: before.p50Ms,
+      readP99BeforeMs: before.p99Ms,
+      readP99Ratio: round(during.p99Ms / before.p99Ms),
+    })
+  }
+  return rows
+}
+
+/** Reads until `ended`: latency counts from when a read was due. */
+async function steadyReads(
+  purger: Purger,
+  live: number,
+  ended: Promise<unknown>,
+): Promise<{ readonly p50Ms: number; readonly p99Ms: number }> {
+  const latencies = new Latencies()
+  const open = new Set<Promise<void>>()
+  let isOver = false
+  const over = ended.finally(() => {
+    isOver = true
+  })
+  const start = performance.now()
+  for (let asked = 0; !isOver; ) {
+    const due = start + (asked * 1000) / readsPerSecond
+    const now = performance.now()
+    if (due > now) {
+      await new Promise((resolve) => setTimeout(resolve, 1))
+      continue
+    }
+    asked++
+    const reading = purger.read(Math.floor(Math.random() * live)).then(() => {
+      latencies.add(performance.now() - now)
+      open.delete(reading)
+    })
+    open.add(reading)
+  }
+  await over
+  await Promise.all(open)
+  const { p50Ms, p99Ms } = latencies.percentiles()
+  return { p50Ms: round(p50Ms), p99Ms: round(p99Ms) }
+}
+
+async function pgstorePurger(connectionString: string): Promise<Purger> {
+  const store = await pgstore.PGStore.open({ connectionString, keyPairs: [randomBytes(32)], schema: 'purged' })
+  const admin = openPool(connectionString, 1)
+  const [codec] = store.codecs
+  return {
+    name: 'pgstore',
+    async fill(expired, live) {
+      await fillSessions(admin, 'purged', { from: live, to: live + expired, expiresIn: '-1 day' })
+      await fillSessions(admin, 'purged', { from: 0, to: live, expiresIn: '20 days' })
+      await admin.query('vacuum analyze purged.sessions')
+      await admin.query('checkpoint')
+    },
+    async read(number) {
+      const found = await store.new({ headers: { cookie: `sid=${codec?.encode('sid', tokenOf(number))}` } }, 'sid')
+      if (!found.values['user']) throw new Error(`session ${number} is empty`)
+    },
+    purge: () => store.purgeExpired(),
+    async close() {
+      await store.close()
+      await admin.query('drop schema purged cascade')
+      await admin.end()
+    },
+  }
+}
+
+async function pgSimplePurger(connectionString: string): Promise<Purger> {
+  const pool = openPool(connectionString, 10)
+  const PgStore = connectPgSimple(session)
+  const options = { pool, tableName: 'purged', createTableIfMissing: true, pruneSessionInterval: false as const }
+  const store = new PgStore(options) as session.Store & { pruneSessions(done: (error?: Error) => void): void }
+  const read = async (number: number): Promise<unknown> =>
+    await new Promise((resolve, reject) => {
+      store.get(tokenOf(number), (error, found) => (error ? reject(error as Error) : resolve(found)))
+    })
+  return {
+    name: 'connect-pg-simple',
+    async fill(expired, live) {
+      await read(0) // makes its table
+      await fillPgSimple(pool, 'purged', { from: live, to: live + expired, expiresIn: '-1 day' })
+      await fillPgSimple(pool, 'purged', { from: 0, to: live, expiresIn: '20 days' })
+      await pool.query('vacuum analyze purged')
+      await pool.query('checkpoint')
+    },
+    async read(number) {
+      if (!(await read(number))) throw new Error(`session ${number} is empty`)
+    },
+    async purge() {
+      const count = async () =>
+        (await pool.query<{ n: number }>('select count(*)::integer as n from purged')).rows[0]?.n ?? 0
+      const before = await count()
+      await new Promise<void>((resolve, reject) => {
+        store.pruneSessions((error) => (error ? reject(error) : resolve()))
+      })
+      return before - (await count())
+    },
+    async close() {
+      await pool.query('drop table purged')
+      await pool.end()
+    },
+  }
+}

@@ -1,0 +1,144 @@
+// The results: tables for the terminal and for docs/performance.md, and the file that a program reads.
+import fs from 'node:fs'
+import { chart } from './chart.ts'
+import type { Row } from './measure.ts'
+import type { Verdict } from './targets.ts'
+
+export type Fact = string | number | Readonly<Record<string, string>>
+
+export interface Results {
+  /** When it ended, where, on what: a figure means nothing without. */
+  readonly facts: Readonly<Record<string, Fact>>
+  readonly verdicts: readonly Verdict[]
+  readonly rows: readonly Row[]
+}
+
+const folder = new URL('results/', import.meta.url)
+
+const headings: Readonly<Record<string, string>> = {
+  concurrency: 'callers',
+  opsPerSecond: 'ops/s',
+  p50Ms: 'p50 ms',
+  p99Ms: 'p99 ms',
+  clientCpuUs: 'client CPU µs/op',
+  serverCpuUs: 'server CPU µs/op',
+  walBytes: 'WAL B/save',
+  walBytesAfterCheckpoint: 'after a checkpoint',
+  walBytesInAll: 'WAL B/save in all',
+  hotShare: 'heap-only share',
+  tableMbBefore: 'table MB before',
+  tableMbAfter: 'after',
+  indexMbBefore: 'indexes MB before',
+  indexMbAfter: 'indexes after',
+  purgedPerSecond: 'purged/s',
+  readP99BeforeMs: 'p99 ms before',
+  readP99Ratio: 'during / before',
+  heapMbFirst: 'heap MB at first',
+  heapMbLast: 'at last',
+  heapGrowth: 'last third / first',
+  rssMbPerMinute: 'RSS MB/minute',
+}
+
+const common = ['system', 'concurrency', 'opsPerSecond', 'p50Ms', 'p99Ms', 'clientCpuUs', 'serverCpuUs', 'errors']
+const sizes = ['hotShare', 'tableMbBefore', 'tableMbAfter', 'indexMbBefore', 'indexMbAfter']
+
+/** What the tables show of a group, where it is not the common columns; the file has it all. */
+const columns: Readonly<Record<string, readonly string[]>> = {
+  purge: ['system', 'opsPerSecond', 'p50Ms', 'p99Ms', 'readP99BeforeMs', 'readP99Ratio'],
+  storage: ['system', 'concurrency', 'opsPerSecond', 'walBytes', 'walBytesAfterCheckpoint', ...sizes],
+  indexes: ['system', 'walBytes', 'walBytesInAll', ...sizes, 'purgedPerSecond'],
+  memory: [
+    'system',
+    'concurrency',
+    'opsPerSecond',
+    'seconds',
+    'heapMbFirst',
+    'heapMbLast',
+    'heapGrowth',
+    'rssMbPerMinute',
+  ],
+}
+
+export function rowTable(bench: string, rows: readonly Row[]): string {
+  return table(
+    rows.filter((row) => row.bench === bench),
+    columns[bench] ?? common,
+  )
+}
+
+/** A Markdown table, padded so that it is one on a terminal too. Columns that no row has a figure in are left out. */
+function table(rows: readonly Readonly<Record<string, unknown>>[], wanted: readonly string[]): string {
+  const isGiven = (name: string) => rows.some((row) => row[name] !== null && row[name] !== undefined)
+  const names = wanted.filter(isGiven)
+  const lines = [
+    names.map((name) => headings[name] ?? name),
+    ...rows.map((row) => names.map((name) => cell(row[name]))),
+  ]
+  const widths = names.map((_, index) => Math.max(...lines.map((line) => (line[index] as string).length)))
+  const isNumber = names.map((name) => rows.every((row) => typeof row[name] !== 'string'))
+  const written = lines.map((line) => {
+    const cells = line.map((text, index) => {
+      const width = widths[index] as number
+      return isNumber[index] ? text.padStart(width) : text.padEnd(width)
+    })
+    return `| ${cells.join(' | ')} |`
+  })
+  const rule = widths.map((width, index) => (isNumber[index] ? `${'-'.repeat(width - 1)}:` : '-'.repeat(width)))
+  return [written[0], `| ${rule.join(' | ')} |`, ...written.slice(1)].join('\n')
+}
+
+function cell(value: unknown): string {
+  if (typeof value === 'number') return formatNumber(value)
+  if (typeof value === 'boolean') return value ? 'yes' : 'no'
+  return typeof value === 'string' ? value : '–'
+}
+
+function formatNumber(value: number): string {
+  return value.toLocaleString(
+    'en',
+    Math.abs(value) < 100 ? { maximumSignificantDigits: 3 } : { maximumFractionDigits: 0 },
+  )
+}
+
+export function verdictTable(verdicts: readonly Verdict[]): string {
+  return table(
+    verdicts.map(({ measure, target, measured, isMet }) => ({
+      measure,
+      target,
+      measured: Number(measured.toPrecision(3)),
+      met: isMet,
+    })),
+    ['measure', 'target', 'measured', 'met'],
+  )
+}
+
+export function writeResults(results: Results): void {
+  fs.mkdirSync(folder, { recursive: true })
+  fs.writeFileSync(new URL('latest.json', folder), `${JSON.stringify(results, undefined, 2)}\n`)
+  const svg = chart(results.rows)
+  if (svg) fs.writeFileSync(new URL('latest.svg', folder), svg)
+}
+
+const page = new URL('../docs/performance.md', import.meta.url)
+
+/** Puts this run's tables between the page's markers: `<!-- bench read -->` … `<!-- end -->`. */
+export function writePage({ facts, verdicts, rows }: Results): void {
+  const text = fs
+    .readFileSync(page, 'utf8')
+    .replaceAll(/(<!-- bench (\w+) -->\n)[\s\S]*?(?=<!-- end -->)/g, (whole, mark, name) => {
+      if (name === 'facts') return `${mark}\n${factList(facts)}\n\n`
+      const content = name === 'verdicts' ? verdictTable(verdicts) : rowTable(name, rows)
+      return content.includes('\n') ? `${mark}\n${content}\n\n` : whole
+    })
+  fs.writeFileSync(page, text)
+}
+
+export function factList(facts: Results['facts']): string {
+  return Object.entries(facts)
+    .map(([name, fact]) => {
+      if (typeof fact !== 'object') return `- ${name}: ${fact}`
+      const parts = Object.entries(fact).map((pair) => pair.join(' '))
+      return `- ${name}: ${parts.join(', ')}`
+    })
+    .join('\n')
+}

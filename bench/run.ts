@@ -1,0 +1,137 @@
+// `npm run bench [-- GROUP … --quick --soak]`: measures side by side, prints tables, and writes bench/results and the tables of
+// docs/performance.md.
+import fs from 'node:fs'
+import os from 'node:os'
+import { parseArgs } from 'node:util'
+import { type Contender, openContenders } from './contenders.ts'
+import { measureGrowth } from './growth.ts'
+import { measureHttp } from './http.ts'
+import { compareIndexes } from './indexes.ts'
+import type { Row } from './measure.ts'
+import { measureMemory } from './memory.ts'
+import { profileAll } from './profile.ts'
+import { measurePurge } from './purge.ts'
+import { measureOperation } from './read-save.ts'
+import { type Fact, factList, rowTable, verdictTable, writePage, writeResults } from './report.ts'
+import { openPostgres, openRedis, type Postgres, type Redis, syncMs } from './servers.ts'
+import { measureStorage } from './storage.ts'
+import { judge } from './targets.ts'
+
+interface Bench {
+  readonly postgres: Postgres
+  readonly redis: Redis | undefined
+  readonly isQuick: boolean
+  readonly isSoak: boolean
+  /** Opened at the first use. */
+  readonly contenders: () => Promise<readonly Contender[]>
+}
+
+const groups: Readonly<Record<string, (bench: Bench) => Promise<Row[]>>> = {
+  read: async ({ contenders, isQuick }) => await measureOperation(await contenders(), 'read', pace(isQuick, 5, 1)),
+  save: async ({ contenders, isQuick }) => await measureOperation(await contenders(), 'save', pace(isQuick, 5, 1)),
+  http: async ({ postgres, redis, isQuick }) => await measureHttp(postgres, redis, pace(isQuick, 5, 1.5)),
+  purge: async ({ postgres, isQuick }) =>
+    await measurePurge(
+      postgres,
+      isQuick ? { expired: 100_000, live: 10_000, seconds: 3 } : { expired: 1_000_000, live: 100_000, seconds: 15 },
+    ),
+  growth: async ({ postgres, isQuick }) =>
+    await measureGrowth(postgres, isQuick ? [1e4, 1e5] : [1e4, 1e5, 1e6, 5e6], pace(isQuick, 7, 1)),
+  storage: async ({ postgres, isQuick }) => [
+    ...(await measureStorage(postgres, isQuick ? 3 : 10)),
+    ...(await compareIndexes(postgres, isQuick ? 30 : 180)),
+  ],
+  memory: async ({ postgres, isQuick, isSoak }) => await measureMemory(postgres, isSoak ? 300 : isQuick ? 10 : 60),
+}
+
+function pace(
+  isQuick: boolean,
+  rounds: number,
+  seconds: number,
+): { readonly rounds: number; readonly seconds: number } {
+  return isQuick ? { rounds: 2, seconds: 0.4 } : { rounds, seconds }
+}
+
+const usage = `npm run bench [-- GROUP … --quick --soak]
+  GROUP    ${Object.keys(groups).join(', ')}; all where none is named. Also profile, which prints where pgstore's time goes.
+  --quick  about three minutes in all, for a first look
+  --soak   five minutes of group memory`
+
+async function main(): Promise<number> {
+  const options = { quick: { type: 'boolean', default: false }, soak: { type: 'boolean', default: false } } as const
+  const { values, positionals } = parseArgs({ options, allowPositionals: true })
+  const unknown = positionals.filter((name) => name !== 'profile' && !Object.hasOwn(groups, name))
+  if (unknown.length > 0) {
+    console.error(`No such group: ${unknown.join(', ')}.\n\n${usage}`)
+    return 2
+  }
+  const started = Date.now()
+  const postgres = await openPostgres()
+  const redis = await openRedis()
+  let contenders: Promise<Contender[]> | undefined
+  try {
+    if (positionals.includes('profile')) {
+      await profileAll(postgres, values.quick ? 2 : 8)
+      return 0
+    }
+    const bench: Bench = {
+      postgres,
+      redis,
+      isQuick: values.quick,
+      isSoak: values.soak,
+      contenders: () => (contenders ??= openContenders(postgres, redis)),
+    }
+    const wanted = Object.keys(groups).filter((name) => positionals.length === 0 || positionals.includes(name))
+    const facts = machineFacts(postgres, redis, values.quick)
+    console.log(factList(facts))
+    const rows: Row[] = []
+    for (const name of wanted) {
+      const measured = (await groups[name]?.(bench)) ?? []
+      rows.push(...measured)
+      for (const bench of new Set(measured.map((row) => row.bench))) {
+        console.log(`\n# ${bench}\n\n${rowTable(bench, measured)}`)
+      }
+    }
+    const verdicts = judge(rows)
+    if (verdicts.length > 0) console.log(`\n# What it must show\n\n${verdictTable(verdicts)}`)
+    const results = { facts: { ...facts, minutes: Math.round((Date.now() - started) / 6000) / 10 }, verdicts, rows }
+    writeResults(results)
+    if (!values.quick) writePage(results)
+    console.log(`\nbench/results/latest.json: ${rows.length} rows.`)
+    return 0
+  } finally {
+    for (const contender of (await contenders) ?? []) await contender.close()
+    await redis?.stop()
+    await postgres.stop()
+  }
+}
+
+function machineFacts(postgres: Postgres, redis: Redis | undefined, isQuick: boolean): Record<string, Fact> {
+  const { server_version = '', ...settings } = postgres.facts
+  return {
+    measured: new Date().toISOString(),
+    run: isQuick ? 'quick' : 'full',
+    processor: `${os.cpus()[0]?.model.trim() ?? os.arch()}, ${os.cpus().length} cores`,
+    memoryGb: Math.round(os.totalmem() / 2 ** 30),
+    system: `${os.type()} ${os.release()}`,
+    loadBefore: Number(os.loadavg()[0]?.toFixed(2)),
+    diskSyncMs: Number(syncMs().toFixed(3)),
+    node: process.version,
+    postgres: server_version,
+    postgresSettings: settings,
+    redis: redis?.version ?? 'none',
+    packages: Object.fromEntries(
+      ['pg', 'connect-pg-simple', 'connect-redis', 'redis', 'express', 'express-session'].map((name) => [
+        name,
+        versionOf(name),
+      ]),
+    ),
+  }
+}
+
+function versionOf(name: string): string {
+  const file = new URL(`node_modules/${name}/package.json`, import.meta.url)
+  return (JSON.parse(fs.readFileSync(file, 'utf8')) as { version: string }).version
+}
+
+process.exitCode = await main()

@@ -1,0 +1,110 @@
+// What it must show: ratios within one run, each with what was asked of it.
+import type { Row } from './measure.ts'
+
+interface Target {
+  readonly measure: string
+  readonly atLeast?: number
+  readonly atMost?: number
+  /** Undefined where this run has not measured it. */
+  readonly of: (find: Find) => number | undefined
+}
+
+/** The row of a group and system; the first one where the concurrency is left open. */
+type Find = (bench: string, system: string, concurrency?: number) => Row | undefined
+
+export interface Verdict {
+  readonly measure: string
+  readonly target: string
+  readonly measured: number
+  readonly isMet: boolean
+}
+
+function ratio(one: number | undefined, other: number | undefined): number | undefined {
+  return one === undefined || other === undefined ? undefined : one / other
+}
+
+function throughput(one: Row | undefined, other: Row | undefined): number | undefined {
+  return ratio(one?.opsPerSecond, other?.opsPerSecond)
+}
+
+function number(value: unknown): number | undefined {
+  return typeof value === 'number' ? value : undefined
+}
+
+const targets: readonly Target[] = [
+  {
+    measure: 'read, 128 callers: pgstore / connect-pg-simple',
+    atLeast: 8,
+    of: (find) => throughput(find('read', 'pgstore', 128), find('read', 'connect-pg-simple', 128)),
+  },
+  {
+    measure: 'read, 128 callers: pgstore / connect-redis',
+    atLeast: 1,
+    of: (find) => throughput(find('read', 'pgstore', 128), find('read', 'connect-redis', 128)),
+  },
+  {
+    measure: 'read, 1 caller: p50 of pgstore / of a prepared select in pg',
+    atMost: 1.15,
+    of: (find) => ratio(find('read', 'pgstore', 1)?.p50Ms, find('read', 'pg, prepared', 1)?.p50Ms),
+  },
+  {
+    measure: 'durable save, 128 callers: pgstore / connect-pg-simple',
+    atLeast: 6,
+    of: (find) => throughput(find('save', 'pgstore', 128), find('save', 'connect-pg-simple', 128)),
+  },
+  {
+    measure: 'durable save, 128 callers: pgstore / connect-redis without persistence',
+    atLeast: 0.6,
+    of: (find) => throughput(find('save', 'pgstore', 128), find('save', 'connect-redis', 128)),
+  },
+  {
+    measure: 'HTTP, 128 connections: node:http reading a session / the same without',
+    atLeast: 0.55,
+    of: (find) => throughput(find('http', 'node:http + pgstore', 128), find('http', 'node:http, no session', 128)),
+  },
+  {
+    measure: 'heap-only share of saves in a steady mixed load',
+    atLeast: 0.95,
+    of: (find) => number(find('storage', 'pgstore, mixed load')?.['hotShare']),
+  },
+  {
+    measure: 'WAL bytes a save: pgstore / connect-pg-simple',
+    atMost: 0.6,
+    of: (find) =>
+      ratio(
+        number(find('storage', 'pgstore, saves')?.['walBytes']),
+        number(find('storage', 'connect-pg-simple, saves')?.['walBytes']),
+      ),
+  },
+  {
+    measure: 'read, 1 caller: p50 at 5,000,000 rows / at 10,000',
+    atMost: 1.3,
+    of: (find) =>
+      ratio(find('growth', 'pgstore, 5,000,000 rows', 1)?.p50Ms, find('growth', 'pgstore, 10,000 rows', 1)?.p50Ms),
+  },
+  {
+    measure: "purge: reads' p99 during / before",
+    atMost: 2,
+    of: (find) => number(find('purge', 'pgstore')?.['readP99Ratio']),
+  },
+  {
+    measure: 'memory, 1,024 callers: heap in the last third of the time / in the first',
+    atMost: 1.05,
+    of: (find) => number(find('memory', 'pgstore')?.['heapGrowth']),
+  },
+]
+
+export function judge(rows: readonly Row[]): Verdict[] {
+  const find: Find = (bench, system, concurrency) =>
+    rows.find(
+      (row) =>
+        row.bench === bench && row.system === system && (concurrency === undefined || row.concurrency === concurrency),
+    )
+  return targets.flatMap(({ measure, atLeast, atMost, of }) => {
+    const measured = of(find)
+    if (measured === undefined) return []
+    const isMet = measured >= (atLeast ?? Number.NEGATIVE_INFINITY) && measured <= (atMost ?? Number.POSITIVE_INFINITY)
+    const target = atLeast === undefined ? `at most ${atMost}` : `at least ${atLeast}`
+    return [{ measure, target, measured, isMet }]
+  })
+}
