@@ -11,6 +11,7 @@ import { fileURLToPath } from 'node:url'
 import pg from 'pg'
 import { embeddedBin, majorVersion, startPostgres, systemBin } from '../scripts/postgres.ts'
 import { migrate } from '../src/index.ts'
+import { requirementVerdicts } from './security/verdicts.ts'
 
 const here = path.dirname(fileURLToPath(import.meta.url))
 const secondsPerFile = 240
@@ -23,6 +24,9 @@ interface Result {
   readonly failed: number
   readonly skipped: number
 }
+
+const isSecurity = (file: string) => file.startsWith('security/')
+let securityOutput = ''
 
 interface Target {
   readonly name: string
@@ -39,6 +43,8 @@ async function main(filters: readonly string[]): Promise<number> {
     console.log(`\n${target.name}: ${files.length} files`)
     results.push(...(await runFiles(files, target)))
   }
+  if (files.some(isSecurity))
+    results.push(printRequirements(testFiles(here).every((file) => !isSecurity(file) || files.includes(file))))
   const sum = (count: keyof Result) => results.reduce((total, result) => total + result[count], 0)
   const skipped = sum('skipped')
   const isRefused = skipped > 0 && process.env['PGSTORE_NO_SKIPS'] !== undefined
@@ -133,6 +139,7 @@ async function runFile(file: string, target: Target, database: string): Promise<
   const code = await new Promise<number | null>((resolve) => child.on('close', resolve))
   clearTimeout(timer)
   const result = verdict(output, code)
+  if (isSecurity(file)) securityOutput += `${output}\n`
   const seconds = ((Date.now() - started) / 1000).toFixed(1)
   const counts = `${result.passed} passed${result.failed ? `, ${result.failed} failed` : ''}${result.skipped ? `, ${result.skipped} skipped` : ''}`
   console.log(`${result.failed ? '✘' : '•'} ${file} (${counts}, ${seconds} s)`)
@@ -148,6 +155,18 @@ export function verdict(output: string, code: number | null): Result {
   const failed = total - passed
   const isSound = code === 0 && total + skipped > 0
   return { passed, failed: failed > 0 || isSound ? failed : 1, skipped }
+}
+
+/** A line for each requirement of security/. Where all its files ran, one without a test is a failure. */
+function printRequirements(isComplete: boolean): Result {
+  console.log('\nSecurity requirements')
+  let missing = 0
+  for (const { number, verdict, sentences } of requirementVerdicts(securityOutput)) {
+    if (verdict === 'no test' && !isComplete) continue
+    if (verdict === 'no test') missing++
+    console.log(`${number.padEnd(4)} ${verdict}${sentences.length > 0 ? `: ${sentences.join('; ')}` : ''}`)
+  }
+  return { passed: 0, failed: missing, skipped: 0 }
 }
 
 function databaseUrl(server: string, database: string): string {
