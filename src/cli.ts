@@ -2,12 +2,14 @@
 import { parseArgs } from 'node:util'
 import { cleanupStart, cleanupStatus, cleanupStop, cleanupWatch, purgeCommand, workerCommand } from './cli/cleanup.ts'
 import { type Command, type Flags, print, UsageError } from './cli/command.ts'
+import { grantCommand } from './cli/grant.ts'
 import { migrateCommand, sqlCommand } from './cli/schema.ts'
 import { PGStoreError } from './errors.ts'
 
 const commands: readonly Command[] = [
   migrateCommand,
   sqlCommand,
+  grantCommand,
   workerCommand,
   cleanupStart,
   cleanupStop,
@@ -27,6 +29,8 @@ const options: Readonly<
     value: 'TIME',
     help: "time between two runs: '30 seconds', '5 minutes' (the default), '1 day'",
   },
+  as: { flag: 'as', value: 'RIGHT', help: 'client (the application), cleanup (the worker) or admin (both)' },
+  print: { flag: 'print', help: 'print the SQL and connect to nothing' },
   json: { flag: 'json', help: 'print JSON' },
 }
 
@@ -42,7 +46,9 @@ function usage(shown: readonly Command[]): string {
   return [
     'pgstore: HTTP sessions in Postgres',
     '',
-    ...shown.map(({ name, summary }) => `  pgstore ${pad(name, 15)} ${summary}`),
+    ...shown.map(({ name, argument, summary }) => {
+      return `  pgstore ${pad(argument ? `${name} ${argument}` : name, 15)} ${summary}`
+    }),
     '',
     ...lines,
     `  ${pad('--help', 20)} print this`,
@@ -71,12 +77,16 @@ function parse(args: readonly string[]): Parsed {
   }
 }
 
-function findCommand(words: readonly string[]): Command {
+function findCommand(words: readonly string[]): { command: Command; argument: string | undefined } {
   const command = commands.find(({ name }) => name === words.slice(0, name.split(' ').length).join(' '))
   if (!command) throw new UsageError(words.length > 0 ? `There is no command "${words.join(' ')}".` : 'Which command?')
-  const extra = words[command.name.split(' ').length]
-  if (extra !== undefined) throw new UsageError(`"${command.name}" takes no argument "${extra}".`)
-  return command
+  const rest = words.slice(command.name.split(' ').length)
+  const argument = command.argument === undefined ? undefined : rest.shift()
+  if (command.argument !== undefined && argument === undefined) {
+    throw new UsageError(`Which ${command.argument}? "${command.name}" takes one.`)
+  }
+  if (rest[0] !== undefined) throw new UsageError(`"${command.name}" takes no argument "${rest[0]}".`)
+  return { command, argument }
 }
 
 async function main(args: readonly string[]): Promise<number> {
@@ -87,7 +97,7 @@ async function main(args: readonly string[]): Promise<number> {
       print(usage(commands.some(begins) ? commands.filter(begins) : commands))
       return 0
     }
-    const command = findCommand(positionals)
+    const { command, argument } = findCommand(positionals)
     for (const [name, { flag }] of Object.entries(options)) {
       if (values[name] !== undefined && ![...common, ...(command.options ?? [])].includes(flag)) {
         throw new UsageError(`"${command.name}" takes no option --${name}.`)
@@ -97,6 +107,9 @@ async function main(args: readonly string[]): Promise<number> {
       databaseUrl: (values['database-url'] as string | undefined) ?? process.env['DATABASE_URL'],
       schema: (values['schema'] as string | undefined) ?? 'pgstore',
       every: values['every'] as string | undefined,
+      argument,
+      as: values['as'] as string | undefined,
+      print: values['print'] === true,
       json: values['json'] === true,
     })
     return 0

@@ -10,6 +10,7 @@ import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 import pg from 'pg'
 import { embeddedBin, majorVersion, startPostgres, systemBin } from '../scripts/postgres.ts'
+import { grantStatements } from '../src/grants.ts'
 import { migrate } from '../src/index.ts'
 import { requirementVerdicts } from './security/verdicts.ts'
 
@@ -33,6 +34,12 @@ interface Target {
   readonly url: string
   /** Programs of the server, for tests that start one of their own; '' where only DATABASE_URL is known. */
   readonly bin: string
+}
+
+/** The role of an application: it has *client* and nothing else, in databases where PUBLIC has nothing. */
+interface Client {
+  readonly role: string
+  readonly password: string
 }
 
 async function main(filters: readonly string[]): Promise<number> {
@@ -89,19 +96,25 @@ async function runFiles(files: readonly string[], target: Target): Promise<Resul
   admin.on('error', () => {}) // the server goes before the pool's last connection has
   const prefix = `pgstore_test_${randomBytes(4).toString('hex')}`
   const template = `${prefix}_template`
+  const client = { role: `${prefix}_client`, password: randomBytes(12).toString('hex') }
   const results: Result[] = []
   try {
     await admin.query(`create database ${template}`)
     const pool = new pg.Pool({ connectionString: databaseUrl(target.url, template) })
     pool.on('error', () => {})
     await migrate(pool)
+    await admin.query(`create role ${client.role} login password '${client.password}'`)
+    for (const statement of grantStatements(client.role, 'client', 'pgstore')) await pool.query(statement)
+    await pool.query('revoke all on schema public from public')
     await pool.end()
     const numbered = files.map((file, index) => ({ file, database: `${prefix}_${index}` }))
     const work = async (waiting: typeof numbered) => {
       for (let next = waiting.shift(); next; next = waiting.shift()) {
         const { file, database } = next
         await admin.query(`create database ${database} template ${template}`)
-        results.push(await runFile(file, target, database))
+        await admin.query(`revoke all on database ${database} from public`)
+        await admin.query(`grant connect on database ${database} to ${client.role}`)
+        results.push(await runFile(file, target, database, client))
         await admin.query(`drop database ${database} with (force)`)
       }
     }
@@ -110,16 +123,18 @@ async function runFiles(files: readonly string[], target: Target): Promise<Resul
     await work(numbered.filter(({ file }) => aloneFiles.test(file)))
   } finally {
     await admin.query(`drop database if exists ${template} with (force)`)
+    await admin.query(`drop role if exists ${client.role}`)
     await admin.end()
   }
   return results
 }
 
-async function runFile(file: string, target: Target, database: string): Promise<Result> {
+async function runFile(file: string, target: Target, database: string, client: Client): Promise<Result> {
   const started = Date.now()
   const env: NodeJS.ProcessEnv = {
     ...process.env,
     PGSTORE_TEST_DATABASE_URL: databaseUrl(target.url, database),
+    PGSTORE_TEST_CLIENT_URL: databaseUrl(target.url, database, client),
     PGSTORE_TEST_BIN: target.bin,
     FORCE_COLOR: '0',
   }
@@ -169,9 +184,10 @@ function printRequirements(isComplete: boolean): Result {
   return { passed: 0, failed: missing, skipped: 0 }
 }
 
-function databaseUrl(server: string, database: string): string {
+function databaseUrl(server: string, database: string, client?: Client): string {
   const url = new URL(server)
   url.pathname = `/${database}`
+  if (client) Object.assign(url, { username: client.role, password: client.password })
   return url.href
 }
 
