@@ -5,6 +5,7 @@ import { type Command, type Flags, print, UsageError } from './cli/command.ts'
 import { grantCommand } from './cli/grant.ts'
 import { migrateCommand, sqlCommand } from './cli/schema.ts'
 import { PGStoreError } from './errors.ts'
+import { schemaProblems } from './options.ts'
 
 const commands: readonly Command[] = [
   migrateCommand,
@@ -103,9 +104,11 @@ async function main(args: readonly string[]): Promise<number> {
         throw new UsageError(`"${command.name}" takes no option --${name}.`)
       }
     }
+    const schema = (values['schema'] as string | undefined) ?? 'pgstore'
+    for (const problem of schemaProblems(schema)) throw new UsageError(`${problem}.`)
     await command.run({
       databaseUrl: (values['database-url'] as string | undefined) ?? process.env['DATABASE_URL'],
-      schema: (values['schema'] as string | undefined) ?? 'pgstore',
+      schema,
       every: values['every'] as string | undefined,
       argument,
       as: values['as'] as string | undefined,
