@@ -183,4 +183,34 @@ requirement(
   },
 )
 
+requirement(
+  'S30',
+  'drill: statements that an attacker prepares do not reach a store with connections of its own, nor one that prepares none',
+  async () => {
+    const own = testStore({ connectionString: clientUrl, batch: false })
+    const unprepared = testStore({ pool, batch: false, prepare: false })
+    const preparing = testStore({ pool, batch: false, prepare: true })
+    const visitor = await newVisitor(own, { true: true })
+    const read = async (from: typeof own) => (await from.get(visitor.request(), 'sid')).userId
+    // On every connection of the application's pool, the read that is prepared there becomes the attacker's.
+    const forged = `select '1', 'admin', '{}', '1', '1', '1', '9999999999', '1'`
+    await Promise.all(Array.from({ length: 8 }, () => read(preparing)))
+    const names = [
+      ...new Set(
+        (await inject(`select name from pg_prepared_statements where statement like '%session_get($1%'`)).match(
+          /pgstore_\w{16}/g,
+        ),
+      ),
+    ]
+    assert.is(names.length, 1)
+    await Promise.all(
+      Array.from({ length: 8 }, () =>
+        inject(`deallocate all; prepare ${names[0]} (bytea) as ${forged} where $1 is not null; select pg_sleep(0.1)`),
+      ),
+    )
+    assert.is(await read(preparing), 'admin') // so much for sharing a pool with a query like that: docs/operations.md
+    for (let i = 0; i < 8; i++) assert.equal([await read(own), await read(unprepared)], [undefined, undefined])
+  },
+)
+
 test.run()
