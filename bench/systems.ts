@@ -43,12 +43,12 @@ class FakeResponse {
   readonly headersSent = false
   #cookies: readonly string[] | undefined
 
-  getHeader(): readonly string[] | undefined {
-    return this.#cookies
+  getHeader(name: string): readonly string[] | undefined {
+    return name.toLowerCase() === 'set-cookie' ? this.#cookies : undefined
   }
 
-  setHeader(_name: string, value: readonly string[]): void {
-    this.#cookies = value
+  setHeader(_name: string, value: string | readonly string[]): void {
+    if (typeof value === 'object') this.#cookies = value
   }
 }
 
@@ -76,7 +76,7 @@ export async function pgstoreSystem(
         made.values = exampleValues(index)
         await store.save(req, res, made)
         sessions[index] = made
-        cookies[index] = (res.getHeader()?.[0] ?? '').split(';')[0] as string
+        cookies[index] = (res.getHeader('set-cookie')?.[0] ?? '').split(';')[0] as string
       }),
     )
   }

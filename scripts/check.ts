@@ -4,6 +4,7 @@ import fs from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { apiPage } from './api.ts'
 import { migrationsModule } from './migration.ts'
 
 const root = path.join(path.dirname(fileURLToPath(import.meta.url)), '..')
@@ -63,6 +64,10 @@ step('types: tsc', () => run('tsc'))
 step('promises: oxlint', () => run('oxlint', '--type-aware', '--deny-warnings', 'src', 'test', 'scripts', 'examples'))
 step('SQL: squawk', lintSql)
 step('src/migrations.ts is what migrations/committed says: npm run migration', migrationsAreFresh)
+step(
+  'docs/api.md is what the comments say: npm run api',
+  () => fs.readFileSync(path.join(root, 'docs/api.md'), 'utf8') === apiPage(),
+)
 step('nothing unused: knip', () => run('knip'))
 step('package: publint, are-the-types-wrong', checkPackage)
 fs.rmSync(temporary, { recursive: true })

@@ -11,6 +11,7 @@ create or replace function :PGSTORE_SCHEMA.session_regenerate(
   p_set jsonb,
   p_unset text[],
   p_max_length integer,
+  p_version integer,
   out key bytea,
   out status text,
   out id bigint,
@@ -62,12 +63,17 @@ begin
         s.created_at + p_lifetime
       ),
       user_id = case when p_user_id is null then s.user_id else nullif(p_user_id, '') end,
+      signed_in_at = case
+        when p_user_id is null or p_user_id = s.user_id then s.signed_in_at
+        when p_user_id <> '' then now()
+      end,
       data = case when v_is_change then (s.data - coalesce(p_unset, '{}')) || p_set else s.data end,
       version = case when v_is_change then s.version + 1 else s.version end,
       updated_at = case when v_is_change then now() else s.updated_at end
     where s.key = p_key
       and s.expires_at > now()
       and (p_lifetime is null or s.created_at + p_lifetime > now())
+      and (p_version is null or s.version = p_version)
       -- Asked first: to wait for the holder of that key could be to wait in a ring.
       and not exists (select from :PGSTORE_SCHEMA.sessions as t where t.key = p_new_key)
       and case
@@ -87,20 +93,22 @@ begin
     return;
   end if;
 
+  select s.version into version
+  from :PGSTORE_SCHEMA.sessions as s
+  where s.key = p_key
+    and s.expires_at > now()
+    and (p_lifetime is null or s.created_at + p_lifetime > now());
   status := case
-    when not exists (
-      select from :PGSTORE_SCHEMA.sessions as s
-      where s.key = p_key
-        and s.expires_at > now()
-        and (p_lifetime is null or s.created_at + p_lifetime > now())
-    ) then 'gone'
+    when not found then 'gone'
+    when version <> p_version then 'conflict'
     when exists (select from :PGSTORE_SCHEMA.sessions as s where s.key = p_new_key) then 'conflict'
     else 'too_large'
   end;
+  version := null;
 end
 $$;
-comment on function :PGSTORE_SCHEMA.session_regenerate(bytea, bytea, interval, text, interval, jsonb, text[], integer) is
-  'Moves a live session to a new key, sets its expiry anew and merges changes of its data. Status: saved, gone, conflict (the new key exists), too_large or invalid.';
+comment on function :PGSTORE_SCHEMA.session_regenerate(bytea, bytea, interval, text, interval, jsonb, text[], integer, integer) is
+  'Moves a live session to a new key, sets its expiry anew and merges changes of its data, at a version if one is given. Status: saved, gone, conflict (another version, or the new key exists), too_large or invalid.';
 
 -- The same with the data as it is.
 create or replace function :PGSTORE_SCHEMA.session_regenerate(
@@ -126,7 +134,7 @@ as $$
 begin
   select r.key, r.status, r.id, r.version, r.expires_at, r.data
   into key, status, id, version, expires_at, data
-  from :PGSTORE_SCHEMA.session_regenerate(p_key, p_new_key, p_ttl, p_user_id, p_lifetime, '{}', '{}', 0) as r;
+  from :PGSTORE_SCHEMA.session_regenerate(p_key, p_new_key, p_ttl, p_user_id, p_lifetime, '{}', '{}', 0, null) as r;
 end
 $$;
 comment on function :PGSTORE_SCHEMA.session_regenerate(bytea, bytea, interval, text, interval) is

@@ -68,7 +68,7 @@ begin
       return;
     end if;
     -- The number's low byte is the key's routing byte: unique across shards that count for themselves.
-    insert into :PGSTORE_SCHEMA.sessions as s (id, created_at, updated_at, expires_at, version, key, user_id, data)
+    insert into :PGSTORE_SCHEMA.sessions as s (id, created_at, updated_at, expires_at, version, key, user_id, signed_in_at, data)
     values (
       nextval(':PGSTORE_SCHEMA.session_number') * 256 + get_byte(p_key, 0),
       now(),
@@ -77,6 +77,7 @@ begin
       1,
       p_key,
       nullif(p_user_id, ''),
+      case when p_user_id <> '' then now() end,
       p_set
     )
     on conflict (key) do nothing
@@ -97,7 +98,11 @@ begin
     update :PGSTORE_SCHEMA.sessions as s
     set
       expires_at = greatest(s.expires_at, least(v_expires_at, s.created_at + p_lifetime)),
-      user_id = case when p_user_id is null then s.user_id else nullif(p_user_id, '') end
+      user_id = case when p_user_id is null then s.user_id else nullif(p_user_id, '') end,
+      signed_in_at = case
+        when p_user_id is null or p_user_id = s.user_id then s.signed_in_at
+        when p_user_id <> '' then now()
+      end
     where s.key = p_key
       and s.expires_at > now()
       and (p_lifetime is null or s.created_at + p_lifetime > now())
@@ -111,7 +116,11 @@ begin
       version = s.version + 1,
       updated_at = now(),
       expires_at = least(v_expires_at, s.created_at + p_lifetime),
-      user_id = case when p_user_id is null then s.user_id else nullif(p_user_id, '') end
+      user_id = case when p_user_id is null then s.user_id else nullif(p_user_id, '') end,
+      signed_in_at = case
+        when p_user_id is null or p_user_id = s.user_id then s.signed_in_at
+        when p_user_id <> '' then now()
+      end
     where s.key = p_key
       and s.expires_at > now()
       and (p_lifetime is null or s.created_at + p_lifetime > now())
@@ -208,7 +217,11 @@ begin
       version = s.version + 1,
       updated_at = now(),
       expires_at = least(i.expires_at, s.created_at + p_lifetime),
-      user_id = case when i.user_id is null then s.user_id else nullif(i.user_id, '') end
+      user_id = case when i.user_id is null then s.user_id else nullif(i.user_id, '') end,
+      signed_in_at = case
+        when i.user_id is null or i.user_id = s.user_id then s.signed_in_at
+        when i.user_id <> '' then now()
+      end
     from (
       select held.ctid, merge.position, merge.set, merge.user_id, merge.expires_at
       from (

@@ -15,6 +15,8 @@ export interface SessionRow {
   readonly expiresAt: string
   /** The database's clock when it answered. */
   readonly now: string
+  /** Names of the values that are to be stored anew at the next save: see `SealedDatabase`. Default: none. */
+  readonly outdated?: ReadonlySet<string>
 }
 
 /** What a save or regenerate came to. All but `status` and `now` is null where there is no live session. */
@@ -26,6 +28,8 @@ export interface SaveResult {
   /** JSON text of what is there now; with `conflict` alone. */
   readonly data: string | null
   readonly now: string
+  /** The version that the save came upon, where the save itself does not say. */
+  readonly previousVersion?: number
 }
 
 /** The recurring purge: its schedule and its last run. All times are the database's. */
@@ -79,10 +83,19 @@ export interface SaveArguments {
   readonly lifetimeSeconds: number | null
 }
 
+/** What saving a session takes of the database. */
+export interface SessionDatabase {
+  get(key: Buffer): Promise<SessionRow | undefined>
+  save(save: SaveArguments): Promise<SaveResult>
+  regenerate(save: Omit<SaveArguments, 'version'>, newKey: Buffer, version?: number | null): Promise<SaveResult>
+  destroy(key: Buffer): Promise<number>
+  limit(userId: string, max: number): Promise<number>
+}
+
 /** Rows come as arrays of text: a session's data and times are parsed only when somebody looks at them. */
 const types = { getTypeParser: () => (text: string) => text }
 
-export class Database {
+export class Database implements SessionDatabase {
   readonly #client: Queryable
   readonly #schema: string
 
@@ -158,11 +171,15 @@ export class Database {
     })
   }
 
-  /** `key` is the old key; `version` plays no part. */
-  async regenerate(save: Omit<SaveArguments, 'version'>, newKey: Buffer): Promise<SaveResult> {
+  /** `key` is the old key; with a version, only while that is the session's. */
+  async regenerate(
+    save: Omit<SaveArguments, 'version'>,
+    newKey: Buffer,
+    version: number | null = null,
+  ): Promise<SaveResult> {
     return await this.#result(
       'session_regenerate',
-      '$1::bytea, $2::bytea, $3::interval, $4::text, $5::interval, $6::jsonb, $7::text[], $8::integer',
+      '$1::bytea, $2::bytea, $3::interval, $4::text, $5::interval, $6::jsonb, $7::text[], $8::integer, $9::integer',
       [
         save.key,
         newKey,
@@ -172,6 +189,7 @@ export class Database {
         save.set,
         textArray(save.unset),
         save.maxLength,
+        version,
       ],
     )
   }
@@ -187,6 +205,11 @@ export class Database {
 
   async revoke(userId: string, id: string | null, except: Buffer | null): Promise<number> {
     return await this.#count('session_revoke', '$1::text, $2::bigint, $3::bytea', [userId, id, except])
+  }
+
+  /** Ends all but this many of a user's sessions, those signed in last. */
+  async limit(userId: string, max: number): Promise<number> {
+    return await this.#count('session_limit', '$1::text, $2::integer', [userId, max])
   }
 
   async countExpired(): Promise<number> {

@@ -6,6 +6,7 @@
  * - `too_large`: the merged session would exceed `maxLength`; the stored session is unchanged.
  * - `gone`: the session was destroyed, revoked, regenerated elsewhere or has expired; nothing was saved.
  * - `conflict`: a save with `ifUnchanged` found that somebody else had saved first.
+ * - `sealed`: a sealed value was damaged, moved here from elsewhere, or sealed with a key that is no longer in the ring.
  * - `headers_sent`: the response can take no cookie any more.
  * - `not_installed`: the schema, or a function of it, is missing in this database.
  * - `forbidden`: the database role lacks a right.
@@ -21,6 +22,7 @@ export type PGStoreErrorCode =
   | 'too_large'
   | 'gone'
   | 'conflict'
+  | 'sealed'
   | 'headers_sent'
   | 'not_installed'
   | 'forbidden'

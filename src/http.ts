@@ -10,14 +10,16 @@ export interface RequestLike {
 export interface HeadersLike {
   append(name: string, value: string): void
   delete(name: string): void
+  get(name: string): string | null
   getSetCookie(): string[]
+  set(name: string, value: string): void
 }
 
 /** What node's `ServerResponse` (and what extends it) offers and we use. */
 export interface NodeResponseLike {
   readonly headersSent: boolean
   getHeader(name: string): number | string | readonly string[] | undefined
-  setHeader(name: string, value: readonly string[]): unknown
+  setHeader(name: string, value: string | readonly string[]): unknown
 }
 
 /** A response: node's `ServerResponse`, a fetch `Response`, or the `Headers` for one. */
@@ -193,6 +195,23 @@ export function writeCookie(res: ResponseLike, name: string, line: string): void
     for (const other of present.filter(isOther)) headers.append('set-cookie', other)
   }
   headers.append('set-cookie', line)
+}
+
+/** Values of Cache-Control after which no shared cache hands the response to somebody else. */
+const unshared = /\b(no-store|private|no-cache(?!=))\b/i
+
+/**
+ * Keeps a response that depends on a session out of caches that others share (CVE-2023-30861): `Vary: Cookie`, and `no-store`
+ * unless the response says as much already.
+ */
+export function forbidCaching(res: ResponseLike): void {
+  const headers = 'setHeader' in res ? undefined : headersOf(res)
+  const read = (name: string) => String(('setHeader' in res ? res.getHeader(name) : headers?.get(name)) ?? '')
+  const write = (name: string, value: string) =>
+    'setHeader' in res ? void res.setHeader(name, value) : headers?.set(name, value)
+  const vary = read('vary')
+  if (!/(^|,)\s*(cookie|\*)\s*(,|$)/i.test(vary)) write('Vary', vary ? `${vary}, Cookie` : 'Cookie')
+  if (!unshared.test(read('cache-control'))) write('Cache-Control', 'no-store')
 }
 
 function headersOf(res: Exclude<ResponseLike, NodeResponseLike>): HeadersLike {

@@ -1,6 +1,6 @@
 // What a store is made with, checked once and all of it: every problem is named in one error.
 import { type BatchLimits, type BatchOptions, defaultBatchLimits } from './batch.ts'
-import { type Codec, codecsFromPairs, type Key } from './codec.ts'
+import { type Codec, codecsFromPairs, hashKeys, type Key } from './codec.ts'
 import { PGStoreError } from './errors.ts'
 import { type CookieOptions, cookieOptionProblems, defaultCookieOptions, type SessionOptions } from './http.ts'
 import type { ListenConnection } from './listen.ts'
@@ -31,6 +31,29 @@ export interface PGStoreOptions {
   readonly maxLength?: number | undefined
   /** Seconds after its creation at which a session ends, visits or not; null means never. Default: 7,776,000 (90 days). */
   readonly lifetime?: number | null | undefined
+  /**
+   * Seconds a session without a user lives without a visit, where that is less than its `maxAge`: most of them belong to bots.
+   * null means as long as the others. Default: null.
+   */
+  readonly anonymousMaxAge?: number | null | undefined
+  /**
+   * Live sessions that one user may have, those signed in last: each sign-in ends the others, with one more query. null means
+   * any number. Default: null.
+   */
+  readonly sessionsPerUser?: number | null | undefined
+  /**
+   * Encrypts each top-level value with AES-256-GCM, under a key derived from the hash keys of `keyPairs` and bound to the
+   * session and the value's name: the database's operator sees names and sizes. The first pair's key seals, all open, and a
+   * save seals anew what an older key had sealed. 'gradual' also reads values from before sealing was switched on, and seals
+   * them at the next save. `maxLength` counts sealed text, about 4/3 of the plain one and 52 bytes more for each value;
+   * `store.list()` shows none of the values. Default: false.
+   */
+  readonly seal?: boolean | 'gradual' | undefined
+  /**
+   * Sets `Vary: Cookie` and, unless the response forbids shared caches already, `Cache-Control: no-store` on every response that
+   * a session is saved to, changed or not. false leaves caching to you. Default: true.
+   */
+  readonly cacheHeaders?: boolean | undefined
   /** The schema in the database: a lower-case identifier. Default: 'pgstore'. */
   readonly schema?: string | undefined
   /**
@@ -53,6 +76,11 @@ export interface Settings {
   readonly options: SessionOptions
   readonly maxLength: number
   readonly lifetime: number | null
+  readonly anonymousMaxAge: number | null
+  readonly sessionsPerUser: number | null
+  /** What the sealing keys are derived from; undefined where nothing is sealed. */
+  readonly sealing: { readonly secrets: readonly Uint8Array[]; readonly acceptsPlain: boolean } | undefined
+  readonly cacheHeaders: boolean
   readonly schema: string
 }
 
@@ -65,6 +93,10 @@ const names = {
   options: true,
   maxLength: true,
   lifetime: true,
+  anonymousMaxAge: true,
+  sessionsPerUser: true,
+  seal: true,
+  cacheHeaders: true,
   schema: true,
   prepare: true,
   batch: true,
@@ -88,6 +120,19 @@ export function parseOptions(given: PGStoreOptions): Settings {
   if (lifetime !== null && !(typeof lifetime === 'number' && lifetime >= 0.001 && lifetime <= 100 * 365 * 86400)) {
     problems.push('lifetime must be a number of seconds up to a hundred years, or null')
   }
+  const { anonymousMaxAge = null, sessionsPerUser = null, seal = false, cacheHeaders = true } = given
+  if (anonymousMaxAge !== null && !(typeof anonymousMaxAge === 'number' && anonymousMaxAge >= 0.001)) {
+    problems.push('anonymousMaxAge must be a number of seconds above 0, or null')
+  }
+  if (
+    sessionsPerUser !== null &&
+    !(Number.isInteger(sessionsPerUser) && sessionsPerUser > 0 && sessionsPerUser < 1e9)
+  ) {
+    problems.push('sessionsPerUser must be a whole number above 0, or null')
+  }
+  if (![true, false, 'gradual'].includes(seal)) problems.push("seal must be true, false or 'gradual'")
+  else if (seal && given.keyPairs === undefined) problems.push('seal needs keyPairs to derive its keys from')
+  if (typeof cacheHeaders !== 'boolean') problems.push('cacheHeaders must be true or false')
   const schema = given.schema ?? 'pgstore'
   problems.push(...schemaProblems(schema))
   const options = { ...defaultCookieOptions, ...definedOnly(given.options) }
@@ -112,6 +157,10 @@ export function parseOptions(given: PGStoreOptions): Settings {
     options,
     maxLength,
     lifetime,
+    anonymousMaxAge,
+    sessionsPerUser,
+    sealing: seal ? { secrets: hashKeys(given.keyPairs ?? []), acceptsPlain: seal === 'gradual' } : undefined,
+    cacheHeaders,
     schema,
     prepare,
     batch,

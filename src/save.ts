@@ -1,12 +1,13 @@
 // From a session's changes to its row and its cookie: one call of the database, whose status decides.
 import type { Codec } from './codec.ts'
 import { deleteToken, writeToken } from './cookie.ts'
-import { type Database, parseTime, type SaveArguments, type SaveResult } from './database.ts'
+import { parseTime, type SaveArguments, type SaveResult, type SessionDatabase } from './database.ts'
 import { PGStoreError } from './errors.ts'
 import {
   checkHeadersOpen,
   cookieNameProblems,
   cookieOptionProblems,
+  forbidCaching,
   type RequestLike,
   type ResponseLike,
   readCookies,
@@ -21,22 +22,23 @@ export interface SaverSettings {
   readonly codecs: readonly Codec[]
   readonly lifetime: number | null
   readonly maxLength: number
+  readonly anonymousMaxAge: number | null
+  readonly sessionsPerUser: number | null
+  readonly cacheHeaders: boolean
 }
 
 /** Saves sessions; those of one session take turns, since two at once would create it twice. */
 export class Saver {
-  readonly #database: Database
-  readonly #codecs: readonly Codec[]
-  readonly #lifetime: number | null
+  readonly #database: SessionDatabase
+  readonly #settings: SaverSettings
   readonly #turns: WeakMap<Session<object>, Promise<void>>
   maxLength: number
 
   /** @param turns shared by the savers that may save the same session */
-  constructor(database: Database, { codecs, lifetime, maxLength }: SaverSettings, turns: Saver | undefined) {
+  constructor(database: SessionDatabase, settings: SaverSettings, turns: Saver | undefined) {
     this.#database = database
-    this.#codecs = codecs
-    this.#lifetime = lifetime
-    this.maxLength = maxLength
+    this.#settings = settings
+    this.maxLength = settings.maxLength
     this.#turns = turns ? turns.#turns : new WeakMap()
   }
 
@@ -58,20 +60,27 @@ export class Saver {
   }
 
   async #save(req: RequestLike, res: ResponseLike, session: Session<object>, ifUnchanged: boolean): Promise<void> {
-    check(session, res)
+    this.#begin(session, res)
     if (session.options.maxAge < 0) return await this.#destroy(req, res, session)
-    const changes = internals.changes(session)
     const stored = internals.stored(session)
-    if (!stored) return await this.#create(res, session, changes)
+    if (!stored) return await this.#create(res, session, internals.changes(session))
+    // Outdated values are old news where somebody else saves in between: theirs counts then.
+    const renews = stored.row.outdated !== undefined && stored.row.outdated.size > 0
+    let changes = internals.changes(session, renews)
     if (changes.isEmpty && !this.#isTouchDue(session)) {
       if (stored.isOutdated) this.#writeCookie(res, session)
       return
     }
-    const version = ifUnchanged ? stored.seenVersion : null
-    const result = await this.#database.save({ ...this.#arguments(stored.key, session, changes), version })
+    const version = ifUnchanged || renews ? stored.seenVersion : null
+    let result = await this.#database.save({ ...this.#arguments(stored.key, session, changes), version })
+    if (result.status === 'conflict' && !ifUnchanged) {
+      changes = internals.changes(session)
+      result = await this.#database.save({ ...this.#arguments(stored.key, session, changes), version: null })
+    }
     switch (result.status) {
       case 'saved':
         internals.saved(session, stored.token, stored.key, changes, result)
+        await this.#limitUser(changes)
         return this.#writeCookie(res, session)
       case 'gone':
         throw this.#gone(res, session)
@@ -94,6 +103,7 @@ export class Saver {
     const result = await this.#database.save({ ...this.#arguments(key, session, changes), version: 0 })
     if (result.status !== 'saved') throw unexpected('session_save', result)
     internals.saved(session, token, key, changes, result)
+    await this.#limitUser(changes)
     this.#writeCookie(res, session)
   }
 
@@ -109,7 +119,7 @@ export class Saver {
   async #regenerate(req: RequestLike, res: ResponseLike, session: Session<object>): Promise<void> {
     const stored = internals.stored(session)
     if (!stored || session.options.maxAge < 0) return await this.#save(req, res, session, false)
-    check(session, res)
+    this.#begin(session, res)
     const changes = internals.changes(session)
     const token = newToken(stored.key)
     const key = sessionKey(token)
@@ -117,7 +127,20 @@ export class Saver {
     if (result.status === 'gone') throw this.#gone(res, session)
     if (result.status !== 'saved') throw unexpected('session_regenerate', result)
     internals.saved(session, token, key, changes, result)
+    await this.#limitUser(changes)
     this.#writeCookie(res, session)
+  }
+
+  #begin(session: Session<object>, res: ResponseLike): void {
+    checkHeadersOpen(res)
+    checkCookie(session)
+    if (this.#settings.cacheHeaders) forbidCaching(res)
+  }
+
+  /** After a sign-in: the session that has just been saved is the newest. */
+  async #limitUser({ userId }: Changes): Promise<void> {
+    const { sessionsPerUser } = this.#settings
+    if (sessionsPerUser !== null && userId) await this.#database.limit(userId, sessionsPerUser)
   }
 
   #arguments(key: Buffer, session: Session<object>, changes: Changes): Omit<SaveArguments, 'version'> {
@@ -125,10 +148,10 @@ export class Saver {
       key,
       set: changes.set,
       unset: changes.unset,
-      ttlSeconds: ttlSeconds(session),
+      ttlSeconds: this.#ttlSeconds(session),
       userId: changes.userId,
       maxLength: this.maxLength,
-      lifetimeSeconds: this.#lifetime,
+      lifetimeSeconds: this.#settings.lifetime,
     }
   }
 
@@ -136,15 +159,20 @@ export class Saver {
   #isTouchDue(session: Session<object>): boolean {
     const row = internals.stored(session)?.row
     if (!row) return false
-    const ttl = ttlSeconds(session) * 1000
-    const lifetime = (this.#lifetime ?? Number.POSITIVE_INFINITY) * 1000
+    const ttl = this.#ttlSeconds(session) * 1000
+    const lifetime = (this.#settings.lifetime ?? Number.POSITIVE_INFINITY) * 1000
     const latest = Math.min(parseTime(row.now) + ttl, parseTime(row.createdAt) + lifetime)
     return latest - parseTime(row.expiresAt) >= ttl / 10
   }
 
   #writeCookie(res: ResponseLike, session: Session<object>): void {
     const stored = internals.stored(session)
-    if (stored) writeToken(res, session.name, stored.token, session.options, this.#codecs, stored.row)
+    if (stored) writeToken(res, session.name, stored.token, session.options, this.#settings.codecs, stored.row)
+  }
+
+  #ttlSeconds({ options, userId }: Session<object>): number {
+    const ttl = options.maxAge === 0 ? browserSessionSeconds : options.maxAge
+    return userId === undefined ? Math.min(ttl, this.#settings.anonymousMaxAge ?? ttl) : ttl
   }
 
   #gone(res: ResponseLike, session: Session<object>): PGStoreError {
@@ -155,25 +183,19 @@ export class Saver {
   }
 }
 
-function check(session: Session<object>, res: ResponseLike): void {
-  checkHeadersOpen(res)
-  checkCookie(session)
-}
-
 /** @throws {PGStoreError} `invalid_option` for a name that is no cookie name, or options that browsers would refuse for it */
 export function checkCookie({ name, options }: Pick<Session<object>, 'name' | 'options'>): void {
   const problems = [...cookieNameProblems(name, options), ...cookieOptionProblems(options)]
   if (problems.length > 0) throw new PGStoreError('invalid_option', `${problems.join('; ')}.`)
 }
 
-function ttlSeconds({ options }: Session<object>): number {
-  return options.maxAge === 0 ? browserSessionSeconds : options.maxAge
-}
-
 /** The error for a status that is neither saved, gone nor a conflict that the caller asked about. */
 function unexpected(operation: string, { status }: SaveResult): PGStoreError {
   if (status === 'too_large') {
     return new PGStoreError('too_large', 'The session would exceed maxLength: nothing was saved.')
+  }
+  if (status === 'conflict' && operation === 'session_regenerate') {
+    return new PGStoreError('conflict', 'Others save this session all the time: it was not regenerated.')
   }
   if (status === 'invalid') return new PGStoreError('invalid_value', `${operation} refused its arguments.`)
   return new PGStoreError('database', `${operation}: ${status}`) // a key drawn twice

@@ -50,7 +50,8 @@ export interface Stored {
 interface Internals {
   stored(session: Session<object>): Stored | undefined
   load(session: Session<object>, stored: Stored): void
-  changes(session: Session<object>): Changes
+  /** @param outdated whether values that are outdated in the row count as changed */
+  changes(session: Session<object>, outdated?: boolean): Changes
   saved(session: Session<object>, token: string, key: Buffer, changes: Changes, result: SaveResult): void
   ended(session: Session<object>): void
 }
@@ -167,7 +168,7 @@ export class Session<Values extends object = Record<string, unknown>> {
     internals = {
       stored: (session) => session.#stored,
       load: (session, stored) => session.#load(stored),
-      changes: (session) => session.#changes(),
+      changes: (session, outdated = false) => session.#changes(outdated ? session.#stored?.row.outdated : undefined),
       saved: (session, token, key, changes, result) => session.#saved(token, key, changes, result),
       ended: (session) => session.#ended(),
     }
@@ -191,11 +192,11 @@ export class Session<Values extends object = Record<string, unknown>> {
     return this.#base
   }
 
-  #changes(): Changes {
+  #changes(outdated: ReadonlySet<string> | undefined): Changes {
     const userId = this.#changedUserId()
     const maxAge = this.options.maxAge
     const ownMaxAge = maxAge === this.#storeMaxAge ? undefined : maxAge
-    if (!this.#values && userId === null && this.#stored && !this.#base) {
+    if (!this.#values && userId === null && this.#stored && !this.#base && !outdated?.size) {
       // Not looked at since it was loaded, and its maxAge is the store's.
       if (ownMaxAge === undefined)
         return { set: '{}', unset: [], userId, isEmpty: true, isData: false, base: new Map() }
@@ -216,7 +217,7 @@ export class Session<Values extends object = Record<string, unknown>> {
       const value = values[name]
       if (value === undefined || name === maxAgeKey) continue
       const stored = base.get(name)
-      if (stored !== undefined && sameJson(stored, value, name)) {
+      if (stored !== undefined && !outdated?.has(name) && sameJson(stored, value, name)) {
         next.set(name, stored)
         continue
       }
@@ -226,7 +227,7 @@ export class Session<Values extends object = Record<string, unknown>> {
     }
     const hasContent = next.size > 0 || this.userId !== undefined
     if (ownMaxAge !== undefined && ownMaxAge >= 0 && (this.#stored || hasContent)) {
-      if (base.get(maxAgeKey) === ownMaxAge) next.set(maxAgeKey, ownMaxAge)
+      if (base.get(maxAgeKey) === ownMaxAge && !outdated?.has(maxAgeKey)) next.set(maxAgeKey, ownMaxAge)
       else set(maxAgeKey, JSON.stringify(ownMaxAge))
     }
     const unset = [...base.keys()].filter((name) => !next.has(name))
@@ -259,9 +260,9 @@ export class Session<Values extends object = Record<string, unknown>> {
       expiresAt: result.expiresAt as string,
       now: result.now,
     }
-    const expected = before ? before.seenVersion + (changes.isData ? 1 : 0) : 1
+    const previous = result.previousVersion ?? result.version - (changes.isData ? 1 : 0)
     // Another's save came in between and was merged with: what `values` was read from is older than the row.
-    const seenVersion = result.version === expected ? result.version : (before?.seenVersion ?? 0)
+    const seenVersion = !before || previous === before.seenVersion ? result.version : before.seenVersion
     if (changes.isData) this.#base = changes.base
     this.#stored = { token, isOutdated: false, key, row, seenVersion }
   }

@@ -4,30 +4,19 @@ import { BatchedDatabase } from './batch.ts'
 import { SessionCleanup } from './cleanup.ts'
 import type { Codec } from './codec.ts'
 import { readToken } from './cookie.ts'
-import { Database, parseTime } from './database.ts'
+import { Database, type SessionDatabase } from './database.ts'
+import { type ListedSession, listSessions, type RevokeOptions, revokeSessions } from './devices.ts'
 import { PGStoreError } from './errors.ts'
 import { type ChannelEvents, type EventStream, type SessionEvent, sessionEvents } from './events.ts'
 import { cookieOptionProblems, type RequestLike, type ResponseLike, type SessionOptions } from './http.ts'
-import { checkText } from './json.ts'
 import { migrate } from './migrate.ts'
 import { listenConnection, maxLengthProblems, type PGStoreOptions, parseOptions, type Settings } from './options.ts'
 import { openPool, type Pool, type Queryable } from './pool.ts'
 import { checkCookie, Saver } from './save.ts'
-import { internals, parseValues, Session } from './session.ts'
+import { SealedDatabase } from './seal.ts'
+import { internals, Session } from './session.ts'
 import { economical } from './statement.ts'
 import { sessionKey } from './token.ts'
-
-/** One of a user's sessions, as `store.list()` shows it. */
-export interface ListedSession<Values extends object = Record<string, unknown>> {
-  /** For `store.revoke()`; not secret. */
-  readonly id: string
-  readonly userId: string
-  readonly values: Values
-  readonly version: number
-  readonly createdAt: Date
-  readonly updatedAt: Date
-  readonly expiresAt: Date
-}
 
 export interface SaveOptions {
   /**
@@ -35,13 +24,6 @@ export interface SaveOptions {
    * fails with `conflict`: change it again and save again. For counters, carts and whatever must not be merged. Default: false.
    */
   readonly ifUnchanged?: boolean
-}
-
-export interface RevokeOptions {
-  /** Only the session with this number. Default: all. */
-  readonly id?: string | number | bigint
-  /** All but this one: "sign out everywhere else". One that is not saved yet spares none. Default: spare none. */
-  readonly except?: Session<object>
 }
 
 /**
@@ -53,8 +35,10 @@ export interface RevokeOptions {
 export class PGStore<Values extends object = Record<string, unknown>> extends SessionCleanup {
   /** The first signs, all verify. */
   readonly codecs: readonly Codec[]
-  readonly #settings: Settings
+  #settings: Settings
   readonly #database: Database
+  /** The same, seen through the seal where there is one. */
+  #sessions: SessionDatabase
   readonly #ownPool: pg.Pool | undefined
   readonly #events: ChannelEvents<SessionEvent>
   #options: SessionOptions
@@ -82,7 +66,8 @@ export class PGStore<Values extends object = Record<string, unknown>> extends Se
     this.#options = settings.options
     this.#ownPool = ownPool
     this.#database = database
-    this.#saver = new Saver(database, settings, undefined)
+    this.#sessions = sealed(database, settings)
+    this.#saver = new Saver(this.#sessions, settings, undefined)
     this.#events = sessionEvents(listen, schema)
     this.maxAge(settings.options.maxAge)
   }
@@ -118,7 +103,8 @@ export class PGStore<Values extends object = Record<string, unknown>> extends Se
    * unreadable cookie is a new session, and none of these but the expired one costs a query. Of several cookies with the name,
    * the first that verifies counts, among the first four.
    *
-   * @throws {PGStoreError} `invalid_option` for a name that is no cookie name or breaks its prefix's rules
+   * @throws {PGStoreError} `invalid_option` for a name that is no cookie name or breaks its prefix's rules; `sealed` for data
+   *   that this store did not seal
    */
   async get(req: RequestLike, name: string): Promise<Session<Values>> {
     const sessions = this.#registry.get(req) ?? new Map<string, Promise<Session<Values>>>()
@@ -140,7 +126,7 @@ export class PGStore<Values extends object = Record<string, unknown>> extends Se
     const found = readToken(req, name, this.codecs)
     if (!found) return session
     const key = sessionKey(found.token)
-    const row = await this.#database.get(key)
+    const row = await this.#sessions.get(key)
     if (row) internals.load(session, { ...found, key, row, seenVersion: row.version })
     return session
   }
@@ -190,17 +176,7 @@ export class PGStore<Values extends object = Record<string, unknown>> extends Se
    * last seen: keep that in `values` if you show it.
    */
   async list(userId: string): Promise<ListedSession<Values>[]> {
-    checkText(userId, 'userId')
-    const rows = await this.#database.list(userId)
-    return rows.map((row) => ({
-      id: row.id,
-      userId,
-      values: parseValues(row.data) as Values,
-      version: row.version,
-      createdAt: new Date(parseTime(row.createdAt)),
-      updatedAt: new Date(parseTime(row.updatedAt)),
-      expiresAt: new Date(parseTime(row.expiresAt)),
-    }))
+    return await listSessions(this.#database, userId, this.#settings.sealing !== undefined)
   }
 
   /**
@@ -210,16 +186,7 @@ export class PGStore<Values extends object = Record<string, unknown>> extends Se
    *   not send must not end all
    */
   async revoke(userId: string, options: RevokeOptions = {}): Promise<number> {
-    checkText(userId, 'userId')
-    for (const [name, value] of Object.entries(options)) {
-      if (value === undefined || value === null) {
-        throw new PGStoreError('invalid_option', `revoke: ${name} is given as ${value}; leave it out to end all.`)
-      }
-    }
-    const { id, except } = options
-    if (id !== undefined && !/^\d{1,18}$/.test(String(id))) return 0 // no session has such a number
-    const key = except && internals.stored(except)?.key
-    return await this.#database.revoke(userId, id === undefined ? null : String(id), key ?? null)
+    return await revokeSessions(this.#database, userId, options)
   }
 
   /**
@@ -255,21 +222,16 @@ export class PGStore<Values extends object = Record<string, unknown>> extends Se
    * together or not at all. After a rollback, throw the session object and the response's cookie away.
    */
   withClient(client: Queryable): PGStore<Values> {
-    const { schema, lifetime } = this.#settings
     const { codecs, options } = this
     const { maxLength } = this.#saver
-    const store = new PGStore<Values>({
-      pool: client as Pool,
-      codecs,
-      options,
-      schema,
-      lifetime,
-      maxLength,
-      batch: false,
-    })
+    const settings = { ...this.#settings, maxLength }
+    const { schema } = settings
+    const store = new PGStore<Values>({ pool: client as Pool, codecs, options, schema, batch: false })
+    store.#settings = settings
+    store.#sessions = sealed(store.#database, settings)
     store.#registry = this.#registry
     store.#origin = this.#origin
-    store.#saver = new Saver(store.#database, { codecs, lifetime, maxLength }, this.#saver)
+    store.#saver = new Saver(store.#sessions, settings, this.#saver)
     return store
   }
 
@@ -294,4 +256,8 @@ export class PGStore<Values extends object = Record<string, unknown>> extends Se
   #checkOpen(): void {
     if (this.#closing) throw new PGStoreError('closed', 'The store is closed.')
   }
+}
+
+function sealed(database: Database, { sealing }: Settings): SessionDatabase {
+  return sealing ? new SealedDatabase(database, sealing.secrets, sealing.acceptsPlain) : database
 }

@@ -87,6 +87,23 @@ test('a value of any length comes back or is too long: a cookie has at most 4096
   }
 })
 
+test('the signature is HMAC-SHA256 for keys, names and values of any length', () => {
+  const lengths = fc.integer({ min: 32, max: 200 })
+  fc.assert(
+    fc.property(
+      lengths,
+      fc.string({ unit: 'grapheme', maxLength: 2000 }),
+      fc.string({ maxLength: 400 }),
+      (n, name, value) => {
+        const key = Buffer.alloc(n, 'key')
+        const raw = Buffer.from(new SecureCookie(key).encode(name, value), 'base64url')
+        const signed = Buffer.concat([Buffer.from(`${name}|`), raw.subarray(0, -33)])
+        assert.equal(raw.subarray(-32), createHmac('sha256', key).update(signed).digest())
+      },
+    ),
+  )
+})
+
 test('a value that UTF-8 cannot hold is refused rather than altered', () => {
   assert.is(failure(() => plain.encode('sid', 'half a pair: \ud83d')).code, 'invalid_value')
 })

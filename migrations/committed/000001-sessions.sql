@@ -1,5 +1,5 @@
 --! Previous: -
---! Hash: sha1:44fd42bf011058b3d378bf7482a11cf76b31d152
+--! Hash: sha1:d9f9eefd05f261df15228b556a60151853e179e7
 --! Message: sessions
 
 --! split: 1-current.sql
@@ -26,6 +26,7 @@ create table :PGSTORE_SCHEMA.sessions (
   expires_at timestamptz not null,
   key bytea not null,
   user_id text,
+  signed_in_at timestamptz,
   updated_at timestamptz not null,
   -- squawk-ignore prefer-bigint-over-int
   version integer not null,
@@ -44,6 +45,7 @@ comment on column :PGSTORE_SCHEMA.sessions.expires_at is 'When it ends: rounded 
 comment on column :PGSTORE_SCHEMA.sessions.version is 'Counts the changes of its data, from 1.';
 comment on column :PGSTORE_SCHEMA.sessions.key is 'SHA-256 of the token. The token itself is in the cookie and nowhere else.';
 comment on column :PGSTORE_SCHEMA.sessions.user_id is 'Whose session it is; null for an anonymous visitor.';
+comment on column :PGSTORE_SCHEMA.sessions.signed_in_at is 'When user_id became what it is; null for an anonymous visitor.';
 comment on column :PGSTORE_SCHEMA.sessions.data is 'One JSON object; its top-level keys are the unit of merging.';
 
 -- squawk-ignore require-concurrent-index-creation
@@ -201,7 +203,7 @@ begin
       return;
     end if;
     -- The number's low byte is the key's routing byte: unique across shards that count for themselves.
-    insert into :PGSTORE_SCHEMA.sessions as s (id, created_at, updated_at, expires_at, version, key, user_id, data)
+    insert into :PGSTORE_SCHEMA.sessions as s (id, created_at, updated_at, expires_at, version, key, user_id, signed_in_at, data)
     values (
       nextval(':PGSTORE_SCHEMA.session_number') * 256 + get_byte(p_key, 0),
       now(),
@@ -210,6 +212,7 @@ begin
       1,
       p_key,
       nullif(p_user_id, ''),
+      case when p_user_id <> '' then now() end,
       p_set
     )
     on conflict (key) do nothing
@@ -230,7 +233,11 @@ begin
     update :PGSTORE_SCHEMA.sessions as s
     set
       expires_at = greatest(s.expires_at, least(v_expires_at, s.created_at + p_lifetime)),
-      user_id = case when p_user_id is null then s.user_id else nullif(p_user_id, '') end
+      user_id = case when p_user_id is null then s.user_id else nullif(p_user_id, '') end,
+      signed_in_at = case
+        when p_user_id is null or p_user_id = s.user_id then s.signed_in_at
+        when p_user_id <> '' then now()
+      end
     where s.key = p_key
       and s.expires_at > now()
       and (p_lifetime is null or s.created_at + p_lifetime > now())
@@ -244,7 +251,11 @@ begin
       version = s.version + 1,
       updated_at = now(),
       expires_at = least(v_expires_at, s.created_at + p_lifetime),
-      user_id = case when p_user_id is null then s.user_id else nullif(p_user_id, '') end
+      user_id = case when p_user_id is null then s.user_id else nullif(p_user_id, '') end,
+      signed_in_at = case
+        when p_user_id is null or p_user_id = s.user_id then s.signed_in_at
+        when p_user_id <> '' then now()
+      end
     where s.key = p_key
       and s.expires_at > now()
       and (p_lifetime is null or s.created_at + p_lifetime > now())
@@ -341,7 +352,11 @@ begin
       version = s.version + 1,
       updated_at = now(),
       expires_at = least(i.expires_at, s.created_at + p_lifetime),
-      user_id = case when i.user_id is null then s.user_id else nullif(i.user_id, '') end
+      user_id = case when i.user_id is null then s.user_id else nullif(i.user_id, '') end,
+      signed_in_at = case
+        when i.user_id is null or i.user_id = s.user_id then s.signed_in_at
+        when i.user_id <> '' then now()
+      end
     from (
       select held.ctid, merge.position, merge.set, merge.user_id, merge.expires_at
       from (
@@ -538,6 +553,7 @@ create or replace function :PGSTORE_SCHEMA.session_regenerate(
   p_set jsonb,
   p_unset text[],
   p_max_length integer,
+  p_version integer,
   out key bytea,
   out status text,
   out id bigint,
@@ -589,12 +605,17 @@ begin
         s.created_at + p_lifetime
       ),
       user_id = case when p_user_id is null then s.user_id else nullif(p_user_id, '') end,
+      signed_in_at = case
+        when p_user_id is null or p_user_id = s.user_id then s.signed_in_at
+        when p_user_id <> '' then now()
+      end,
       data = case when v_is_change then (s.data - coalesce(p_unset, '{}')) || p_set else s.data end,
       version = case when v_is_change then s.version + 1 else s.version end,
       updated_at = case when v_is_change then now() else s.updated_at end
     where s.key = p_key
       and s.expires_at > now()
       and (p_lifetime is null or s.created_at + p_lifetime > now())
+      and (p_version is null or s.version = p_version)
       -- Asked first: to wait for the holder of that key could be to wait in a ring.
       and not exists (select from :PGSTORE_SCHEMA.sessions as t where t.key = p_new_key)
       and case
@@ -614,20 +635,22 @@ begin
     return;
   end if;
 
+  select s.version into version
+  from :PGSTORE_SCHEMA.sessions as s
+  where s.key = p_key
+    and s.expires_at > now()
+    and (p_lifetime is null or s.created_at + p_lifetime > now());
   status := case
-    when not exists (
-      select from :PGSTORE_SCHEMA.sessions as s
-      where s.key = p_key
-        and s.expires_at > now()
-        and (p_lifetime is null or s.created_at + p_lifetime > now())
-    ) then 'gone'
+    when not found then 'gone'
+    when version <> p_version then 'conflict'
     when exists (select from :PGSTORE_SCHEMA.sessions as s where s.key = p_new_key) then 'conflict'
     else 'too_large'
   end;
+  version := null;
 end
 $$;
-comment on function :PGSTORE_SCHEMA.session_regenerate(bytea, bytea, interval, text, interval, jsonb, text[], integer) is
-  'Moves a live session to a new key, sets its expiry anew and merges changes of its data. Status: saved, gone, conflict (the new key exists), too_large or invalid.';
+comment on function :PGSTORE_SCHEMA.session_regenerate(bytea, bytea, interval, text, interval, jsonb, text[], integer, integer) is
+  'Moves a live session to a new key, sets its expiry anew and merges changes of its data, at a version if one is given. Status: saved, gone, conflict (another version, or the new key exists), too_large or invalid.';
 
 -- The same with the data as it is.
 create or replace function :PGSTORE_SCHEMA.session_regenerate(
@@ -653,7 +676,7 @@ as $$
 begin
   select r.key, r.status, r.id, r.version, r.expires_at, r.data
   into key, status, id, version, expires_at, data
-  from :PGSTORE_SCHEMA.session_regenerate(p_key, p_new_key, p_ttl, p_user_id, p_lifetime, '{}', '{}', 0) as r;
+  from :PGSTORE_SCHEMA.session_regenerate(p_key, p_new_key, p_ttl, p_user_id, p_lifetime, '{}', '{}', 0, null) as r;
 end
 $$;
 comment on function :PGSTORE_SCHEMA.session_regenerate(bytea, bytea, interval, text, interval) is
@@ -734,6 +757,135 @@ $$;
 comment on function :PGSTORE_SCHEMA.session_revoke(text, bigint, bytea) is
   'Ends one, all, or all but one of a user''s live sessions and announces them; returns how many ended.';
 --! EndIncluded session_revoke.sql
+--! Included session_limit.sql
+-- Keeps at most p_max of a user's live sessions, those signed in last, and ends the others: to be called after each sign-in,
+-- in a transaction of its own. Of several sign-ins at once the last one to call sees the sessions of all, and all agree on
+-- which are the newest: when every call is answered, no more than p_max are left. Sharded, the cap is each shard's.
+create or replace function :PGSTORE_SCHEMA.session_limit(p_user_id text, p_max integer)
+  returns bigint
+  language plpgsql
+  volatile parallel unsafe
+  security definer
+  set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_keys bytea[];
+  v_ids bigint[];
+begin
+  if coalesce(p_max, 0) < 1 then
+    return 0; -- no cap: to end all there is session_revoke
+  end if;
+  -- Locked in key order, in one statement with the choice; deleted in a second one, as in session_revoke.
+  select array_agg(locked.key) into v_keys
+  from (
+    select s.key
+    from :PGSTORE_SCHEMA.sessions as s
+    where s.id = any (array(
+        select old.id
+        from :PGSTORE_SCHEMA.sessions as old
+        where old.user_id = p_user_id
+          and old.expires_at > now()
+        order by old.signed_in_at desc, old.id desc
+        offset p_max
+      ))
+      and s.user_id = p_user_id
+    order by s.key
+    for update
+  ) as locked;
+
+  with ended as (
+    delete from :PGSTORE_SCHEMA.sessions as s
+    where s.key = any (v_keys)
+      and s.user_id = p_user_id
+    returning s.id
+  )
+  select coalesce(array_agg(ended.id), '{}') into v_ids
+  from ended;
+  perform :PGSTORE_SCHEMA.session_announce('revoked', v_ids);
+  return cardinality(v_ids);
+end
+$$;
+comment on function :PGSTORE_SCHEMA.session_limit(text, integer) is
+  'Ends all but the p_max live sessions of a user that signed in last, and announces them; returns how many ended.';
+--! EndIncluded session_limit.sql
+--! Included session_clear.sql
+-- Ends up to p_limit sessions, whosoever they are and live or expired, in the order of their keys; call it until it returns
+-- less than the limit.
+create or replace function :PGSTORE_SCHEMA.session_clear(p_limit integer default 1000)
+  returns bigint
+  language plpgsql
+  volatile parallel unsafe
+  security definer
+  set search_path = pg_catalog, pg_temp
+  set plan_cache_mode = force_generic_plan
+  set enable_seqscan = off
+as $$
+declare
+  v_keys bytea[];
+  v_ids bigint[];
+begin
+  select array_agg(locked.key) into v_keys
+  from (
+    select s.key
+    from :PGSTORE_SCHEMA.sessions as s
+    order by s.key
+    limit greatest(p_limit, 0)
+    for update
+  ) as locked;
+
+  with ended as (
+    delete from :PGSTORE_SCHEMA.sessions as s
+    where s.key = any (v_keys)
+    returning s.id
+  )
+  select coalesce(array_agg(ended.id), '{}') into v_ids
+  from ended;
+  perform :PGSTORE_SCHEMA.session_announce('destroyed', v_ids);
+  return cardinality(v_ids);
+end
+$$;
+comment on function :PGSTORE_SCHEMA.session_clear(integer) is
+  'Ends a batch of all sessions and announces them; returns how many ended.';
+--! EndIncluded session_clear.sql
+--! Included session_all.sql
+-- Everybody's live sessions, a page at a time in the order of their keys, without their keys: for administrators.
+--
+-- place is where the next page begins: half of the key, which opens nothing.
+create or replace function :PGSTORE_SCHEMA.session_all(p_after bytea default null, p_limit integer default 1000)
+  returns table (
+    place bytea,
+    id bigint,
+    user_id text,
+    data jsonb,
+    version integer,
+    created_at timestamptz,
+    updated_at timestamptz,
+    expires_at timestamptz
+  )
+  language plpgsql
+  stable parallel safe rows 1000
+  security definer
+  set search_path = pg_catalog, pg_temp
+  set plan_cache_mode = force_generic_plan
+  set enable_seqscan = off
+as $$
+#variable_conflict use_column
+declare
+  -- The last key that begins with p_after; of those, 2^128 to one, there is no other.
+  v_after bytea := coalesce(substr(p_after, 1, 16) || decode(repeat('ff', 16), 'hex'), '');
+begin
+  return query
+    select substr(s.key, 1, 16), s.id, s.user_id, s.data, s.version, s.created_at, s.updated_at, s.expires_at
+    from :PGSTORE_SCHEMA.sessions as s
+    where s.key > v_after
+      and s.expires_at > now()
+    order by s.key
+    limit greatest(p_limit, 0);
+end
+$$;
+comment on function :PGSTORE_SCHEMA.session_all(bytea, integer) is
+  'A page of all live sessions, without their keys; p_after is the last page''s last place.';
+--! EndIncluded session_all.sql
 --! Included count_expired.sql
 -- Expired sessions that the purge has not deleted yet.
 create or replace function :PGSTORE_SCHEMA.count_expired()
@@ -754,6 +906,26 @@ $$;
 comment on function :PGSTORE_SCHEMA.count_expired() is
   'How many expired sessions wait to be purged.';
 --! EndIncluded count_expired.sql
+--! Included count_live.sql
+-- Sessions that have not expired, counted one by one: seconds for millions. See session_stats for an estimate.
+create or replace function :PGSTORE_SCHEMA.count_live()
+  returns bigint
+  language plpgsql
+  stable parallel safe
+  security definer
+  set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return (
+    select count(*)
+    from :PGSTORE_SCHEMA.sessions as s
+    where s.expires_at > now()
+  );
+end
+$$;
+comment on function :PGSTORE_SCHEMA.count_live() is
+  'How many live sessions there are.';
+--! EndIncluded count_live.sql
 --! Included purge_expired.sql
 -- Deletes up to p_limit expired sessions, oldest first. Rows that somebody else holds are skipped, so that several purges
 -- run side by side and none waits. Call it until it returns less than the limit.

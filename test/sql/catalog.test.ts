@@ -19,6 +19,9 @@ const volatility: Readonly<Record<string, string>> = {
   session_list: 'stable',
   count_expired: 'stable',
   cleanup_status: 'stable',
+  session_all: 'stable',
+  count_live: 'stable',
+  session_stats: 'stable',
 }
 
 interface Definition {
@@ -233,7 +236,7 @@ for (const file of files.filter((name) => name !== 'grants.sql')) {
     const definitions = [...text.matchAll(/create or replace function :PGSTORE_SCHEMA\.(\w+)\(/g)]
     const phrases = [
       /^ {2}language plpgsql$/gm,
-      /^ {2}(immutable|stable|volatile) parallel (safe|unsafe)\b/gm,
+      /^ {2}(immutable|stable|volatile) parallel (safe|restricted|unsafe)\b/gm,
       /^ {2}security definer$/gm,
       /^ {2}set search_path = /gm,
       /^comment on function :PGSTORE_SCHEMA\./gm,

@@ -210,7 +210,16 @@ for (const ttl of [
 // With changes of the data
 
 const withData = async (key: Buffer, newer: Buffer, changes: object) => {
-  const whole = { ttl: '30 days', user_id: null, lifetime: null, set: '{}', unset: [], max_length: 4096, ...changes }
+  const whole = {
+    ttl: '30 days',
+    user_id: null,
+    lifetime: null,
+    set: '{}',
+    unset: [],
+    max_length: 4096,
+    version: null,
+    ...changes,
+  }
   const [first] = await call<Saved>('session_regenerate', { key, new_key: newer, ...whole })
   if (!first) throw new Error('session_regenerate returned no row.')
   return first
@@ -240,6 +249,17 @@ test('changes that would be too large leave key, user and data as they are', asy
     assert.equal(answer, { ...nothing, key, status: 'too_large' })
   }
   assert.equal(await present(key), before)
+})
+
+test('at a version it moves the session only while that is its version', async () => {
+  const [key, newer] = [await create({ a: 1 }), newKey()]
+  await save(key, { set: '{"b":2}' })
+  const before = await present(key)
+  assert.equal(await withData(key, newer, { set: '{"a":9}', version: 1 }), { ...nothing, key, status: 'conflict' })
+  assert.equal(await present(key), before)
+  const answer = await withData(key, newer, { set: '{"a":9}', version: 2 })
+  assert.equal([answer.status, answer.version], ['saved', 3])
+  assert.is((await withData(newKey(), newKey(), { version: 2 })).status, 'gone')
 })
 
 test('changes that are none are invalid', async () => {

@@ -1,0 +1,37 @@
+-- Everybody's live sessions, a page at a time in the order of their keys, without their keys: for administrators.
+--
+-- place is where the next page begins: half of the key, which opens nothing.
+create or replace function :PGSTORE_SCHEMA.session_all(p_after bytea default null, p_limit integer default 1000)
+  returns table (
+    place bytea,
+    id bigint,
+    user_id text,
+    data jsonb,
+    version integer,
+    created_at timestamptz,
+    updated_at timestamptz,
+    expires_at timestamptz
+  )
+  language plpgsql
+  stable parallel safe rows 1000
+  security definer
+  set search_path = pg_catalog, pg_temp
+  set plan_cache_mode = force_generic_plan
+  set enable_seqscan = off
+as $$
+#variable_conflict use_column
+declare
+  -- The last key that begins with p_after; of those, 2^128 to one, there is no other.
+  v_after bytea := coalesce(substr(p_after, 1, 16) || decode(repeat('ff', 16), 'hex'), '');
+begin
+  return query
+    select substr(s.key, 1, 16), s.id, s.user_id, s.data, s.version, s.created_at, s.updated_at, s.expires_at
+    from :PGSTORE_SCHEMA.sessions as s
+    where s.key > v_after
+      and s.expires_at > now()
+    order by s.key
+    limit greatest(p_limit, 0);
+end
+$$;
+comment on function :PGSTORE_SCHEMA.session_all(bytea, integer) is
+  'A page of all live sessions, without their keys; p_after is the last page''s last place.';
