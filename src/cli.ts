@@ -30,7 +30,7 @@ const options: Readonly<
     value: 'TIME',
     help: "time between two runs: '30 seconds', '5 minutes' (the default), '1 day'",
   },
-  as: { flag: 'as', value: 'RIGHT', help: 'client (the application), cleanup (the worker) or admin (both)' },
+  as: { flag: 'as', value: 'RIGHT', help: 'client (the application), cleanup (the worker) or admin (all of it)' },
   print: { flag: 'print', help: 'print the SQL and connect to nothing' },
   json: { flag: 'json', help: 'print JSON' },
 }

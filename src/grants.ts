@@ -4,7 +4,7 @@ import { escapeIdentifier } from 'pg'
 import { PGStoreError } from './errors.ts'
 import { schemaProblems } from './options.ts'
 
-/** `client` is for the application, `cleanup` for the worker, `admin` for people: both, and the state of the store. */
+/** `client` is for the application, `cleanup` for the worker, `admin` for people: both, and everybody's sessions. */
 export type Right = 'client' | 'cleanup' | 'admin'
 
 const client = [
@@ -16,14 +16,16 @@ const client = [
   'session_destroy(bytea)',
   'session_destroy(bytea[])',
   'session_regenerate(bytea, bytea, interval, text, interval)',
-  'session_regenerate(bytea, bytea, interval, text, interval, jsonb, text[], integer)',
+  'session_regenerate(bytea, bytea, interval, text, interval, jsonb, text[], integer, integer)',
   'session_list(text)',
   'session_revoke(text, bigint, bytea)',
+  'session_limit(text, integer)',
 ] as const
 
 const cleanup = [
   'count_expired()',
   'purge_expired(integer)',
+  'session_stats(integer)',
   'cleanup_start(interval)',
   'cleanup_stop()',
   'cleanup_status()',
@@ -32,11 +34,14 @@ const cleanup = [
   'cleanup_end_run(bigint, integer, text)',
 ] as const
 
+/** Everybody's sessions: for people, and for no program that a visitor can talk to. */
+const everybody = ['count_live()', 'session_all(bytea, integer)', 'session_clear(integer)'] as const
+
 /** The functions that a role with each right may run, as they stand in this version. */
 export const grantedFunctions: Readonly<Record<Right, readonly string[]>> = {
   client,
   cleanup,
-  admin: [...client, ...cleanup],
+  admin: [...client, ...cleanup, ...everybody],
 }
 
 /**

@@ -7,7 +7,7 @@ import { PGStore } from '../../src/index.ts'
 import { closeAll, hashKey, until, type Visitor } from '../harness.ts'
 import { type RequirementNumber, requirement, skipped } from './requirement.ts'
 import { canStart, newHome, removeHomes, type StrictServer, startReason, startStrict } from './server.ts'
-import { newVisitor, signIn, signOut, thief } from './visitors.ts'
+import { inWaves, newVisitor, signIn, signOut, thief } from './visitors.ts'
 
 test.after(closeAll)
 test.after(removeHomes)
@@ -48,10 +48,10 @@ needsServer(
         for (const visitor of ended) assert.is((await store.get(visitor.request(), 'sid')).isNew, true)
         for (const visitor of alive) assert.is((await store.get(visitor.request(), 'sid')).isNew, false)
         if (crash === 5) break
-        const visitors = await Promise.all(Array.from({ length: 210 }, (_, index) => newVisitor(store, { index })))
+        const visitors = await inWaves(210, (index) => newVisitor(store, { index }))
         ended = visitors.slice(10).map(thief)
         alive = visitors.slice(0, 10)
-        await Promise.all(visitors.slice(10).map((visitor) => signOut(store, visitor)))
+        await inWaves(200, (index) => signOut(store, visitors[index + 10] as Visitor))
       } finally {
         await (crash === 5 ? server.end() : kill(server))
         await store.close()
@@ -67,7 +67,7 @@ needsServer(
     const home = newHome()
     const first = await startStrict({}, home)
     const store = new PGStore({ connectionString: first.clientUrl, keyPairs: [hashKey], batch: false })
-    const visitors = await Promise.all(Array.from({ length: 100 }, (_, index) => newVisitor(store, { index })))
+    const visitors = await inWaves(100, (index) => newVisitor(store, { index }))
     const old = visitors.map(thief)
     let acknowledged = 0
     const signingIn = visitors.map(async (visitor, index) => {

@@ -194,6 +194,9 @@ async function forced() {
       log_lock_waits: 'on',
       deadlock_timeout: '100ms',
       log_connections: 'on',
+      // As docs/operations.md says: every statement in the log, and no parameters.
+      log_min_duration_statement: '0',
+      log_parameter_max_length: '0',
     })
     try {
       const forcer = new Forcer(server)

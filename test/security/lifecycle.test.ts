@@ -18,7 +18,7 @@ import {
 } from '../harness.ts'
 import { call, closeClients, connect, newKey, save } from '../sql/calls.ts'
 import { requirement } from './requirement.ts'
-import { keyOf, newVisitor, signIn, signOut, thief, tokenOf } from './visitors.ts'
+import { inWaves, keyOf, newVisitor, signIn, signOut, thief, tokenOf } from './visitors.ts'
 
 test.after.each(closeClients)
 test.after(closeAll)
@@ -47,17 +47,14 @@ requirement(
   '10,000 requests with unknown but well-signed tokens make no row, and no token is adopted',
   async () => {
     const before = await countRows()
-    for (let round = 0; round < 100; round++) {
-      const requests = Array.from({ length: 100 }, async () => {
-        const req = { headers: { cookie: `sid=${unknownCookie()}` } }
-        const res = new TestResponse()
-        const session = await store.get(req, 'sid')
-        assert.is(session.isNew, true)
-        await store.save(req, res, session)
-        assert.equal(res.cookies, [])
-      })
-      await Promise.all(requests)
-    }
+    await inWaves(10_000, async () => {
+      const req = { headers: { cookie: `sid=${unknownCookie()}` } }
+      const res = new TestResponse()
+      const session = await store.get(req, 'sid')
+      assert.is(session.isNew, true)
+      await store.save(req, res, session)
+      assert.equal(res.cookies, [])
+    })
     assert.is(await countRows(), before)
   },
 )
@@ -102,17 +99,14 @@ requirement(
 // S22 and S23: signing in. What a crash leaves is in crash.test.ts.
 
 requirement('S22', 'in 1,000 of 1,000 sign-ins the old token is dead at once and the data kept', async () => {
-  for (let round = 0; round < 20; round++) {
-    const visits = Array.from({ length: 50 }, async () => {
-      const visitor = await newVisitor(store, { cart: ['apple'] })
-      const old = thief(visitor)
-      await signIn(store, visitor, 'ada')
-      assert.is(await opens(old), false)
-      const session = await store.get(visitor.request(), 'sid')
-      assert.equal([session.values, session.userId], [{ cart: ['apple'] }, 'ada'])
-    })
-    await Promise.all(visits)
-  }
+  await inWaves(1000, async () => {
+    const visitor = await newVisitor(store, { cart: ['apple'] })
+    const old = thief(visitor)
+    await signIn(store, visitor, 'ada')
+    assert.is(await opens(old), false)
+    const session = await store.get(visitor.request(), 'sid')
+    assert.equal([session.values, session.userId], [{ cart: ['apple'] }, 'ada'])
+  })
 })
 
 requirement('S23', 'a session that an attacker plants before sign-in is useless to him after it', async () => {
@@ -264,29 +258,22 @@ requirement('S24', 'whatever Max-Age a visitor’s browser makes of the cookie, 
 // S26: ending. That an acknowledged end outlives a crash (S25) is in crash.test.ts.
 
 requirement('S26', 'in 1,000 requests that save while another one signs out, no session comes back', async () => {
-  const races: Promise<void>[] = []
   const outcomes = { saved: 0, gone: 0 }
-  for (let i = 0; i < 1000; i++) {
-    const race = (async () => {
-      const visitor = await newVisitor(store, { i })
-      const other = thief(visitor)
-      const key = keyOf(tokenOf(store, visitor))
-      const req = other.request()
-      const session = await store.get(req, 'sid')
-      session.values['late'] = true
-      const saving = store.save(req, new TestResponse(), session).then(
-        () => outcomes.saved++,
-        (error) => (error.code === 'gone' ? outcomes.gone++ : Promise.reject(error)),
-      )
-      await Promise.all(i % 2 ? [saving, signOut(store, visitor)] : [signOut(store, visitor), saving])
-      if (await opens(other)) throw new Error('It came back.')
-      if ((await sql('select from pgstore.sessions where key = $1', key)).length > 0)
-        throw new Error('The row is there.')
-    })()
-    races.push(race)
-    if (races.length === 50) await Promise.all(races.splice(0))
-  }
-  await Promise.all(races)
+  await inWaves(1000, async (i) => {
+    const visitor = await newVisitor(store, { i })
+    const other = thief(visitor)
+    const key = keyOf(tokenOf(store, visitor))
+    const req = other.request()
+    const session = await store.get(req, 'sid')
+    session.values['late'] = true
+    const saving = store.save(req, new TestResponse(), session).then(
+      () => outcomes.saved++,
+      (error) => (error.code === 'gone' ? outcomes.gone++ : Promise.reject(error)),
+    )
+    await Promise.all(i % 2 ? [saving, signOut(store, visitor)] : [signOut(store, visitor), saving])
+    if (await opens(other)) throw new Error('It came back.')
+    if ((await sql('select from pgstore.sessions where key = $1', key)).length > 0) throw new Error('The row is there.')
+  })
   assert.is(outcomes.saved + outcomes.gone, 1000)
 })
 
