@@ -112,14 +112,14 @@ export class SecureCookie implements Codec {
     return decodeGobString(payload)
   }
 
-  /** HMAC-SHA256, RFC 2104, as two hashes at once: at a third of what node's own takes to set up, and every read needs one. */
+  /** HMAC-SHA256, RFC 2104, as two hashes: at a third of what an HMAC object costs, and every read needs one. */
   #mac(name: string, signed: string): Buffer {
     const message = `${name}|${signed}`
     const fits = message.length * 3 <= maxLength
     const inner = fits ? this.#inner : Buffer.concat([this.#inner.subarray(0, blockBytes), Buffer.from(message)])
     const end = fits ? blockBytes + inner.write(message, blockBytes) : inner.length
-    hash('sha256', inner.subarray(0, end), 'buffer').copy(this.#outer, blockBytes)
-    return hash('sha256', this.#outer, 'buffer')
+    this.#outer.write(sha256(inner.subarray(0, end)), blockBytes, 'latin1')
+    return Buffer.from(sha256(this.#outer), 'latin1')
   }
 }
 
@@ -168,6 +168,11 @@ function isKey(key: unknown): key is Key {
 
 function bytes(key: Key): Buffer {
   return typeof key === 'string' ? Buffer.from(key, 'utf8') : Buffer.from(key)
+}
+
+/** A character for each byte: node makes that faster than a buffer. */
+function sha256(data: Buffer): string {
+  return hash('sha256', data, 'binary')
 }
 
 /** Base64url with padding: Go refuses it without. */

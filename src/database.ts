@@ -112,7 +112,8 @@ export class Database implements SessionDatabase {
   /** In the order of the keys; undefined for one without a live session. */
   async getMany(keys: readonly Buffer[]): Promise<(SessionRow | undefined)[]> {
     const rows = await this.#call('session_get', `${sessionColumns}, key`, '$1::bytea[]', [byteaArray(keys)])
-    const byKey = new Map(rows.map((row) => [row[8], row]))
+    const byKey = new Map<string | null | undefined, (string | null)[]>()
+    for (const row of rows) byKey.set(row[8], row)
     return keys.map((key) => {
       const row = byKey.get(`\\x${key.toString('hex')}`)
       return row && sessionRow(row)
