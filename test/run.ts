@@ -18,7 +18,7 @@ const here = path.dirname(fileURLToPath(import.meta.url))
 const secondsPerFile = 240
 const filesAtOnce = 2
 /** Those that measure, or break a server: after the others, and one at a time. */
-const aloneFiles = /^faults\/|\/hot\.test\.ts$/
+const aloneFiles = /^faults\/|\/hot\.test\.ts$|^security\/crash\./
 
 interface Result {
   readonly passed: number

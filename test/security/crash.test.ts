@@ -1,6 +1,7 @@
 // What was acknowledged outlives the server's death, and what was under way is done or not done.
 import fs from 'node:fs'
 import path from 'node:path'
+import pg from 'pg'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { PGStore } from '../../src/index.ts'
@@ -14,6 +15,19 @@ test.after(removeHomes)
 
 const needsServer = (number: RequirementNumber, sentence: string, body: () => Promise<void>) =>
   canStart ? requirement(number, sentence, body) : skipped(number, sentence, startReason)
+
+const pools: pg.Pool[] = []
+test.after(async () => {
+  await Promise.all(pools.map((pool) => pool.end()))
+})
+
+/** It waits for a connection longer than a site should: recovery and a busy machine are no part of these tests. */
+function patientStore({ clientUrl }: StrictServer): PGStore {
+  const pool = new pg.Pool({ connectionString: clientUrl, connectionTimeoutMillis: 30_000 })
+  pool.on('error', () => {})
+  pools.push(pool)
+  return new PGStore({ pool, keyPairs: [hashKey], batch: false })
+}
 
 /** SIGKILL to the postmaster, whose children notice and end. */
 async function kill(server: StrictServer): Promise<void> {
@@ -43,7 +57,7 @@ needsServer(
     let alive: Visitor[] = []
     for (let crash = 0; crash <= 5; crash++) {
       const server = await startAgain(home)
-      const store = new PGStore({ connectionString: server.clientUrl, keyPairs: [hashKey] })
+      const store = patientStore(server)
       try {
         for (const visitor of ended) assert.is((await store.get(visitor.request(), 'sid')).isNew, true)
         for (const visitor of alive) assert.is((await store.get(visitor.request(), 'sid')).isNew, false)
@@ -66,7 +80,7 @@ needsServer(
   async () => {
     const home = newHome()
     const first = await startStrict({}, home)
-    const store = new PGStore({ connectionString: first.clientUrl, keyPairs: [hashKey], batch: false })
+    const store = patientStore(first)
     const visitors = await inWaves(100, (index) => newVisitor(store, { index }))
     const old = visitors.map(thief)
     let acknowledged = 0
@@ -81,7 +95,7 @@ needsServer(
     const results = await settled
     await store.close()
     const second = await startAgain(home)
-    const again = new PGStore({ connectionString: second.clientUrl, keyPairs: [hashKey] })
+    const again = patientStore(second)
     try {
       for (const [index, visitor] of visitors.entries()) {
         const oldLives = !(await again.get((old[index] as Visitor).request(), 'sid')).isNew

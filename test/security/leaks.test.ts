@@ -408,9 +408,7 @@ requirement(
     await events.ready
     const client = { query: () => Promise.resolve({ rows: [] }) }
     const things = [store, session, events, store.codecs, store.options, store.withClient(client), store.watchCleanup()]
-    const shown = things.map(
-      (thing) => `${inspect(thing, { depth: 20, showHidden: true })} ${JSON.stringify(thing)} ${String(thing)}`,
-    )
+    const shown = things.map((thing) => `${inspect(thing, { depth: 20, showHidden: true })} ${JSON.stringify(thing)}`)
     await store.close()
     const token = tokenOf(store, visitor)
     const secrets = [hashKey, blockKey, secret, user, token, keyOf(token).toString('hex'), new URL(clientUrl).password]

@@ -89,7 +89,7 @@ requirement('S30', 'it runs its functions and none of the others', async () => {
     'select f::regprocedure::oid::integer as oid from unnest($1::text[]) as f',
     grantedFunctions.client.map((signature) => `pgstore.${signature}`),
   )
-  const numbers = (rows: { oid: number }[]) => rows.map(({ oid }) => oid).sort()
+  const numbers = (rows: { oid: number }[]) => rows.map(({ oid }) => oid).sort((a, b) => a - b)
   assert.equal(numbers(runs), numbers(granted))
 })
 
@@ -441,7 +441,7 @@ requirement('S35', 'a query of the client is made of what its own pages say and 
   const queries = [...page.matchAll(/`select [^`]*`/g)].map(([query]) => query)
   const parts = queries.flatMap((query) => [...query.matchAll(/\{([^}]+)\}/g)].map(([, part]) => part))
   assert.ok(queries.length > 0)
-  assert.equal([...new Set(parts)].sort(), ['columns', 'name', 'parameters', 'this.#schema'])
+  assert.equal(new Set(parts), new Set(['columns', 'this.#schema', 'name', 'parameters']))
 })
 
 test.run()

@@ -72,10 +72,11 @@ needsServer(
           for (const row of rows) seen.add(JSON.stringify(row))
         }
       })()
-      const { tokens, cookies } = await fullWorkload(store, secret).finally(() => {
-        isDone = true
-        return watch
-      })
+      const workload = fullWorkload(store, secret)
+      await workload.catch(() => {}) // thrown below
+      isDone = true
+      await watch
+      const { tokens, cookies } = await workload
       await until(() => server.readLog().includes('session_revoke'))
       const log = server.readLog()
       assert.ok(tokens.length >= 80 && log.includes('session_save'), `${tokens.length} tokens`)
