@@ -2,15 +2,18 @@
 import { parseArgs } from 'node:util'
 import { cleanupStart, cleanupStatus, cleanupStop, cleanupWatch, purgeCommand, workerCommand } from './cli/cleanup.ts'
 import { type Command, type Flags, print, Unfinished, UsageError } from './cli/command.ts'
+import { grantCommand } from './cli/grant.ts'
 import { importConnectPgSimple, importConnectRedis, importPgstoreGo } from './cli/import.ts'
 import { migrateCommand, sqlCommand } from './cli/schema.ts'
 import { statusCommand } from './cli/status.ts'
 import { PGStoreError } from './errors.ts'
+import { schemaProblems } from './options.ts'
 
 const commands: readonly Command[] = [
   statusCommand,
   migrateCommand,
   sqlCommand,
+  grantCommand,
   workerCommand,
   cleanupStart,
   cleanupStop,
@@ -46,6 +49,8 @@ const options: Readonly<
     help: 'from now, the longest that one may live; default: 7776000 (90 days); 0: no limit',
   },
   'dry-run': { flag: 'dryRun', help: 'tell what would be done, and do nothing' },
+  as: { flag: 'as', value: 'RIGHT', help: 'client (the application), cleanup (the worker) or admin (all of it)' },
+  print: { flag: 'print', help: 'print the SQL and connect to nothing' },
   json: { flag: 'json', help: 'print JSON' },
 }
 
@@ -63,7 +68,9 @@ function usage(shown: readonly Command[]): string {
   return [
     'pgstore: HTTP sessions in Postgres',
     '',
-    ...shown.map(({ name, summary }) => `  pgstore ${pad(name, width)} ${summary}`),
+    ...shown.map(({ name, argument, summary }) => {
+      return `  pgstore ${pad(argument ? `${name} ${argument}` : name, width)} ${summary}`
+    }),
     '',
     ...(shown.length === 1 && shown[0]?.details ? [shown[0].details, ''] : []),
     ...lines,
@@ -93,12 +100,16 @@ function parse(args: readonly string[]): Parsed {
   }
 }
 
-function findCommand(words: readonly string[]): Command {
+function findCommand(words: readonly string[]): { command: Command; argument: string | undefined } {
   const command = commands.find(({ name }) => name === words.slice(0, name.split(' ').length).join(' '))
   if (!command) throw new UsageError(words.length > 0 ? `There is no command "${words.join(' ')}".` : 'Which command?')
-  const extra = words[command.name.split(' ').length]
-  if (extra !== undefined) throw new UsageError(`"${command.name}" takes no argument "${extra}".`)
-  return command
+  const rest = words.slice(command.name.split(' ').length)
+  const argument = command.argument === undefined ? undefined : rest.shift()
+  if (command.argument !== undefined && argument === undefined) {
+    throw new UsageError(`Which ${command.argument}? "${command.name}" takes one.`)
+  }
+  if (rest[0] !== undefined) throw new UsageError(`"${command.name}" takes no argument "${rest[0]}".`)
+  return { command, argument }
 }
 
 async function main(args: readonly string[]): Promise<number> {
@@ -109,16 +120,21 @@ async function main(args: readonly string[]): Promise<number> {
       print(usage(commands.some(begins) ? commands.filter(begins) : commands))
       return 0
     }
-    const command = findCommand(positionals)
+    const { command, argument } = findCommand(positionals)
     for (const [name, { flag }] of Object.entries(options)) {
       if (values[name] !== undefined && ![...common, ...(command.options ?? [])].includes(flag)) {
         throw new UsageError(`"${command.name}" takes no option --${name}.`)
       }
     }
+    const schema = (values['schema'] as string | undefined) ?? 'pgstore'
+    for (const problem of schemaProblems(schema)) throw new UsageError(`${problem}.`)
     await command.run({
       databaseUrl: (values['database-url'] as string | undefined) ?? process.env['DATABASE_URL'],
-      schema: (values['schema'] as string | undefined) ?? 'pgstore',
+      schema,
       every: values['every'] as string | undefined,
+      argument,
+      as: values['as'] as string | undefined,
+      print: values['print'] === true,
       json: values['json'] === true,
       from: values['from'] as string | undefined,
       table: values['table'] as string | undefined,

@@ -57,8 +57,9 @@ export interface PGStoreOptions {
   /** The schema in the database: a lower-case identifier. Default: 'pgstore'. */
   readonly schema?: string | undefined
   /**
-   * Whether statements are prepared once a connection, which a pooler in transaction mode may not forward. Default: where a
-   * connection leads to Postgres itself, and not where a pooler answers.
+   * Whether statements are prepared once a connection, which a pooler in transaction mode may not forward. Default: with
+   * `connectionString`, where a connection leads to Postgres itself and not to a pooler; with `pool`, not: the application's
+   * other queries run there too, and one that is injectable could prepare something else under the same name.
    */
   readonly prepare?: boolean | undefined
   /** How the calls of many requests are gathered into one; false sends each on its own. Default: see the fields. */

@@ -50,7 +50,8 @@ export class PGStore<Values extends object = Record<string, unknown>> extends Se
     const settings = parseOptions(options)
     const { connectionString, pool, schema, prepare, batch } = settings
     const ownPool = connectionString === undefined ? undefined : openPool({ connectionString })
-    const queryable = economical(ownPool ?? (pool as Pool), prepare)
+    // On a pool that is shared, an injection elsewhere in the application could put a statement of its own under our names.
+    const queryable = economical(ownPool ?? (pool as Pool), prepare ?? (ownPool ? undefined : false))
     const database = batch ? new BatchedDatabase(queryable, schema, batch) : new Database(queryable, schema)
     const listen = listenConnection(settings)
     super(database, listen, schema)

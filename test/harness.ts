@@ -6,6 +6,12 @@ import { PGStore, type PGStoreOptions, type Session } from '../src/index.ts'
 export const databaseUrl: string = process.env['PGSTORE_TEST_DATABASE_URL'] ?? ''
 if (!databaseUrl) throw new Error('Run the tests with npm test: each file gets a database of its own.')
 
+/**
+ * The same database as the role of an application, which has *client* and nothing else. Stores work as this one, so that no test
+ * passes by a right that an application has not got; `{ connectionString: databaseUrl }` is for those that need more.
+ */
+export const clientUrl: string = process.env['PGSTORE_TEST_CLIENT_URL'] ?? ''
+
 /** Folder of the server's programs, to start another; '' where the tests run on a server that is not ours. */
 export const serverBin: string = process.env['PGSTORE_TEST_BIN'] ?? ''
 
@@ -17,12 +23,12 @@ export const hashKey = 'an example hash key of 32 bytes!'
 
 const open: { close(): Promise<void> }[] = []
 
-/** A store on this file's database, closed at the end by `closeAll`. */
+/** A store on this file's database, as the application's role; closed at the end by `closeAll`. */
 export function testStore<Values extends object = Record<string, unknown>>(
   options: Partial<PGStoreOptions> = {},
 ): PGStore<Values> {
   const keys = options.codecs ? {} : { keyPairs: [hashKey] }
-  const connection = options.pool ? {} : { connectionString: databaseUrl }
+  const connection = options.pool ? {} : { connectionString: clientUrl }
   const store = new PGStore<Values>({ ...connection, ...keys, ...options })
   open.push(store)
   return store

@@ -3,9 +3,10 @@ import fc from 'fast-check'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import type { PGStoreError, Session } from '../src/index.ts'
-import { closeAll, sql, TestResponse, testStore, Visitor } from './harness.ts'
+import { closeAll, databaseUrl, sql, TestResponse, testStore, Visitor } from './harness.ts'
 
 const store = testStore({ maxLength: 200 })
+const owner = testStore({ connectionString: databaseUrl })
 test.after(closeAll)
 
 /** One session, as it should be in the database. */
@@ -228,7 +229,7 @@ async function idOf(model: ModelSession): Promise<string | undefined> {
 }
 
 const purge: Step = async ({ sessions }) => {
-  await store.purgeExpired()
+  await owner.purgeExpired()
   for (const model of sessions) if (model.expired) model.cookie = undefined
 }
 

@@ -8,6 +8,7 @@ import { pathToFileURL } from 'node:url'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { verdict } from './run.ts'
+import { requirementVerdicts } from './security/verdicts.ts'
 
 const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'pgstore-run-'))
 const uvu = pathToFileURL(createRequire(import.meta.url).resolve('uvu')).href.replace('index.js', 'index.mjs')
@@ -68,6 +69,31 @@ test('no test file awaits nothing of an async assert.throws', () => {
     /assert\.throws\(\s*async/.test(fs.readFileSync(path.join(here, name), 'utf8')),
   )
   assert.equal(offending, [])
+})
+
+test('a security requirement is met when every test of it says so, and one that fell silent has failed', () => {
+  const output = [
+    'requirement S1 declared: one',
+    '• requirement S1 passed: a dot stands in front of it, and it counts for nothing',
+    'requirement S2 declared: one',
+    'requirement S2 declared: two',
+    'requirement S2 passed: one',
+    'requirement S3 declared: one',
+    '• ',
+    'requirement S3 passed: one',
+    'requirement S4 declared: prose',
+    'requirement S4 answered: prose',
+    'requirement S5 declared: one',
+    'requirement S5 skipped: one',
+    'requirement S6 declared: one',
+    'requirement S6 failed: one',
+  ].join('\n')
+  const found = requirementVerdicts(output)
+  assert.is(found.length, 54)
+  assert.equal(
+    found.slice(0, 7).map(({ verdict }) => verdict),
+    ['failed', 'failed', 'passed', 'answered in SECURITY.md', 'skipped', 'failed', 'no test'],
+  )
 })
 
 test.run()

@@ -10,13 +10,15 @@ import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 import pg from 'pg'
 import { embeddedBin, majorVersion, startPostgres, systemBin } from '../scripts/postgres.ts'
+import { grantStatements } from '../src/grants.ts'
 import { migrate } from '../src/index.ts'
+import { requirementVerdicts } from './security/verdicts.ts'
 
 const here = path.dirname(fileURLToPath(import.meta.url))
 const secondsPerFile = 240
 const filesAtOnce = 2
 /** Those that measure, or break a server: after the others, and one at a time. */
-const aloneFiles = /^faults\/|\/hot\.test\.ts$/
+const aloneFiles = /^faults\/|\/hot\.test\.ts$|^security\/crash\./
 
 interface Result {
   readonly passed: number
@@ -24,11 +26,20 @@ interface Result {
   readonly skipped: number
 }
 
+const isSecurity = (file: string) => file.startsWith('security/')
+let securityOutput = ''
+
 interface Target {
   readonly name: string
   readonly url: string
   /** Programs of the server, for tests that start one of their own; '' where only DATABASE_URL is known. */
   readonly bin: string
+}
+
+/** The role of an application: it has *client* and nothing else, in databases where PUBLIC has nothing. */
+interface Client {
+  readonly role: string
+  readonly password: string
 }
 
 async function main(filters: readonly string[]): Promise<number> {
@@ -39,6 +50,8 @@ async function main(filters: readonly string[]): Promise<number> {
     console.log(`\n${target.name}: ${files.length} files`)
     results.push(...(await runFiles(files, target)))
   }
+  if (files.some(isSecurity))
+    results.push(printRequirements(testFiles(here).every((file) => !isSecurity(file) || files.includes(file))))
   const sum = (count: keyof Result) => results.reduce((total, result) => total + result[count], 0)
   const skipped = sum('skipped')
   const isRefused = skipped > 0 && process.env['PGSTORE_NO_SKIPS'] !== undefined
@@ -83,19 +96,25 @@ async function runFiles(files: readonly string[], target: Target): Promise<Resul
   admin.on('error', () => {}) // the server goes before the pool's last connection has
   const prefix = `pgstore_test_${randomBytes(4).toString('hex')}`
   const template = `${prefix}_template`
+  const client = { role: `${prefix}_client`, password: randomBytes(12).toString('hex') }
   const results: Result[] = []
   try {
     await admin.query(`create database ${template}`)
     const pool = new pg.Pool({ connectionString: databaseUrl(target.url, template) })
     pool.on('error', () => {})
     await migrate(pool)
+    await admin.query(`create role ${client.role} login password '${client.password}'`)
+    for (const statement of grantStatements(client.role, 'client', 'pgstore')) await pool.query(statement)
+    await pool.query('revoke all on schema public from public')
     await pool.end()
     const numbered = files.map((file, index) => ({ file, database: `${prefix}_${index}` }))
     const work = async (waiting: typeof numbered) => {
       for (let next = waiting.shift(); next; next = waiting.shift()) {
         const { file, database } = next
         await admin.query(`create database ${database} template ${template}`)
-        results.push(await runFile(file, target, database))
+        await admin.query(`revoke all on database ${database} from public`)
+        await admin.query(`grant connect on database ${database} to ${client.role}`)
+        results.push(await runFile(file, target, database, client))
         await admin.query(`drop database ${database} with (force)`)
       }
     }
@@ -104,16 +123,18 @@ async function runFiles(files: readonly string[], target: Target): Promise<Resul
     await work(numbered.filter(({ file }) => aloneFiles.test(file)))
   } finally {
     await admin.query(`drop database if exists ${template} with (force)`)
+    await admin.query(`drop role if exists ${client.role}`)
     await admin.end()
   }
   return results
 }
 
-async function runFile(file: string, target: Target, database: string): Promise<Result> {
+async function runFile(file: string, target: Target, database: string, client: Client): Promise<Result> {
   const started = Date.now()
   const env: NodeJS.ProcessEnv = {
     ...process.env,
     PGSTORE_TEST_DATABASE_URL: databaseUrl(target.url, database),
+    PGSTORE_TEST_CLIENT_URL: databaseUrl(target.url, database, client),
     PGSTORE_TEST_BIN: target.bin,
     FORCE_COLOR: '0',
   }
@@ -133,6 +154,7 @@ async function runFile(file: string, target: Target, database: string): Promise<
   const code = await new Promise<number | null>((resolve) => child.on('close', resolve))
   clearTimeout(timer)
   const result = verdict(output, code)
+  if (isSecurity(file)) securityOutput += `${output}\n`
   const seconds = ((Date.now() - started) / 1000).toFixed(1)
   const counts = `${result.passed} passed${result.failed ? `, ${result.failed} failed` : ''}${result.skipped ? `, ${result.skipped} skipped` : ''}`
   console.log(`${result.failed ? '✘' : '•'} ${file} (${counts}, ${seconds} s)`)
@@ -150,9 +172,22 @@ export function verdict(output: string, code: number | null): Result {
   return { passed, failed: failed > 0 || isSound ? failed : 1, skipped }
 }
 
-function databaseUrl(server: string, database: string): string {
+/** A line for each requirement of security/. Where all its files ran, one without a test is a failure. */
+function printRequirements(isComplete: boolean): Result {
+  console.log('\nSecurity requirements')
+  let missing = 0
+  for (const { number, verdict, sentences } of requirementVerdicts(securityOutput)) {
+    if (verdict === 'no test' && !isComplete) continue
+    if (verdict === 'no test') missing++
+    console.log(`${number.padEnd(4)} ${verdict}${sentences.length > 0 ? `: ${sentences.join('; ')}` : ''}`)
+  }
+  return { passed: 0, failed: missing, skipped: 0 }
+}
+
+function databaseUrl(server: string, database: string, client?: Client): string {
   const url = new URL(server)
   url.pathname = `/${database}`
+  if (client) Object.assign(url, { username: client.role, password: client.password })
   return url.href
 }
 

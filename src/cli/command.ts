@@ -16,11 +16,17 @@ export interface Flags {
   readonly maxLength: string | undefined
   readonly lifetime: string | undefined
   readonly dryRun: boolean
+  /** The word behind the command's name, for a command that takes one. */
+  readonly argument: string | undefined
+  readonly as: string | undefined
+  readonly print: boolean
 }
 
 export interface Command {
   /** Words after `pgstore`. */
   readonly name: string
+  /** What the one word behind the name is, in capitals; the command needs it. Default: it takes none. */
+  readonly argument?: string
   readonly summary: string
   /** Options of its own, by their names in `Flags`. */
   readonly options?: readonly (keyof Flags)[]

@@ -288,6 +288,7 @@ async function asFreshRole(work: (client: Client, role: string) => Promise<void>
   const role = `pgstore_test_${randomBytes(6).toString('hex')}`
   const password = randomBytes(12).toString('hex')
   await sql(`create role ${role} login password '${password}'`)
+  await sql(`grant connect, temporary on database ${new URL(databaseUrl).pathname.slice(1)} to ${role}`)
   const url = new URL(databaseUrl)
   url.username = role
   url.password = password

@@ -1,0 +1,116 @@
+// What was acknowledged outlives the server's death, and what was under way is done or not done.
+import fs from 'node:fs'
+import path from 'node:path'
+import pg from 'pg'
+import { test } from 'uvu'
+import * as assert from 'uvu/assert'
+import { PGStore } from '../../src/index.ts'
+import { closeAll, hashKey, until, type Visitor } from '../harness.ts'
+import { type RequirementNumber, requirement, skipped } from './requirement.ts'
+import { canStart, newHome, removeHomes, type StrictServer, startReason, startStrict } from './server.ts'
+import { inWaves, newVisitor, signIn, signOut, thief } from './visitors.ts'
+
+test.after(closeAll)
+test.after(removeHomes)
+
+const needsServer = (number: RequirementNumber, sentence: string, body: () => Promise<void>) =>
+  canStart ? requirement(number, sentence, body) : skipped(number, sentence, startReason)
+
+const pools: pg.Pool[] = []
+test.after(async () => {
+  await Promise.all(pools.map((pool) => pool.end()))
+})
+
+/** It waits for a connection longer than a site should: recovery and a busy machine are no part of these tests. */
+function patientStore({ clientUrl }: StrictServer): PGStore {
+  const pool = new pg.Pool({ connectionString: clientUrl, connectionTimeoutMillis: 30_000 })
+  pool.on('error', () => {})
+  pools.push(pool)
+  return new PGStore({ pool, keyPairs: [hashKey], batch: false })
+}
+
+/** SIGKILL to the postmaster, whose children notice and end. */
+async function kill(server: StrictServer): Promise<void> {
+  const file = path.join(server.home, 'data', 'postmaster.pid')
+  process.kill(Number.parseInt(fs.readFileSync(file, 'utf8'), 10), 'SIGKILL')
+  await server.owner.end()
+  await server.stop()
+}
+
+/** A backend may outlive its postmaster by a moment, and no other server starts until it has ended. */
+async function startAgain(home: string): Promise<StrictServer> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await startStrict({}, home)
+    } catch (error) {
+      if (attempt === 20) throw error
+    }
+  }
+}
+
+needsServer(
+  'S25',
+  'in 5 crashes right after 200 sign-outs each were acknowledged, none of the 1,000 sessions revived',
+  async () => {
+    const home = newHome()
+    let ended: Visitor[] = []
+    let alive: Visitor[] = []
+    for (let crash = 0; crash <= 5; crash++) {
+      const server = await startAgain(home)
+      const store = patientStore(server)
+      try {
+        for (const visitor of ended) assert.is((await store.get(visitor.request(), 'sid')).isNew, true)
+        for (const visitor of alive) assert.is((await store.get(visitor.request(), 'sid')).isNew, false)
+        if (crash === 5) break
+        const visitors = await inWaves(210, (index) => newVisitor(store, { index }))
+        ended = visitors.slice(10).map(thief)
+        alive = visitors.slice(0, 10)
+        await inWaves(200, (index) => signOut(store, visitors[index + 10] as Visitor))
+      } finally {
+        await (crash === 5 ? server.end() : kill(server))
+        await store.close()
+      }
+    }
+  },
+)
+
+needsServer(
+  'S22',
+  'a crash in the midst of 100 sign-ins leaves of each the old token alive or the new one, never both, and never neither',
+  async () => {
+    const home = newHome()
+    const first = await startStrict({}, home)
+    const store = patientStore(first)
+    const visitors = await inWaves(100, (index) => newVisitor(store, { index }))
+    const old = visitors.map(thief)
+    let acknowledged = 0
+    const signingIn = visitors.map(async (visitor, index) => {
+      await signIn(store, visitor, `user ${index}`)
+      acknowledged++
+      return true
+    })
+    const settled = Promise.allSettled(signingIn)
+    await until(() => acknowledged >= 20)
+    await kill(first)
+    const results = await settled
+    await store.close()
+    const second = await startAgain(home)
+    const again = patientStore(second)
+    try {
+      for (const [index, visitor] of visitors.entries()) {
+        const oldLives = !(await again.get((old[index] as Visitor).request(), 'sid')).isNew
+        const userLives = (await again.list(`user ${index}`)).length === 1
+        assert.is(oldLives, !userLives, `visitor ${index}`)
+        // An acknowledged one has the new cookie, and it opens.
+        if (results[index]?.status === 'fulfilled') {
+          assert.is((await again.get(visitor.request(), 'sid')).userId, `user ${index}`)
+        }
+      }
+    } finally {
+      await again.close()
+      await second.end()
+    }
+  },
+)
+
+test.run()

@@ -1,0 +1,370 @@
+// Sessions begin when there is something to keep, change their token at sign-in, and end for good.
+import type pg from 'pg'
+import { test } from 'uvu'
+import * as assert from 'uvu/assert'
+import { codecsFromPairs } from '../../src/index.ts'
+import { newToken } from '../../src/token.ts'
+import {
+  admin,
+  clientUrl,
+  closeAll,
+  hashKey,
+  rejection,
+  row,
+  sql,
+  TestResponse,
+  testStore,
+  Visitor,
+} from '../harness.ts'
+import { call, closeClients, connect, newKey, save } from '../sql/calls.ts'
+import { requirement } from './requirement.ts'
+import { inWaves, keyOf, newVisitor, signIn, signOut, thief, tokenOf } from './visitors.ts'
+
+test.after.each(closeClients)
+test.after(closeAll)
+
+const store = testStore()
+const role = new URL(clientUrl).username
+
+async function countRows(): Promise<number> {
+  return Number((await row('select count(*) as n from pgstore.sessions'))['n'])
+}
+
+/** Whether these cookies still open the session that they were issued for. */
+async function opens(visitor: Visitor): Promise<boolean> {
+  return !(await store.get(visitor.request(), 'sid')).isNew
+}
+
+/** A cookie that is signed well, over a token that nobody was given. */
+function unknownCookie(): string {
+  return codecsFromPairs(hashKey)[0]?.encode('sid', newToken()) ?? ''
+}
+
+// S20 and S21: beginning
+
+requirement(
+  'S20',
+  '10,000 requests with unknown but well-signed tokens make no row, and no token is adopted',
+  async () => {
+    const before = await countRows()
+    await inWaves(10_000, async () => {
+      const req = { headers: { cookie: `sid=${unknownCookie()}` } }
+      const res = new TestResponse()
+      const session = await store.get(req, 'sid')
+      assert.is(session.isNew, true)
+      await store.save(req, res, session)
+      assert.equal(res.cookies, [])
+    })
+    assert.is(await countRows(), before)
+  },
+)
+
+requirement(
+  'S20',
+  'a visitor with an unknown, expired or forged token gets another one with the first thing to keep',
+  async () => {
+    const expired = await newVisitor(store)
+    await sql('update pgstore.sessions set expires_at = now() where key = $1', keyOf(tokenOf(store, expired)))
+    const [unknown, forged] = [new Visitor(), thief(expired)]
+    unknown.jar.set('sid', unknownCookie())
+    forged.jar.set('sid', `${expired.jar.get('sid')?.slice(0, -6)}AAAAA=`)
+    for (const visitor of [unknown, expired, forged]) {
+      const presented = visitor.jar.get('sid')
+      await visitor.visit(store, (session) => {
+        session.values['a'] = 1
+      })
+      assert.is.not(visitor.jar.get('sid'), presented)
+      const key = keyOf(tokenOf(store, visitor))
+      assert.equal(await sql('select data from pgstore.sessions where key = $1', key), [{ data: { a: 1 } }])
+    }
+    assert.equal(await sql('select from pgstore.sessions where key = $1 and expires_at > now()', newKey()), [])
+  },
+)
+
+requirement(
+  'S21',
+  'a visitor with nothing to keep has neither row nor cookie, and signing out makes none',
+  async () => {
+    const before = await countRows()
+    for (let i = 0; i < 100; i++) {
+      const visitor = new Visitor()
+      await visitor.visit(store, (session) => session.flashes())
+      const { res } = await visitor.visit(store, async (session, req, res) => await store.destroy(req, res, session))
+      assert.equal(res.cookies, [])
+    }
+    assert.is(await countRows(), before)
+  },
+)
+
+// S22 and S23: signing in. What a crash leaves is in crash.test.ts.
+
+requirement('S22', 'in 1,000 of 1,000 sign-ins the old token is dead at once and the data kept', async () => {
+  await inWaves(1000, async () => {
+    const visitor = await newVisitor(store, { cart: ['apple'] })
+    const old = thief(visitor)
+    await signIn(store, visitor, 'ada')
+    assert.is(await opens(old), false)
+    const session = await store.get(visitor.request(), 'sid')
+    assert.equal([session.values, session.userId], [{ cart: ['apple'] }, 'ada'])
+  })
+})
+
+requirement('S23', 'a session that an attacker plants before sign-in is useless to him after it', async () => {
+  for (let i = 0; i < 50; i++) {
+    const attacker = await newVisitor(store, { planted: true })
+    const victim = thief(attacker) // by a script, a sibling subdomain, a link
+    await signIn(store, victim, 'victim')
+    const { session } = await attacker.visit(store)
+    assert.equal([session.isNew, session.userId, session.values], [true, undefined, {}])
+    await attacker.visit(store, (session) => {
+      session.values['more'] = true
+    })
+    assert.equal((await store.get(victim.request(), 'sid')).values, { planted: true })
+    const error = await rejection(plantedSave(attacker, victim))
+    assert.is(error.code, 'gone')
+  }
+})
+
+/** The attacker has a request under way, begun with the planted token, when the victim signs in. */
+async function plantedSave(attacker: Visitor, victim: Visitor): Promise<void> {
+  const planted = thief(victim)
+  const req = planted.request()
+  const session = await store.get(req, 'sid')
+  session.values['attack'] = attacker.jar.size
+  await signIn(store, victim, 'victim')
+  await store.save(req, new TestResponse(), session)
+}
+
+// S24: timeouts, at the edge itself: within one transaction the clock stands still.
+
+const callsOfLive: Readonly<Record<string, (client: pg.Client, key: Buffer) => Promise<unknown>>> = {
+  session_get: async (client, key) => (await call('session_get', { key }, client)).length,
+  'session_get of several': async (client, key) =>
+    (await call('session_get', { keys: [key, newKey()] }, client)).length,
+  'session_save, a merge': async (client, key) => (await save(key, { set: '{"a":2}' }, client)).status,
+  'session_save at a version': async (client, key) => (await save(key, { set: '{"a":2}', version: 1 }, client)).status,
+  'session_save, a touch': async (client, key) => (await save(key, {}, client)).status,
+  'session_save of several': async (client, key) => await saveSeveral(client, key),
+  session_regenerate: async (client, key) =>
+    (await call<{ status: string }>('session_regenerate', { key, new_key: newKey() }, client))[0]?.status,
+  session_destroy: async (client, key) => (await call('session_destroy', { key }, client))[0]?.['session_destroy'],
+  'session_destroy of several': async (client, key) =>
+    (await call('session_destroy', { keys: [key] }, client))[0]?.['session_destroy'],
+  session_list: async (client) => (await call('session_list', { user_id: 'edge' }, client)).length,
+  session_revoke: async (client) => (await call('session_revoke', { user_id: 'edge' }, client))[0]?.['session_revoke'],
+}
+
+async function saveSeveral(
+  client: pg.Client,
+  key: Buffer,
+  lifetime: string | null = null,
+): Promise<string | undefined> {
+  const one = { sets: ['{"a":2}'], unsets: [null], ttls: ['1 day'], versions: [null], user_ids: [null] }
+  const rows = await call<{ status: string }>('session_save', { keys: [key], ...one, max_length: 0, lifetime }, client)
+  return rows[0]?.status
+}
+
+/** What each call answers as the application's role, with the session as `arrange` left it. */
+async function answersAt(
+  arrange: string,
+  calls: Readonly<Record<string, (client: pg.Client, key: Buffer) => Promise<unknown>>>,
+): Promise<Record<string, unknown>> {
+  const client = await connect()
+  const answers: Record<string, unknown> = {}
+  for (const [name, work] of Object.entries(calls)) {
+    const key = newKey()
+    await client.query('begin')
+    await save(key, { set: '{"a":1}', version: 0, user_id: 'edge' }, client)
+    await client.query(arrange, [key])
+    await client.query(`set local role ${role}`)
+    answers[name] = await work(client, key)
+    await client.query('rollback')
+  }
+  return answers
+}
+
+const expiring = (time: string) => `update pgstore.sessions set expires_at = ${time} where key = $1`
+const created = (time: string) => `update pgstore.sessions set created_at = ${time} where key = $1`
+
+requirement(
+  'S24',
+  'every function finds a session alive a microsecond before its expiry, and gone at it and after',
+  async () => {
+    const alive = Object.fromEntries(
+      Object.keys(callsOfLive).map((name) => [
+        name,
+        /save|regenerate/.test(name) ? 'saved' : /get|list/.test(name) ? 1 : '1',
+      ]),
+    )
+    const gone = Object.fromEntries(
+      Object.keys(callsOfLive).map((name) => [
+        name,
+        /save|regenerate/.test(name) ? 'gone' : /get|list/.test(name) ? 0 : '0',
+      ]),
+    )
+    assert.equal(await answersAt(expiring(`now() + interval '1 second'`), callsOfLive), alive)
+    assert.equal(await answersAt(expiring(`now() + interval '1 microsecond'`), callsOfLive), alive)
+    assert.equal(await answersAt(expiring('now()'), callsOfLive), gone)
+    assert.equal(await answersAt(expiring(`now() - interval '1 second'`), callsOfLive), gone)
+  },
+)
+
+requirement(
+  'S24',
+  'a session ends at its absolute timeout in whatever would extend it, and no touch passes it',
+  async () => {
+    const lifetime = '1 hour'
+    const calls: typeof callsOfLive = {
+      merge: async (client, key) => (await save(key, { set: '{"a":2}', lifetime }, client)).status,
+      touch: async (client, key) => (await save(key, { lifetime }, client)).status,
+      'merge of several': async (client, key) => await saveSeveral(client, key, lifetime),
+      regenerate: async (client, key) =>
+        (await call<{ status: string }>('session_regenerate', { key, new_key: newKey(), lifetime }, client))[0]?.status,
+    }
+    const all = (status: string) => Object.fromEntries(Object.keys(calls).map((name) => [name, status]))
+    assert.equal(await answersAt(created(`now() - interval '1 hour' + interval '1 microsecond'`), calls), all('saved'))
+    assert.equal(await answersAt(created(`now() - interval '1 hour'`), calls), all('gone'))
+    const capped = Object.fromEntries(
+      Object.entries(calls).map(([name, work]) => [
+        name,
+        async (client: pg.Client, key: Buffer) => {
+          await work(client, key)
+          await client.query('reset role')
+          const { rows } = await client.query(
+            `select max(expires_at - created_at) <= interval '1 hour' as x from pgstore.sessions where user_id = 'edge'`,
+          )
+          return rows[0].x
+        },
+      ]),
+    )
+    const shorter = `update pgstore.sessions set expires_at = now() + interval '1 second', created_at = now() - interval '59 minutes' where key = $1`
+    assert.equal(await answersAt(shorter, capped), {
+      merge: true,
+      touch: true,
+      'merge of several': true,
+      regenerate: true,
+    })
+  },
+)
+
+requirement('S24', 'whatever Max-Age a visitor’s browser makes of the cookie, the row decides', async () => {
+  const visitor = await newVisitor(store)
+  await sql(expiring('now()'), keyOf(tokenOf(store, visitor)))
+  for (const cookie of [`sid=${visitor.jar.get('sid')}; Max-Age=9999999`, `sid=${visitor.jar.get('sid')}`]) {
+    assert.is((await store.get({ headers: { cookie } }, 'sid')).isNew, true)
+  }
+})
+
+// S26: ending. That an acknowledged end outlives a crash (S25) is in crash.test.ts.
+
+requirement('S26', 'in 1,000 requests that save while another one signs out, no session comes back', async () => {
+  const outcomes = { saved: 0, gone: 0 }
+  await inWaves(1000, async (i) => {
+    const visitor = await newVisitor(store, { i })
+    const other = thief(visitor)
+    const key = keyOf(tokenOf(store, visitor))
+    const req = other.request()
+    const session = await store.get(req, 'sid')
+    session.values['late'] = true
+    const saving = store.save(req, new TestResponse(), session).then(
+      () => outcomes.saved++,
+      (error) => (error.code === 'gone' ? outcomes.gone++ : Promise.reject(error)),
+    )
+    await Promise.all(i % 2 ? [saving, signOut(store, visitor)] : [signOut(store, visitor), saving])
+    if (await opens(other)) throw new Error('It came back.')
+    if ((await sql('select from pgstore.sessions where key = $1', key)).length > 0) throw new Error('The row is there.')
+  })
+  assert.is(outcomes.saved + outcomes.gone, 1000)
+})
+
+// S27 and S28: a user's sessions
+
+requirement(
+  'S27',
+  'once a revoke is acknowledged, none of the user’s sessions opens, though 8 clients go on saving',
+  async () => {
+    const visitors = await Promise.all(Array.from({ length: 8 }, () => newVisitor(store, { n: 0 }, 'revoked')))
+    const old = visitors.map(thief)
+    const bystander = await newVisitor(store, { n: 0 }, 'bystander')
+    let isOver = false
+    const saving = visitors.map(async (visitor) => {
+      for (let n = 1; !isOver; n++) {
+        await visitor
+          .visit(store, (session) => {
+            if (session.isNew) isOver = true
+            else session.values['n'] = n
+          })
+          .catch((error) => {
+            if (error.code !== 'gone') throw error
+          })
+      }
+    })
+    await Promise.all(visitors.map((visitor) => visitor.visit(store)))
+    assert.is(await store.revoke('revoked'), 8)
+    for (const visitor of old) assert.is(await opens(visitor), false)
+    assert.equal(await store.list('revoked'), [])
+    isOver = true
+    await Promise.all(saving)
+    assert.equal(await sql(`select from pgstore.sessions where user_id = 'revoked'`), [])
+    assert.is(await opens(bystander), true)
+  },
+)
+
+requirement('S27', 'one, all but one, or all of a user’s sessions end, and by SQL as well', async () => {
+  const [one, two, three] = await Promise.all([0, 1, 2].map((n) => newVisitor(store, { n }, 'parts')))
+  if (!one || !two || !three) throw new Error('no visitors')
+  const { id = '' } = await store.get(one.request(), 'sid')
+  assert.is(await store.revoke('parts', { id }), 1)
+  assert.equal(await Promise.all([one, two, three].map(opens)), [false, true, true])
+  assert.is(await store.revoke('parts', { except: await store.get(two.request(), 'sid') }), 1)
+  assert.equal(await Promise.all([two, three].map(opens)), [true, false])
+  assert.equal(await sql(`select pgstore.session_revoke('parts') as n`), [{ n: '1' }])
+  assert.is(await opens(two), false)
+})
+
+requirement('S27', 'a session whose sign-in commits after a revoke is not ended by it, and is listed', async () => {
+  const signingIn = await admin.connect()
+  try {
+    await signingIn.query('begin')
+    await save(newKey(), { set: '{}', version: 0, user_id: 'racing' }, signingIn)
+    assert.is(await store.revoke('racing'), 0)
+    await signingIn.query('commit')
+  } finally {
+    signingIn.release()
+  }
+  // So an application disables the account first and revokes second: SECURITY.md.
+  assert.is((await store.list('racing')).length, 1)
+  assert.is(await store.revoke('racing'), 1)
+})
+
+requirement('S27', 'everybody’s sessions end with the signing key', async () => {
+  const visitor = await newVisitor(store)
+  const rekeyed = testStore({ keyPairs: ['another hash key, of 32 bytes...'] })
+  assert.is((await rekeyed.get(visitor.request(), 'sid')).isNew, true)
+})
+
+requirement('S28', 'a list shows numbers that open nothing, and no key', async () => {
+  const visitor = await newVisitor(store, { device: 'phone' }, 'lister')
+  const key = keyOf(tokenOf(store, visitor))
+  const devices = await store.list('lister')
+  const rows = await call('session_list', { user_id: 'lister' })
+  assert.equal(Object.keys(rows[0] ?? {}).includes('key'), false)
+  const shown = JSON.stringify([devices, rows])
+  for (const form of [
+    key.toString('hex'),
+    key.toString('base64'),
+    key.toString('base64url'),
+    tokenOf(store, visitor),
+  ]) {
+    assert.is(shown.includes(form), false)
+  }
+  const id = devices[0]?.id ?? ''
+  const [codec] = codecsFromPairs(hashKey)
+  const digest = keyOf(id)
+  const forms = [id, Buffer.from(id).toString('base64url'), digest.toString('hex'), digest.toString('base64url')]
+  for (const value of [...forms, ...forms.map((form) => codec?.encode('sid', form) ?? '')]) {
+    assert.is((await store.get({ headers: { cookie: `sid=${value}` } }, 'sid')).isNew, true)
+  }
+})
+
+test.run()

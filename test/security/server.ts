@@ -1,0 +1,89 @@
+// A server of a test's own: to read its log and its files, and to kill it. Its database is as strict as one can be: PUBLIC may
+// do nothing in it, and the application's role has *client* alone.
+import { randomBytes } from 'node:crypto'
+import fs from 'node:fs'
+import os from 'node:os'
+import path from 'node:path'
+import pg from 'pg'
+import { type PostgresServer, startPostgres } from '../../scripts/postgres.ts'
+import { grantStatements } from '../../src/grants.ts'
+import { migrate } from '../../src/index.ts'
+import { serverBin } from '../harness.ts'
+
+/** Whether there are programs to start a server with. */
+export const canStart: boolean = serverBin !== ''
+
+export const startReason = 'the tests run on a server that is not ours, and none can be started'
+
+export interface StrictServer extends PostgresServer {
+  /** As superuser. */
+  readonly owner: pg.Pool
+  readonly ownerUrl: string
+  readonly clientUrl: string
+  readonly role: string
+  /** What the server has logged since it was started. */
+  readLog(): string
+  end(): Promise<void>
+}
+
+/** Starts one with these settings; `home` as in `startPostgres`, for one that was there before. */
+export async function startStrict(
+  settings: Readonly<Record<string, string>> = {},
+  home?: string,
+): Promise<StrictServer> {
+  const server = await startPostgres({ bin: serverBin, settings, ...(home === undefined ? {} : { home }) })
+  const ownerUrl = server.url()
+  const owner = new pg.Pool({ connectionString: ownerUrl, max: 4 })
+  owner.on('error', () => {})
+  const password = randomBytes(12).toString('hex')
+  const role = 'strict_client'
+  await migrate(owner)
+  await strip(owner, role, password)
+  const url = new URL(ownerUrl)
+  Object.assign(url, { username: role, password })
+  const from = fs.statSync(server.log).size
+  return {
+    ...server,
+    owner,
+    ownerUrl,
+    clientUrl: url.href,
+    role,
+    readLog: () => fs.readFileSync(server.log).subarray(from).toString('latin1'),
+    async end() {
+      await owner.end()
+      await server.stop()
+    },
+  }
+}
+
+/** Takes from PUBLIC what can be taken, and gives the role *client*. */
+async function strip(owner: pg.Pool, role: string, password: string): Promise<void> {
+  await owner.query(`
+    do $$
+    begin
+      if not exists (select from pg_roles where rolname = '${role}') then
+        create role ${role};
+      end if;
+    end
+    $$;
+    alter role ${role} login password '${password}';
+    revoke all on database postgres from public;
+    revoke all on schema public from public;
+    revoke all on language plpgsql, sql from public;
+    grant connect on database postgres to ${role};
+    ${grantStatements(role, 'client', 'pgstore').join('\n')}`)
+}
+
+const homes: string[] = []
+
+/** A folder for a server that is to be started again in it; removed by `removeHomes`. */
+export function newHome(): string {
+  const home = fs.mkdtempSync(path.join(os.tmpdir(), 'pgstore-security-'))
+  fs.chmodSync(home, 0o755) // the server's user must get in
+  homes.push(home)
+  return path.join(home, 'server')
+}
+
+export function removeHomes(): void {
+  for (const home of homes.splice(0)) fs.rmSync(home, { recursive: true, force: true })
+}
