@@ -239,7 +239,7 @@ export class Database {
   async #cleanup(name: string, parameters: string, values: Parameter[]): Promise<CleanupState> {
     const [row] = await this.#call(name, cleanupColumns, parameters, values)
     if (!row) throw new PGStoreError('database', `${name}: no row`)
-    const time = (text: string | null | undefined) => (text ? new Date(parseTime(text)) : undefined)
+    const time = (text: string | null | undefined) => (text ? new Date(Math.round(parseTime(text))) : undefined)
     const number = (text: string | null | undefined) => (text ? Number(text) : undefined)
     return {
       enabled: row[0] === 't',
