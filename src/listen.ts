@@ -65,11 +65,12 @@ export class ChannelListener {
     subscriber.events.on('error', () => this.#startAnew(subscriber))
     const connecting = subscriber.connect()
     const listening = subscriber.listenTo(this.#channel) ?? Promise.resolve()
+    listening.catch(() => {}) // looked at below, which may be never
     // On the first connection LISTEN follows "connected", on the others it precedes it.
     connecting
       .then(
         () => listening.then(connected).catch(() => this.#startAnew(subscriber)),
-        () => listening.catch(() => {}), // it goes on trying by itself
+        () => {}, // it goes on trying by itself
       )
       .finally(() => subscriber.events.on('connected', connected))
     return subscriber
