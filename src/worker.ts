@@ -76,7 +76,10 @@ export class CleanupWorker implements CleanupHandle {
     { schema = 'pgstore', ...settings }: Omit<RunWorkerOptions, 'connectionString'>,
   ): Promise<CleanupWorker> {
     const { batchSize = 1000, pauseMs = 50, workerSchema = 'graphile_worker' } = settings
-    const problems = [...schemaProblems(schema), ...schemaProblems(workerSchema)]
+    const problems = [
+      ...schemaProblems(schema),
+      ...schemaProblems(workerSchema).map((problem) => `workerS${problem.slice(1)}`),
+    ]
     if (!Number.isInteger(batchSize) || batchSize < 1) problems.push('batchSize must be a whole number of at least 1')
     if (!(pauseMs >= 0 && pauseMs <= 60_000)) problems.push('pauseMs must be from 0 to 60,000')
     if (problems.length > 0) throw new PGStoreError('invalid_option', `${problems.join('; ')}.`)
