@@ -71,6 +71,11 @@ export class Program {
     return found
   }
 
+  /** Reads no more, as `head` does. */
+  leave(): void {
+    this.#child.stdout?.destroy()
+  }
+
   signal(signal: NodeJS.Signals): void {
     if (this.isRunning) this.#child.kill(signal)
   }

@@ -7,6 +7,8 @@ export interface Proxy {
   readonly url: string
   /** Answers are held back, and no connection is closed, until it is false. */
   isSilent: boolean
+  /** Connections taken so far. */
+  accepted: number
   close(): Promise<void>
 }
 
@@ -21,6 +23,7 @@ export async function startProxy({
   const target = new URL(url)
   const sockets = new Set<net.Socket>()
   const server = net.createServer((client) => {
+    proxy.accepted++
     const upstream = net.connect(Number(target.port), target.hostname)
     for (const socket of [client, upstream]) {
       sockets.add(socket)
@@ -54,6 +57,7 @@ export async function startProxy({
   const proxy: Proxy = {
     url: through.href,
     isSilent: false,
+    accepted: 0,
     async close() {
       for (const socket of sockets) socket.destroy()
       await new Promise((resolve) => server.close(resolve))
