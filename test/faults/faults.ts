@@ -11,7 +11,7 @@ export function times(full: number, quick: number): number {
   return process.env['PGSTORE_FAULTS'] === 'full' ? full : quick
 }
 
-/** A measurement and the most that it should be; a machine that is busy with other things may take three times as long. */
+/** A measurement and the most that it should be; a machine that is busy with other things may take five times as long. */
 export interface Figure {
   readonly is: number
   readonly most: number
@@ -20,13 +20,13 @@ export interface Figure {
 /** Prints what an experiment showed, for `npm run faults` to put into its table, and fails where a figure is far too high. */
 export function report(number: string, what: string, text: string, figures: Record<string, Figure> = {}): void {
   const measured = Object.entries(figures)
-  const shown = measured.map(([name, { is, most }]) => `${name} ${Math.round(is)} ms (at most ${most})`)
+  const shown = measured.map(([name, { is, most }]) => `${name} ${Math.round(is)} ms (at most ${Math.round(most)})`)
   const isSlow = measured.some(([, { is, most }]) => is > most)
   const verdict = isSlow ? 'held, slower than wanted' : 'held'
   console.log(
     `Fault: ${JSON.stringify({ number, what, figures: [text, ...shown].filter(Boolean).join('; '), verdict })}`,
   )
-  for (const [name, { is, most }] of measured) assert.ok(is <= 3 * most, `${number}: ${name} ${Math.round(is)} ms`)
+  for (const [name, { is, most }] of measured) assert.ok(is <= 5 * most, `${number}: ${name} ${Math.round(is)} ms`)
 }
 
 /** Milliseconds until `work` is done. */
