@@ -188,7 +188,6 @@ export class CleanupWorker implements CleanupHandle {
         this.#syncAgain = false
         try {
           const state = await this.#database.cleanupBeat()
-          this.#complaint = undefined
           if (isOverdue(state)) await this.#ring()
           else await this.#apply(state)
         } catch (error) {
@@ -224,6 +223,7 @@ export class CleanupWorker implements CleanupHandle {
       await this.#alarm.set(due)
       this.#armedFor = due.getTime()
     }
+    this.#complaint = undefined
     clearTimeout(this.#look)
     if (due === undefined || this.#stopping) return
     const wait = Math.min(Math.max(due.getTime() - now.getTime(), 0) + 2, pollMs) // both times are the database's
