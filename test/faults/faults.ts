@@ -15,18 +15,22 @@ export function times(full: number, quick: number): number {
 export interface Figure {
   readonly is: number
   readonly most: number
+  /** Default: ms. */
+  readonly unit?: string
 }
 
 /** Prints what an experiment showed, for `npm run faults` to put into its table, and fails where a figure is far too high. */
 export function report(number: string, what: string, text: string, figures: Record<string, Figure> = {}): void {
   const measured = Object.entries(figures)
-  const shown = measured.map(([name, { is, most }]) => `${name} ${Math.round(is)} ms (at most ${Math.round(most)})`)
+  const shown = measured.map(
+    ([name, { is, most, unit = 'ms' }]) => `${name} ${Math.round(is)} ${unit} (at most ${Math.round(most)})`,
+  )
   const isSlow = measured.some(([, { is, most }]) => is > most)
   const verdict = isSlow ? 'held, slower than wanted' : 'held'
   console.log(
     `Fault: ${JSON.stringify({ number, what, figures: [text, ...shown].filter(Boolean).join('; '), verdict })}`,
   )
-  for (const [name, { is, most }] of measured) assert.ok(is <= 5 * most, `${number}: ${name} ${Math.round(is)} ms`)
+  for (const [name, { is, most }] of measured) assert.ok(is <= 5 * most, `${number}: ${name} ${Math.round(is)}`)
 }
 
 /** Milliseconds until `work` is done. */

@@ -67,12 +67,15 @@ test('F1: gets survive the end of their connection, saves fail with a code that 
     }
   })
   for (const end = performance.now() + seconds * 1000; performance.now() < end; ) {
+    const before = counts.gets
     const killed = await sql(
       `select pg_terminate_backend(pid) from pg_stat_activity
        where datname = current_database() and application_name = 'pgstore' order by random() limit 1`,
     )
     counts.kills += killed.length
+    // As many requests between two as a server sees in 200 ms, however slow this machine is.
     await new Promise((resolve) => setTimeout(resolve, 200))
+    await until(() => counts.gets >= before + 40)
   }
   const success = await duration(() => store.get((all[0] as Visitor).request(), 'sid'))
   isOver = true
@@ -81,10 +84,9 @@ test('F1: gets survive the end of their connection, saves fail with a code that 
     const session = await store.get((all[who] as Visitor).request(), 'sid')
     assert.ok(Number(session.values['count']) >= last, `an acknowledged save of visitor ${who} was lost`)
   }
-  // One call carries the gets of many: in a short run the two ends of one that is ended twice weigh more.
-  const share = 1 - counts.failedGets / counts.gets
-  assert.ok(share >= times(0.999, 0.95), JSON.stringify(counts))
+  assert.ok(counts.failedSaves <= counts.kills * 8, JSON.stringify(counts)) // one call carries the saves of several
   report('F1', `app connections terminated for ${seconds} s`, `${JSON.stringify(counts)}, acknowledged saves lost 0`, {
+    'gets failed': { is: (1000 * counts.failedGets) / counts.gets, most: times(1, 10), unit: 'of 1000' },
     'first success after the last': { is: success, most: 1000 },
   })
 })
