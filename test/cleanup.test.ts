@@ -10,7 +10,7 @@ const store = testStore()
 const open: EventStream<CleanupEvent>[] = []
 test.before.each(startOver)
 test.after.each(async () => {
-  await Promise.all(open.splice(0).map((events) => events.return?.()))
+  for (const events of open.splice(0)) await events.return?.()
 })
 test.after(closeAll)
 
@@ -123,16 +123,25 @@ test('starting with another interval changes it for everybody', async () => {
   assert.is((await testStore().cleanupStatus()).every, '00:00:30')
 })
 
-for (const every of [
-  ...['', '5', 'five minutes', '-5 minutes', '5 minutes ago', "5 minutes'; select 1", 'infinity', '5 fortnights'],
-  ...['0 s', '99 ms', '367 days', '999999999 years', '1:99', '5 minutes 5 minutes'],
-]) {
+const noIntervals = [
+  '',
+  '5',
+  'five minutes',
+  '-5 minutes',
+  '5 minutes ago',
+  "5 minutes'; select 1",
+  'infinity',
+  '5 moons',
+]
+const wrongIntervals = ['0 s', '99 ms', '367 days', '999999999 years', '1:99', '5 minutes 5 minutes']
+for (const every of [...noIntervals, ...wrongIntervals]) {
   test(`an interval of "${every}" is refused by name, nothing is started, and no connection is lost over it`, async () => {
     const pool = new pg.Pool({ connectionString: databaseUrl, max: 1 })
     const backend = async () => (await pool.query('select pg_backend_pid() as pid')).rows[0].pid
     const before = await backend()
     const { code, message } = await rejection(testStore({ pool }).startCleanup(every))
-    assert.equal([code, /^every must be an interval/.test(message)], ['invalid_option', true])
+    assert.is(code, 'invalid_option')
+    assert.match(message, /^every must be an interval/)
     assert.is(await backend(), before)
     await pool.end()
     assert.not((await store.cleanupStatus()).enabled)
@@ -175,9 +184,15 @@ test('the status tells the schedule, the last run and when a worker was seen', a
   await addExpired(3)
   const before = await store.cleanupStatus()
   assert.equal(before, {
-    ...{ enabled: false, every: '00:05:00', totalPurged: 0 },
-    ...{ workerSeenAt: undefined, nextRunAt: undefined, lastRunAt: undefined },
-    ...{ lastPurged: undefined, lastMs: undefined, lastError: undefined },
+    enabled: false,
+    every: '00:05:00',
+    workerSeenAt: undefined,
+    nextRunAt: undefined,
+    lastRunAt: undefined,
+    lastPurged: undefined,
+    lastMs: undefined,
+    totalPurged: 0,
+    lastError: undefined,
   })
   await using _cleanup = await store.startCleanup('1 hour')
   await until(async () => (await store.cleanupStatus()).lastRunAt !== undefined)
@@ -287,10 +302,9 @@ test('a run that fails is announced and recorded with its code, and the next is 
   await holder.query('begin; lock table pgstore.sessions in exclusive mode')
   await using _cleanup = await hasty.startCleanup('500 milliseconds')
   const failed = await next(events, 'failed')
-  assert.equal(failed.type === 'failed' && { ...failed, ms: 0 }, {
-    ...{ type: 'failed', code: '57014', purged: 0, remaining: 10 },
-    ms: 0,
-  })
+  const { ms, ...rest } = failed as CleanupEvent & { ms: number }
+  assert.ok(ms >= 200)
+  assert.equal(rest, { type: 'failed', code: '57014', purged: 0, remaining: 10 })
   assert.is((await store.cleanupStatus()).lastError, '57014')
   await holder.query('commit')
   await holder.end()

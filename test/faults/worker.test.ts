@@ -68,7 +68,7 @@ test('F12: four workers that purge at once delete every expired session once, co
   const { total } = await row<{ total: number }>('select total_purged::integer as total from pgstore.cleanup')
   assert.equal([announced, total, await countSessions()], [many, many, { due: 0, live: 500 }])
   assert.is(await deadlocks(), before)
-  assert.ok(shares.filter((share) => share > 0).length > 1, `only one worked: ${shares}`)
+  assert.ok(shares.filter((share) => share > 0).length > 1, `only one worked: ${shares.join(' ')}`)
   report(
     'F12',
     `4 workers purge ${many} sessions`,
