@@ -41,7 +41,7 @@ export class Alarm {
   async start(): Promise<void> {
     const { name, workerSchema, ring, warn } = this.#settings
     const runner = await run({
-      pgPool: this.#pool,
+      pgPool: withoutCodes(this.#pool),
       schema: workerSchema,
       taskList: { [name]: async () => await ring() },
       concurrency: 1,
@@ -119,4 +119,17 @@ export class Alarm {
       })
     }, ms)
   }
+}
+
+/**
+ * At some errors of a connection graphile-worker sleeps for seconds, later for minutes, before it tries again, and nothing wakes
+ * it or lets its process end meanwhile. It goes by their codes; without them it tries every two seconds.
+ */
+function withoutCodes(pool: pg.Pool): pg.Pool {
+  const connect = async () =>
+    await pool.connect().catch((error: Error) => {
+      throw new Error(error.message)
+    })
+  const value = (callback?: (error?: Error) => void) => (callback ? pool.connect(callback) : connect())
+  return Object.create(pool, { connect: { value } })
 }

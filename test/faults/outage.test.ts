@@ -141,7 +141,7 @@ for (const [number, full, quick] of [
 }
 
 serverTest('F18: a process that closes its store while the server is away ends within two seconds', async () => {
-  const rounds = times(5, 1)
+  const rounds = times(5, 4)
   const ends: number[] = []
   for (let round = 0; round < rounds; round++) {
     const closing = program('faults/closing.ts', server.url)
