@@ -14,6 +14,8 @@ export interface PostgresOptions {
   readonly bin?: string
   /** Folder that keeps the data between runs. Default: a temporary one, deleted at the end. */
   readonly home?: string
+  /** Default: a free one. */
+  readonly port?: number
   /** Server settings, as after `postgres -c`. */
   readonly settings?: Readonly<Record<string, string>>
 }
@@ -42,7 +44,7 @@ export async function startPostgres(options: PostgresOptions = {}): Promise<Post
   const password = rememberedPassword(home)
   let failure = ''
   for (let attempt = 0; attempt < 5; attempt++) {
-    const port = await freePort()
+    const port = options.port ?? (await freePort())
     const task = {
       bin,
       home,

@@ -1,7 +1,7 @@
 // The recurring purge as a client sees it: one schedule for everybody, in the database. The work itself is worker.ts.
 import type { CleanupState, CleanupStatus, Database } from './database.ts'
 import { PGStoreError } from './errors.ts'
-import { ChannelEvents, type EventStream } from './events.ts'
+import { ChannelEvents, type EventStream, noConnection } from './events.ts'
 import type { ListenConnection } from './listen.ts'
 import { purge } from './purge.ts'
 
@@ -44,11 +44,13 @@ export type CleanupEvent =
 export abstract class SessionCleanup {
   readonly #database: Database
   readonly #schema: string
-  readonly #connection: ListenConnection
+  readonly #connection: ListenConnection | undefined
   readonly #events: ChannelEvents<CleanupEvent>
-  #worker: { handle: Promise<CleanupHandle>; users: number } | undefined
+  #worker: { readonly handle: Promise<CleanupHandle>; users: number } | undefined
+  readonly #ending = new Set<Promise<void>>()
+  #isClosed = false
 
-  protected constructor(database: Database, connection: ListenConnection, schema: string) {
+  protected constructor(database: Database, connection: ListenConnection | undefined, schema: string) {
     this.#database = database
     this.#connection = connection
     this.#schema = schema
@@ -77,13 +79,12 @@ export abstract class SessionCleanup {
    */
   async startCleanup(every = '5 minutes', { worker = true }: StartCleanupOptions = {}): Promise<CleanupHandle> {
     checkInterval(every)
+    this.#checkOpen()
     // First, so that a worker that cannot start does not leave a schedule that nobody keeps.
     const handle = worker ? await this.#joinWorker() : { stop: async () => {}, done: Promise.resolve() }
     try {
-      const { status } = await this.#database.cleanupStart(every)
-      if (status === 'invalid') {
-        throw new PGStoreError('invalid_option', 'every must be an interval from 100 milliseconds to a year.')
-      }
+      this.#checkOpen()
+      await setSchedule(this.#database, every)
     } catch (error) {
       await handle.stop()
       throw error
@@ -102,13 +103,18 @@ export abstract class SessionCleanup {
 
   /** What the purge does, everywhere, as it happens; begins with the present state and goes on through outages. */
   watchCleanup(): EventStream<CleanupEvent> {
+    this.#checkOpen()
     return this.#events.subscribe()
   }
 
   protected async closeCleanup(): Promise<void> {
-    const worker = this.#worker
-    this.#worker = undefined
-    await Promise.all([this.#events.close(), worker?.handle.then((handle) => handle.stop())])
+    this.#isClosed = true
+    if (this.#worker) void this.#end(this.#worker.handle)
+    await Promise.all([this.#events.close(), ...this.#ending])
+  }
+
+  #checkOpen(): void {
+    if (this.#isClosed) throw new PGStoreError('closed', 'The store is closed.')
   }
 
   /** One worker for all who start the cleanup on this store; it ends with the last of them. */
@@ -116,51 +122,86 @@ export abstract class SessionCleanup {
     this.#worker ??= { handle: startWorker(this.#connection, this.#schema), users: 0 }
     const worker = this.#worker
     worker.users++
+    let handle: CleanupHandle
     try {
-      const handle = await worker.handle
-      let left: Promise<void> | undefined
-      const leave = async () => {
-        if (--worker.users > 0) return
-        if (this.#worker === worker) this.#worker = undefined
-        await handle.stop()
-      }
-      return {
-        done: handle.done,
-        async stop() {
-          left ??= leave()
-          await left
-        },
-      }
+      handle = await worker.handle
     } catch (error) {
       if (this.#worker === worker) this.#worker = undefined
       throw error
     }
+    let left: Promise<void> | undefined
+    let resolveDone = () => {}
+    const done = new Promise<void>((resolve) => {
+      resolveDone = resolve
+    })
+    void handle.done.then(resolveDone)
+    const leave = async () => {
+      if (--worker.users === 0) await this.#end(worker.handle)
+      resolveDone()
+    }
+    return {
+      done,
+      async stop() {
+        left ??= leave()
+        await left
+      },
+    }
+  }
+
+  async #end(handle: Promise<CleanupHandle>): Promise<void> {
+    if (this.#worker?.handle === handle) this.#worker = undefined
+    const ending = handle.then(
+      (worker) => worker.stop(),
+      () => {}, // it never began, which whoever started it has been told
+    )
+    this.#ending.add(ending)
+    await ending
+    this.#ending.delete(ending)
   }
 }
 
-async function startWorker(connection: ListenConnection, schema: string): Promise<CleanupHandle> {
-  if (Object.keys(connection).length === 0) {
-    throw new PGStoreError('invalid_option', 'A worker needs a connection of its own: give directConnectionString.')
-  }
-  const { CleanupWorker } = await import('./worker.ts').catch((error: unknown) => {
-    if ((error as NodeJS.ErrnoException).code !== 'ERR_MODULE_NOT_FOUND') throw error
+async function startWorker(connection: ListenConnection | undefined, schema: string): Promise<CleanupHandle> {
+  if (connection === undefined) throw new PGStoreError('invalid_option', noConnection)
+  const { CleanupWorker } = await loadWorker()
+  return await CleanupWorker.start(connection, { schema })
+}
+
+/** @throws {PGStoreError} `invalid_option` where graphile-worker, which only this part needs, is not installed */
+export async function loadWorker(): Promise<typeof import('./worker.ts')> {
+  return await import('./worker.ts').catch((error: NodeJS.ErrnoException) => {
+    if (error.code !== 'ERR_MODULE_NOT_FOUND') throw error
     throw new PGStoreError(
       'invalid_option',
       'A worker needs the package graphile-worker: npm install graphile-worker@0.17',
     )
   })
-  return await CleanupWorker.start(connection, { schema })
+}
+
+/** @throws {PGStoreError} `invalid_option` for an interval that cannot be one */
+export async function setSchedule(database: Database, every: string): Promise<CleanupState> {
+  checkInterval(every)
+  const state = await database.cleanupStart(every).catch((error: PGStoreError) => {
+    if (error.sqlState?.startsWith('22')) throw notAnInterval()
+    throw error
+  })
+  if (state.status === 'invalid') {
+    throw new PGStoreError('invalid_option', 'every must be an interval from 100 milliseconds to a year.')
+  }
+  return state
+}
+
+function notAnInterval(): PGStoreError {
+  return new PGStoreError('invalid_option', "every must be an interval such as '5 minutes' or '00:05:00'.")
 }
 
 /** Postgres has the last word on intervals; what is none at all would be an error there, and end a connection. */
-export function checkInterval(every: unknown): void {
+function checkInterval(every: unknown): void {
   const unit = '(milliseconds?|ms|seconds?|secs?|s|minutes?|mins?|m|hours?|h|days?|d|weeks?|w|months?|mons?|years?|y)'
   const isInterval =
     typeof every === 'string' &&
     (new RegExp(`^(\\s*\\d{1,9}(\\.\\d{1,6})?\\s*${unit}\\b)+\\s*$`, 'i').test(every) ||
       /^\d{1,4}:\d\d(:\d\d(\.\d{1,6})?)?$/.test(every))
-  if (!isInterval)
-    throw new PGStoreError('invalid_option', "every must be an interval such as '5 minutes' or '00:05:00'.")
+  if (!isInterval) throw notAnInterval()
 }
 
 function publicStatus({ status: _status, now: _now, ...rest }: CleanupState): CleanupStatus {
@@ -169,7 +210,7 @@ function publicStatus({ status: _status, now: _now, ...rest }: CleanupState): Cl
 
 export function cleanupEvents(
   database: Database,
-  connection: ListenConnection,
+  connection: ListenConnection | undefined,
   schema: string,
 ): ChannelEvents<CleanupEvent> {
   const present = async (): Promise<CleanupEvent> => ({

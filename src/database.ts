@@ -399,7 +399,7 @@ function saveResult(row: readonly (string | null)[]): SaveResult {
 }
 
 function time(text: string | null | undefined): Date | undefined {
-  return text ? new Date(parseTime(text)) : undefined
+  return text ? new Date(Math.round(parseTime(text))) : undefined
 }
 
 function epoch(time: string): string {

@@ -1,4 +1,5 @@
 // Announcements of a channel as async iterables: one connection for as long as somebody iterates.
+import { PGStoreError } from './errors.ts'
 import { ChannelListener, type ListenConnection } from './listen.ts'
 
 /** An endless sequence of events; leaving the loop ends the subscription. */
@@ -10,46 +11,57 @@ export interface EventStream<Event> extends AsyncIterableIterator<Event> {
 /** A consumer that stopped reading holds no more than this many events. */
 const backlog = 10_000
 
-/** Hands what is pushed to whoever iterates, in order; holds it back until it is opened. */
+/** Hands what is pushed to whoever iterates, in order; holds it back at first. */
 export class EventQueue<Event> implements EventStream<Event> {
   readonly ready: Promise<void>
-  readonly #close: () => void
-  readonly #overflow: Event | undefined
+  readonly #overflowed: () => void
+  readonly #ended: () => void
   readonly #events: Event[] = []
   readonly #waiting: ((result: IteratorResult<Event>) => void)[] = []
   #resolveReady: () => void = () => {}
-  #state: 'opening' | 'open' | 'ended' = 'opening'
+  #state: 'held' | 'open' | 'ended' = 'held'
+  /** How many of the events are older than the hold. */
+  #older = 0
+  #release: ((first?: Event) => void) | undefined
 
-  /** @param overflow stands for the events dropped when the backlog is full; @param close is called once, at the end */
-  constructor(overflow: Event | undefined, close: () => void) {
-    this.#overflow = overflow
-    this.#close = close
+  /** @param overflowed the backlog was full, and all of it is dropped; @param ended is called once, at the end */
+  constructor(overflowed: () => void, ended: () => void) {
+    this.#overflowed = overflowed
+    this.#ended = ended
     this.ready = new Promise((resolve) => {
       this.#resolveReady = resolve
     })
   }
 
-  get isOpen(): boolean {
-    return this.#state === 'open'
-  }
-
-  /** @param first comes before what was pushed until now */
-  open(first?: Event): void {
-    if (this.#state !== 'opening') return
-    this.#state = 'open'
-    if (first !== undefined) this.#events.unshift(first)
-    this.#resolveReady()
-    this.#deliver()
+  /**
+   * Holds back what comes from now on, until the function that it returns is called with what shall stand before it. Where it
+   * is held more than once, the last counts.
+   */
+  hold(): (first?: Event) => void {
+    if (this.#state === 'open') {
+      this.#state = 'held'
+      this.#older = this.#events.length
+    }
+    const release = (first?: Event) => {
+      if (this.#state !== 'held' || this.#release !== release) return
+      this.#state = 'open'
+      if (first !== undefined) this.#events.splice(this.#older, 0, first)
+      this.#resolveReady()
+      this.#deliver()
+    }
+    this.#release = release
+    return release
   }
 
   push(event: Event): void {
     if (this.#state === 'ended') return
     if (this.#events.length >= backlog) {
       this.#events.length = 0
-      if (this.#overflow !== undefined) this.#events.push(this.#overflow)
+      this.#older = 0
+      this.#overflowed()
     }
     this.#events.push(event)
-    if (this.#state === 'open') this.#deliver()
+    this.#deliver()
   }
 
   end(): void {
@@ -57,12 +69,12 @@ export class EventQueue<Event> implements EventStream<Event> {
     this.#state = 'ended'
     this.#resolveReady()
     this.#deliver()
-    this.#close()
+    this.#ended()
   }
 
   async next(): Promise<IteratorResult<Event>> {
     const result = new Promise<IteratorResult<Event>>((resolve) => this.#waiting.push(resolve))
-    if (this.#state !== 'opening') this.#deliver()
+    this.#deliver()
     return await result
   }
 
@@ -77,6 +89,7 @@ export class EventQueue<Event> implements EventStream<Event> {
   }
 
   #deliver(): void {
+    if (this.#state === 'held') return
     while (this.#waiting.length > 0 && (this.#events.length > 0 || this.#state === 'ended')) {
       const value = this.#events.shift()
       this.#waiting.shift()?.(value === undefined ? { done: true, value: undefined } : { done: false, value })
@@ -88,70 +101,89 @@ export interface ChannelHandlers<Event> {
   /** The event that a payload stands for; undefined to ignore it. Any role that can connect may NOTIFY: check it. */
   parse(payload: unknown): Event | undefined
   /**
-   * LISTEN is in force: what a consumer sees first, and again after each outage, in which announcements were lost. undefined
-   * for nothing; a rejection is taken for it.
+   * What a consumer sees first, once LISTEN is in force, and again wherever announcements were lost: after an outage, and for
+   * one that fell far behind. It stands before whatever is announced after this call. undefined for nothing; asked again when
+   * it rejects.
    */
   connected(isFirst: boolean): Promise<Event | undefined>
-  /** Stands for events dropped, for a consumer that fell far behind. Default: they are dropped without a word. */
-  readonly overflow?: Event
 }
 
 export class ChannelEvents<Event> {
-  readonly #connection: ListenConnection
+  readonly #connection: ListenConnection | undefined
   readonly #channel: string
   readonly #handlers: ChannelHandlers<Event>
   readonly #queues = new Set<EventQueue<Event>>()
   #listener: ChannelListener | undefined
   #isConnected = false
+  readonly #closing = new Set<Promise<void>>()
 
-  constructor(connection: ListenConnection, channel: string, handlers: ChannelHandlers<Event>) {
+  /** @param connection undefined where there is none to be had: nobody can subscribe */
+  constructor(connection: ListenConnection | undefined, channel: string, handlers: ChannelHandlers<Event>) {
     this.#connection = connection
     this.#channel = channel
     this.#handlers = handlers
   }
 
   subscribe(): EventStream<Event> {
-    const queue = new EventQueue<Event>(this.#handlers.overflow, () => {
-      this.#queues.delete(queue)
-      if (this.#queues.size === 0) void this.#stop()
-    })
+    if (this.#connection === undefined) throw new PGStoreError('invalid_option', noConnection)
+    const queue: EventQueue<Event> = new EventQueue<Event>(
+      () => void this.#greet(queue, false),
+      () => {
+        this.#queues.delete(queue)
+        if (this.#queues.size === 0) this.#stop()
+      },
+    )
     this.#queues.add(queue)
-    if (this.#isConnected) void this.#greet(queue)
-    this.#listener ??= new ChannelListener(this.#connection, this.#channel, {
-      notified: (payload) => this.#notified(payload),
-      connected: () => this.#connected(),
-    })
+    if (this.#isConnected) void this.#greet(queue, true)
+    this.#listener ??= this.#listen(this.#connection)
     return queue
   }
 
   async close(): Promise<void> {
     for (const queue of this.#queues) queue.end()
-    await this.#stop()
+    await Promise.all(this.#closing)
   }
 
-  async #stop(): Promise<void> {
-    const listener = this.#listener
-    this.#listener = undefined
+  #listen(connection: ListenConnection): ChannelListener {
+    let isFirst = true
+    return new ChannelListener(connection, this.#channel, {
+      notified: (payload) => {
+        const event = this.#handlers.parse(payload)
+        if (event !== undefined) for (const queue of this.#queues) queue.push(event)
+      },
+      connected: () => {
+        this.#isConnected = true
+        for (const queue of this.#queues) void this.#greet(queue, isFirst)
+        isFirst = false
+      },
+    })
+  }
+
+  #stop(): void {
     this.#isConnected = false
-    await listener?.close()
+    const closing = this.#listener?.close()
+    this.#listener = undefined
+    if (!closing) return
+    this.#closing.add(closing)
+    void closing.then(() => this.#closing.delete(closing))
   }
 
-  #connected(): void {
-    this.#isConnected = true
-    for (const queue of this.#queues) void this.#greet(queue)
-  }
-
-  async #greet(queue: EventQueue<Event>): Promise<void> {
-    const event = await this.#handlers.connected(!queue.isOpen).catch(() => undefined)
-    if (queue.isOpen && event !== undefined) queue.push(event)
-    else queue.open(event)
-  }
-
-  #notified(payload: unknown): void {
-    const event = this.#handlers.parse(payload)
-    if (event !== undefined) for (const queue of this.#queues) queue.push(event)
+  async #greet(queue: EventQueue<Event>, isFirst: boolean): Promise<void> {
+    const release = queue.hold()
+    for (let wait = 50; this.#queues.has(queue); wait = Math.min(wait * 2, 2000)) {
+      try {
+        release(await this.#handlers.connected(isFirst))
+        return
+      } catch {
+        await new Promise((resolve) => setTimeout(resolve, wait).unref())
+      }
+    }
   }
 }
+
+/** For whoever needs a connection of its own, and was given something that leads to none. */
+export const noConnection =
+  'This needs a connection of its own: give the store connectionString, directConnectionString or a pg.Pool.'
 
 /**
  * Sessions that ended before their time or changed their key, by number. `missed`: the connection was lost for a while, or the
@@ -161,12 +193,11 @@ export type SessionEvent =
   | { readonly type: 'destroyed' | 'regenerated' | 'revoked'; readonly ids: readonly string[] }
   | { readonly type: 'missed'; readonly ids: readonly [] }
 
-export function sessionEvents(connection: ListenConnection, schema: string): ChannelEvents<SessionEvent> {
+export function sessionEvents(connection: ListenConnection | undefined, schema: string): ChannelEvents<SessionEvent> {
   const missed: SessionEvent = { type: 'missed', ids: [] }
   return new ChannelEvents<SessionEvent>(connection, `${schema}_sessions`, {
     parse: parseSessionEvent,
     connected: async (isFirst) => (isFirst ? undefined : missed),
-    overflow: missed,
   })
 }
 

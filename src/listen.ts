@@ -1,7 +1,7 @@
 // The one wrapper of pg-listen: one channel, heard until it is closed, through every outage.
-import { Socket } from 'node:net'
 import type { ClientConfig } from 'pg'
 import pgListen, { type Subscriber } from 'pg-listen'
+import { atMost, Sockets } from './ending.ts'
 
 /** Where to LISTEN: a connection of its own, which must reach Postgres itself and no transaction pooler. */
 export type ListenConnection = Pick<
@@ -21,7 +21,8 @@ export class ChannelListener {
   readonly #connection: ListenConnection
   readonly #channel: string
   readonly #handlers: ListenHandlers
-  readonly #sockets = new Set<Socket>()
+  readonly #sockets = new Sockets()
+  readonly #abandoned = new WeakSet<Subscriber>()
   #subscriber: Subscriber
   #restart: NodeJS.Timeout | undefined
   #closed = false
@@ -39,46 +40,46 @@ export class ChannelListener {
     if (this.#closed) return
     this.#closed = true
     clearTimeout(this.#restart)
-    const giveUp = new Promise<void>((resolve) => setTimeout(resolve, 1000).unref())
-    await Promise.race([this.#subscriber.close().catch(() => {}), giveUp])
-    for (const socket of this.#sockets) socket.destroy()
+    await atMost(1000, this.#subscriber.close())
+    this.#sockets.cut()
   }
 
   #subscribe(): Subscriber {
-    const options = {
+    const isOver = () => this.#closed || this.#abandoned.has(subscriber)
+    const subscriber = pgListen.default(this.#config(), {
       retryTimeout: 0,
       retryInterval: (attempt: number) => {
-        if (this.#closed) throw new Error('closed') // the only way out of pg-listen's retry loop
+        if (isOver()) throw new Error('closed') // the only way out of pg-listen's retry loop
         return Math.min(100 * 2 ** attempt, 1000)
       },
       paranoidChecking: 5000,
       parse: parseJson,
+    })
+    const connected = () => {
+      if (isOver()) void subscriber.close().catch(() => {})
+      else this.#handlers.connected()
     }
-    const subscriber = pgListen.default(this.#config(), options)
     subscriber.notifications.on(this.#channel, (payload: unknown) => {
-      if (!this.#closed) this.#handlers.notified(payload)
+      if (!isOver()) this.#handlers.notified(payload)
     })
     subscriber.events.on('error', () => this.#startAnew(subscriber))
+    const connecting = subscriber.connect()
+    const listening = subscriber.listenTo(this.#channel) ?? Promise.resolve()
+    listening.catch(() => {}) // looked at below, which may be never
     // On the first connection LISTEN follows "connected", on the others it precedes it.
-    let listening: Promise<void> = Promise.resolve()
-    subscriber.events.on('connected', () => {
-      if (this.#closed) void subscriber.close().catch(() => {})
-      else
-        void listening.then(() => {
-          if (!this.#closed && subscriber === this.#subscriber) this.#handlers.connected()
-        })
-    })
-    subscriber.connect().catch(() => {}) // and goes on trying by itself
-    listening = (subscriber.listenTo(this.#channel) ?? Promise.resolve()).then(
-      () => {},
-      () => {},
-    )
+    connecting
+      .then(
+        () => listening.then(connected).catch(() => this.#startAnew(subscriber)),
+        () => {}, // it goes on trying by itself
+      )
+      .finally(() => subscriber.events.on('connected', connected))
     return subscriber
   }
 
   /** pg-listen stands still after an error in the middle of reconnecting. */
   #startAnew(failed: Subscriber): void {
-    if (this.#closed || failed !== this.#subscriber) return
+    if (this.#closed || this.#abandoned.has(failed)) return
+    this.#abandoned.add(failed)
     void failed.close().catch(() => {})
     clearTimeout(this.#restart)
     this.#restart = setTimeout(() => {
@@ -92,12 +93,7 @@ export class ChannelListener {
       application_name: 'pgstore listen',
       connectionTimeoutMillis: 3000,
       query_timeout: 3000,
-      // So that close() can end an attempt that pg-listen has under way.
-      stream: () => {
-        const socket = new Socket()
-        this.#sockets.add(socket)
-        return socket.once('close', () => this.#sockets.delete(socket))
-      },
+      stream: this.#sockets.create, // so that close() can end an attempt that pg-listen has under way
     }
   }
 }

@@ -1030,7 +1030,7 @@ revoke all on all functions in schema :PGSTORE_SCHEMA from public;
   {
     name: '000002-cleanup.sql',
     sql: `--! Previous: sha1:d564108aaffbb23255039fe6a1404ba5af717d9b
---! Hash: sha1:a23a3c50c66db3ea45b9606fe679665be797df10
+--! Hash: sha1:d7f2b91feb696944aa8b559b382f8b869bb89066
 --! Message: cleanup
 
 --! split: 1-current.sql
@@ -1130,7 +1130,7 @@ comment on function :PGSTORE_SCHEMA.cleanup_status() is
 --! Included cleanup_start.sql
 -- Switches the recurring purge on, or changes its interval, for everybody, and rings the bell. A new schedule is due at once;
 -- starting one that is on already, as each server of a fleet does, leaves its clock alone. An interval under 100 milliseconds
--- or over a year changes nothing: status invalid.
+-- or over a year changes nothing: status invalid. So does one with a negative part: '-1 month 31 days' is nothing in some months.
 create or replace function :PGSTORE_SCHEMA.cleanup_start(p_every interval default '5 minutes')
   returns :PGSTORE_SCHEMA.cleanup_state
   language plpgsql
@@ -1141,9 +1141,14 @@ as $$
 declare
   v_state :PGSTORE_SCHEMA.cleanup_state;
 begin
-  if p_every between interval '100 milliseconds' and interval '1 year'
-    and extract(epoch from p_every) between 0.1 and 366 * 86400 -- parts of different sign: see session_save
-    and abs(extract(year from p_every)) <= 1 and abs(extract(day from p_every)) <= 366
+  -- By its length: in a comparison of intervals a year has 360 days.
+  if extract(epoch from p_every) between 0.1 and 366 * 86400
+    and extract(year from p_every) >= 0
+    and extract(month from p_every) >= 0
+    and extract(day from p_every) >= 0
+    and extract(hour from p_every) >= 0
+    and extract(minute from p_every) >= 0
+    and extract(second from p_every) >= 0
   then
     update :PGSTORE_SCHEMA.cleanup as c
     set

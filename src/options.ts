@@ -194,10 +194,15 @@ function parseCodecs({ keyPairs, codecs }: PGStoreOptions, problems: string[]): 
 }
 
 /** Where to LISTEN: beside the pool, never through it, since a pooled connection goes to whoever asks next. */
-export function listenConnection({ directConnectionString, connectionString, pool }: Settings): ListenConnection {
+export function listenConnection({
+  directConnectionString,
+  connectionString,
+  pool,
+}: Settings): ListenConnection | undefined {
   const direct = directConnectionString ?? connectionString
   if (direct !== undefined) return { connectionString: direct }
-  const given = (pool as { options?: ListenConnection } | undefined)?.options ?? {}
+  const given = (pool as { options?: ListenConnection } | undefined)?.options
+  if (given === undefined) return undefined // a client, or a pool of another make: no telling where it leads
   return Object.fromEntries(
     listenFields.map((field) => [field, given[field]]).filter(([, value]) => value !== undefined),
   )

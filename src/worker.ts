@@ -4,6 +4,7 @@ import type pg from 'pg'
 import { Alarm } from './alarm.ts'
 import { type CleanupHandle, cleanupChannel } from './cleanup.ts'
 import { type CleanupState, Database } from './database.ts'
+import { atMost, Sockets } from './ending.ts'
 import { databaseError, PGStoreError } from './errors.ts'
 import { ChannelListener, type ListenConnection } from './listen.ts'
 import { schemaProblems } from './options.ts'
@@ -49,6 +50,7 @@ const pollMs = 30_000
 
 export class CleanupWorker implements CleanupHandle {
   readonly done: Promise<void>
+  readonly #sockets = new Sockets()
   readonly #pool: pg.Pool
   readonly #database: Database
   #listener: ChannelListener | undefined
@@ -65,6 +67,7 @@ export class CleanupWorker implements CleanupHandle {
   /** Time of the job that this worker knows to be set; undefined to set it again. */
   #armedFor: number | undefined
   #wasEnabled = false
+  #complaint: string | undefined
   #stopping: Promise<void> | undefined
   #resolveDone: () => void = () => {}
 
@@ -73,14 +76,15 @@ export class CleanupWorker implements CleanupHandle {
     { schema = 'pgstore', ...settings }: Omit<RunWorkerOptions, 'connectionString'>,
   ): Promise<CleanupWorker> {
     const { batchSize = 1000, pauseMs = 50, workerSchema = 'graphile_worker' } = settings
-    const problems = [...schemaProblems(schema), ...schemaProblems(workerSchema)]
+    const problems = [
+      ...schemaProblems(schema),
+      ...schemaProblems(workerSchema).map((problem) => `workerS${problem.slice(1)}`),
+    ]
     if (!Number.isInteger(batchSize) || batchSize < 1) problems.push('batchSize must be a whole number of at least 1')
     if (!(pauseMs >= 0 && pauseMs <= 60_000)) problems.push('pauseMs must be from 0 to 60,000')
     if (problems.length > 0) throw new PGStoreError('invalid_option', `${problems.join('; ')}.`)
-    const pool = openPool({ ...connection, application_name: 'pgstore worker', max: 4 })
-    pool.on('connect', () => {}) // graphile-worker warns where nobody listens
     const log = settings.log ?? logWarnings
-    const worker = new CleanupWorker(pool, schema, { batchSize, pauseMs, workerSchema, log })
+    const worker = new CleanupWorker(connection, schema, { batchSize, pauseMs, workerSchema, log })
     try {
       await worker.#database.cleanupBeat() // what stands in the way is told here, and not in a loop
       await worker.#alarm.start()
@@ -92,7 +96,11 @@ export class CleanupWorker implements CleanupHandle {
     }
   }
 
-  private constructor(pool: pg.Pool, schema: string, settings: WorkerSettings) {
+  private constructor(connection: ListenConnection, schema: string, settings: WorkerSettings) {
+    const { create: stream } = this.#sockets
+    const pool = openPool({ ...connection, application_name: 'pgstore worker', max: 4, stream })
+    // graphile-worker borrows clients and does not listen to all of them: one that is lost meanwhile would end the process.
+    pool.on('connect', (client) => client.on('error', () => {}))
     this.done = new Promise((resolve) => {
       this.#resolveDone = resolve
     })
@@ -101,7 +109,7 @@ export class CleanupWorker implements CleanupHandle {
     this.#settings = settings
     this.#channel = cleanupChannel(schema)
     this.#alarm = new Alarm(pool, {
-      jobKey: `${schema}:purge`,
+      name: `${schema}:purge`,
       workerSchema: settings.workerSchema,
       ring: () => this.#ring(),
       warn: (message) => settings.log('warning', message),
@@ -116,19 +124,25 @@ export class CleanupWorker implements CleanupHandle {
     this.#poll = setInterval(() => {
       this.#armedFor = undefined
       void this.#sync()
-      this.#alarm.tidy().catch((error) => this.#lookAgain(error))
+      this.#tidy()
     }, pollMs)
+    this.#tidy()
   }
 
+  #tidy(): void {
+    this.#alarm.tidy().catch((error) => this.#complain(error))
+  }
+
+  /** After the batch in hand; within five seconds, whether the database answers or not. */
   async stop(): Promise<void> {
     this.#stopping ??= (async () => {
       clearInterval(this.#poll)
       clearTimeout(this.#look)
       clearTimeout(this.#probe)
       await Promise.all([this.#listener?.close(), this.#alarm.stop()])
-      await this.#purge
-      const giveUp = new Promise<void>((resolve) => setTimeout(resolve, 500).unref())
-      await Promise.race([this.#pool.end(), giveUp])
+      await atMost(2500, this.#purge)
+      await atMost(500, this.#pool.end())
+      this.#sockets.cut()
       this.#resolveDone()
     })()
     await this.#stopping
@@ -143,7 +157,7 @@ export class CleanupWorker implements CleanupHandle {
     this.#armedFor = undefined // this job is used up
     try {
       const state = await this.#database.cleanupBeginRun()
-      await this.#apply(state)
+      await this.#apply(state).catch((error) => this.#lookAgain(error)) // the run is ours, whatever became of the next job
       if (state.status !== 'due') return
       this.#purge ??= this.#runPurge().finally(() => {
         this.#purge = undefined
@@ -173,7 +187,9 @@ export class CleanupWorker implements CleanupHandle {
       while (this.#syncAgain && !this.#stopping) {
         this.#syncAgain = false
         try {
-          await this.#apply(await this.#database.cleanupBeat())
+          const state = await this.#database.cleanupBeat()
+          if (isOverdue(state)) await this.#ring()
+          else await this.#apply(state)
         } catch (error) {
           this.#lookAgain(error)
         }
@@ -186,21 +202,30 @@ export class CleanupWorker implements CleanupHandle {
 
   #lookAgain(error: unknown): void {
     if (this.#stopping) return
-    this.#settings.log('warning', databaseError('Looking at the schedule', error).message)
+    this.#complain(error)
     clearTimeout(this.#look)
     this.#look = setTimeout(() => void this.#sync(), 1000)
   }
 
+  /** Once, and not every second of an outage. */
+  #complain(error: unknown): void {
+    const { message } = databaseError('Looking at the schedule', error)
+    if (this.#stopping || message === this.#complaint) return
+    this.#complaint = message
+    this.#settings.log('warning', message)
+  }
+
   /** Keeps exactly one job, set for the next run; a job that is no longer wanted rings once and finds nothing to do. */
   async #apply({ enabled, nextRunAt, now }: CleanupState): Promise<void> {
-    clearTimeout(this.#look)
     const due = enabled ? nextRunAt : this.#wasEnabled ? now : undefined
     this.#wasEnabled = enabled
-    if (due === undefined || this.#stopping) return
-    if (this.#armedFor !== due.getTime()) {
+    if (due !== undefined && this.#armedFor !== due.getTime() && !this.#stopping) {
       await this.#alarm.set(due)
       this.#armedFor = due.getTime()
     }
+    this.#complaint = undefined
+    clearTimeout(this.#look)
+    if (due === undefined || this.#stopping) return
     const wait = Math.min(Math.max(due.getTime() - now.getTime(), 0) + 2, pollMs) // both times are the database's
     this.#look = setTimeout(() => {
       this.#alarm.look()
@@ -251,6 +276,14 @@ export class CleanupWorker implements CleanupHandle {
       .notify(this.#channel, { type: 'probe', probe: this.#probeText })
       .catch(() => clearTimeout(this.#probe))
   }
+}
+
+/**
+ * The job did not ring: a process that was killed took it along, or graphile-worker is still waiting out an outage, which may
+ * take it minutes. The schedule does not need it, only one who asks.
+ */
+function isOverdue({ enabled, nextRunAt, now }: CleanupState): boolean {
+  return enabled && nextRunAt !== undefined && now.getTime() - nextRunAt.getTime() > 2000
 }
 
 function logWarnings(level: 'info' | 'warning', message: string): void {

@@ -113,8 +113,11 @@ test('a loop opened while the database is away ends at close', async () => {
 })
 
 test('a consumer that stopped reading holds a bounded backlog and learns that it missed some', async () => {
-  const queue = new EventQueue<SessionEvent>({ type: 'missed', ids: [] }, () => {})
-  queue.open()
+  const queue: EventQueue<SessionEvent> = new EventQueue<SessionEvent>(
+    () => queue.hold()({ type: 'missed', ids: [] }),
+    () => {},
+  )
+  queue.hold()()
   for (let i = 0; i <= 10_000; i++) queue.push({ type: 'revoked', ids: [String(i)] })
   assert.equal((await queue.next()).value, { type: 'missed', ids: [] })
   assert.equal((await queue.next()).value, { type: 'revoked', ids: ['10000'] })

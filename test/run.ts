@@ -15,7 +15,7 @@ import { migrate } from '../src/index.ts'
 import { requirementVerdicts } from './security/verdicts.ts'
 
 const here = path.dirname(fileURLToPath(import.meta.url))
-const secondsPerFile = 240
+const secondsPerFile = process.env['PGSTORE_FAULTS'] === 'full' ? 1800 : 240
 const filesAtOnce = 2
 /** Those that measure, or break a server: after the others, and one at a time. */
 const aloneFiles = /^faults\/|\/hot\.test\.ts$|^security\/crash\./

@@ -1,6 +1,5 @@
-import { type CleanupEvent, checkInterval, cleanupEvents } from '../cleanup.ts'
+import { type CleanupEvent, cleanupEvents, loadWorker, setSchedule } from '../cleanup.ts'
 import { type CleanupStatus, Database } from '../database.ts'
-import { PGStoreError } from '../errors.ts'
 import { purge } from '../purge.ts'
 import { type Command, databaseUrl, type Flags, onSignal, print, withPool } from './command.ts'
 import { Progress } from './progress.ts'
@@ -18,11 +17,7 @@ store.startCleanup(). The interval is one of Postgres', from 100 milliseconds to
   pgstore cleanup start --every '1 minute'`,
   async run(flags) {
     const { every = '5 minutes' } = flags
-    checkInterval(every)
-    const state = await withDatabase(flags, (database) => database.cleanupStart(every))
-    if (state.status === 'invalid') {
-      throw new PGStoreError('invalid_option', 'every must be an interval from 100 milliseconds to a year.')
-    }
+    const state = await withDatabase(flags, (database) => setSchedule(database, every))
     if (flags.json) printJson(state)
     else print(`The purge runs every ${state.every}.${workerNote(state)}`)
   },
@@ -106,18 +101,14 @@ connection that leads to Postgres itself and a role with the right "cleanup"; it
   DATABASE_URL=postgres://cleaner@localhost/app pgstore worker`,
   async run(flags) {
     const connectionString = databaseUrl(flags)
-    const { runWorker } = await import('../worker.ts').catch(() => {
-      throw new PGStoreError(
-        'invalid_option',
-        'The worker needs the package graphile-worker: npm install graphile-worker@0.17',
-      )
-    })
+    const { runWorker } = await loadWorker()
     const say = (level: string, message: string) => {
       print(flags.json ? JSON.stringify({ level, message }) : message)
     }
-    const worker = await runWorker({ connectionString, schema: flags.schema, log: say })
+    const starting = runWorker({ connectionString, schema: flags.schema, log: say })
+    onSignal(() => void starting.then((worker) => worker.stop()).catch(() => {}))
+    const worker = await starting
     say('info', 'The worker is waiting for runs of the purge.')
-    onSignal(() => void worker.stop())
     await worker.done
     say('info', 'The worker has ended.')
   },

@@ -60,7 +60,7 @@ export function print(text: string): void {
   process.stdout.write(`${text}\n`)
 }
 
-/** Calls `end`, once, when the process is told to end. */
+/** Calls `end`, once, when the process is told to end: Ctrl-C under npx arrives twice, from the terminal and from npx. */
 export function onSignal(end: () => void): void {
   let told = false
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {

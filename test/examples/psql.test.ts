@@ -1,12 +1,13 @@
-import { spawnSync } from 'node:child_process'
+import { spawn, spawnSync } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { closeAll, databaseUrl, sql } from '../harness.ts'
+import { closeAll, databaseUrl, row, sql, until } from '../harness.ts'
+import { endPrograms, pgstore } from '../program.ts'
 
+test.after.each(endPrograms)
 test.after(closeAll)
 
-const script = fileURLToPath(new URL('../../examples/psql/session.sql', import.meta.url))
 const isInstalled = spawnSync('psql', ['--version']).status === 0
 if (!isInstalled) console.log('Skipped: psql is not installed.')
 function psqlTest(name: string, run: () => unknown): void {
@@ -14,10 +15,24 @@ function psqlTest(name: string, run: () => unknown): void {
   else test.skip(name)
 }
 
-function runScript(): { output: string; errors: string; code: number | null } {
-  const args = ['-v', 'ON_ERROR_STOP=1', '-X', '-f', script, databaseUrl]
-  const { stdout, stderr, status } = spawnSync('psql', args, { encoding: 'utf8', timeout: 60_000 })
-  return { output: stdout, errors: stderr, code: status }
+interface Ran {
+  readonly output: string
+  readonly errors: string
+  readonly code: number | null
+}
+
+async function runScript(name = 'session.sql'): Promise<Ran> {
+  const script = fileURLToPath(new URL(`../../examples/psql/${name}`, import.meta.url))
+  const psql = spawn('psql', ['-v', 'ON_ERROR_STOP=1', '-X', '-f', script, databaseUrl], { timeout: 60_000 })
+  let [output, errors] = ['', '']
+  psql.stdout.on('data', (chunk) => {
+    output += chunk
+  })
+  psql.stderr.on('data', (chunk) => {
+    errors += chunk
+  })
+  const code = await new Promise<number | null>((resolve) => psql.once('close', resolve))
+  return { output, errors, code }
 }
 
 /** The rows printed below a heading, each without its padding. */
@@ -28,8 +43,8 @@ function rowsBelow(output: string, heading: string): string[] {
   return rows.filter((line, index) => line !== '' && !/^[-+]+$/.test(line) && !/^[-+]+$/.test(rows[index + 1] ?? ''))
 }
 
-psqlTest('the psql example shows every step of a session from its beginning to its purge', () => {
-  const { output, errors, code } = runScript()
+psqlTest('the psql example shows every step of a session from its beginning to its purge', async () => {
+  const { output, errors, code } = await runScript()
   assert.equal({ errors, code }, { errors: '', code: 0 })
   const steps = ['Create', 'Merge', 'Get', 'Compare', 'Touch', 'Regenerate', 'List', 'Revoke', 'A save', 'Purge']
   assert.equal(Object.fromEntries(steps.map((step) => [step, rowsBelow(output, step)])), {
@@ -47,9 +62,24 @@ psqlTest('the psql example shows every step of a session from its beginning to i
 })
 
 psqlTest('the psql example leaves nothing behind and may run again', async () => {
-  runScript()
-  assert.is(runScript().code, 0)
+  await runScript()
+  assert.is((await runScript()).code, 0)
   assert.equal(await sql('select count(*) from pgstore.sessions'), [{ count: '0' }])
+})
+
+psqlTest('the cleanup example starts the purge, sees a worker do it, and stops it', async () => {
+  const worker = pgstore('worker')
+  await worker.line(/waiting/, 30)
+  const { output, errors, code } = await runScript('cleanup.sql')
+  assert.equal({ errors, code }, { errors: '', code: 0 })
+  const steps = ['Start', 'An interval', 'Status', 'Stop']
+  assert.equal(Object.fromEntries(steps.map((step) => [step, rowsBelow(output, step)])), {
+    Start: ['started | t | 00:00:01'],
+    'An interval': ['invalid | t | 00:00:01'],
+    Status: ['t | 00:00:01 | t | t | t | -', '0'],
+    Stop: ['stopped | f | -'],
+  })
+  await until(async () => (await row('select count(*)::integer as n from graphile_worker.jobs'))['n'] === 0)
 })
 
 test.run()

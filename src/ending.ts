@@ -1,0 +1,33 @@
+// Ending in time though a server does not answer: waits with a limit, and sockets that can be cut.
+import { Socket } from 'node:net'
+
+/** Waits for `work`, for at most `ms` milliseconds. It may go on afterwards; whether it fails is its own affair. */
+export async function atMost(ms: number, work: Promise<unknown> | undefined): Promise<void> {
+  let timer: NodeJS.Timeout | undefined
+  // The timer keeps the process alive: one that ran out of work while it waits here would end with code 13.
+  const limit = new Promise<void>((resolve) => {
+    timer = setTimeout(resolve, ms)
+  })
+  await Promise.race([work?.catch(() => {}), limit])
+  clearTimeout(timer)
+}
+
+/** The sockets of a node-postgres client or pool. */
+export class Sockets {
+  readonly #open = new Set<Socket>()
+  #areCut = false
+
+  /** For the option `stream`. Throws when they have been cut: whatever goes on connecting ends here. */
+  readonly create = (): Socket => {
+    if (this.#areCut) throw new Error('closed')
+    const socket = new Socket()
+    this.#open.add(socket)
+    return socket.once('close', () => this.#open.delete(socket))
+  }
+
+  /** Ends all of them, connected or about to be, without a word to the server. */
+  cut(): void {
+    this.#areCut = true
+    for (const socket of this.#open) socket.destroy()
+  }
+}

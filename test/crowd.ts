@@ -1,0 +1,63 @@
+// Many sessions at once, for the tests of the purge.
+import { row, sql } from './harness.ts'
+
+/** Adds `many` sessions that expired a moment ago. */
+export async function addExpired(many: number, schema = 'pgstore'): Promise<void> {
+  await add(many, `now() - interval '1 second'`, schema)
+}
+
+/** Adds `many` sessions that live for an hour. */
+export async function addLive(many: number, schema = 'pgstore'): Promise<void> {
+  await add(many, `now() + interval '1 hour'`, schema)
+}
+
+async function add(many: number, expiresAt: string, schema: string): Promise<void> {
+  await sql(
+    `insert into ${schema}.sessions (id, created_at, updated_at, expires_at, key, version, data)
+     select nextval('${schema}.session_number') * 256, now(), now(), ${expiresAt}, sha256(uuid_send(gen_random_uuid())), 1, '{}'
+     from generate_series(1, $1::integer)`,
+    many,
+  )
+}
+
+/** Sessions in the table, due ones and live ones. */
+export async function countSessions(schema = 'pgstore'): Promise<{ due: number; live: number }> {
+  return await row<{ due: number; live: number }>(
+    `select
+       (count(*) filter (where expires_at <= now()))::integer as due,
+       (count(*) filter (where expires_at > now()))::integer as live
+     from ${schema}.sessions`,
+  )
+}
+
+/** Connections to this file's database under one of the names that the package gives its own. */
+export async function connections(name: 'pgstore' | 'pgstore worker' | 'pgstore listen'): Promise<number> {
+  const { number } = await row<{ number: number }>(
+    `select count(*)::integer as number from pg_stat_activity where datname = current_database() and application_name = $1`,
+    name,
+  )
+  return number
+}
+
+/** Ends those connections as an administrator would, or a server that fails. Returns how many. */
+export async function terminate(...names: readonly string[]): Promise<number> {
+  const { number } = await row<{ number: number }>(
+    `select count(pg_terminate_backend(pid))::integer as number
+     from pg_stat_activity
+     where datname = current_database() and application_name = any($1)`,
+    names,
+  )
+  return number
+}
+
+/** No sessions, no schedule, no jobs. */
+export async function startOver(): Promise<void> {
+  await sql('truncate pgstore.sessions')
+  await sql(
+    `update pgstore.cleanup
+     set enabled = false, every = '5 minutes', worker_seen_at = null, next_run_at = null, last_run_at = null,
+       last_purged = null, last_ms = null, total_purged = 0, last_error = null`,
+  )
+  const { installed } = await row(`select to_regclass('graphile_worker._private_jobs') is not null as installed`)
+  if (installed) await sql('delete from graphile_worker._private_jobs')
+}

@@ -1,0 +1,15 @@
+// A server that cleans up, watches and listens, and closes its store when it is told to end.
+import { PGStore } from '../../src/index.ts'
+import { hashKey } from '../harness.ts'
+
+const store = new PGStore({ connectionString: process.argv[2], keyPairs: [hashKey] })
+await store.startCleanup('1 second')
+const events = store.events()
+const cleanup = store.watchCleanup()
+await Promise.all([events.ready, cleanup.ready])
+process.once('SIGTERM', () => {
+  const started = performance.now()
+  void store.close().then(() => console.log(`closed after ${performance.now() - started} ms`))
+})
+console.log('ready')
+for await (const _event of cleanup);

@@ -1,0 +1,87 @@
+// Experiments with faults: how often, what they showed, and a server that may be stopped.
+import fs from 'node:fs'
+import os from 'node:os'
+import path from 'node:path'
+import * as assert from 'uvu/assert'
+import { type PostgresServer, startPostgres } from '../../scripts/postgres.ts'
+import { serverBin } from '../harness.ts'
+
+/** `npm run faults` repeats each as often as its description says; `npm test` less often, for the sake of time. */
+export function times(full: number, quick: number): number {
+  return process.env['PGSTORE_FAULTS'] === 'full' ? full : quick
+}
+
+/** A measurement and the most that it should be; a machine that is busy with other things may take five times as long. */
+export interface Figure {
+  readonly is: number
+  readonly most: number
+  /** Default: ms. */
+  readonly unit?: string
+}
+
+/** Prints what an experiment showed, for `npm run faults` to put into its table, and fails where a figure is far too high. */
+export function report(number: string, what: string, text: string, figures: Record<string, Figure> = {}): void {
+  const measured = Object.entries(figures)
+  const shown = measured.map(
+    ([name, { is, most, unit = 'ms' }]) => `${name} ${Math.round(is)} ${unit} (at most ${Math.round(most)})`,
+  )
+  const isSlow = measured.some(([, { is, most }]) => is > most)
+  const verdict = isSlow ? 'held, slower than wanted' : 'held'
+  console.log(
+    `Fault: ${JSON.stringify({ number, what, figures: [text, ...shown].filter(Boolean).join('; '), verdict })}`,
+  )
+  for (const [name, { is, most }] of measured) assert.ok(is <= 5 * most, `${number}: ${name} ${Math.round(is)}`)
+}
+
+/** Milliseconds until `work` is done. */
+export async function duration(work: () => Promise<unknown>): Promise<number> {
+  const started = performance.now()
+  await work()
+  return performance.now() - started
+}
+
+export function quantile(values: readonly number[], share: number): number {
+  const sorted = [...values].sort((a, b) => a - b)
+  return sorted[Math.min(Math.floor(sorted.length * share), sorted.length - 1)] ?? 0
+}
+
+/** Where the tests run on a server that is not ours, none of these can be. */
+export const canStartServers: boolean = serverBin !== ''
+
+/** A server of this file's own, which keeps its data and its port when it is stopped and started. */
+export class OwnServer {
+  readonly #home = fs.mkdtempSync(path.join(os.tmpdir(), 'pgstore-fault-'))
+  readonly #settings: Readonly<Record<string, string>>
+  #server: PostgresServer | undefined
+  #port: number | undefined
+
+  constructor(settings: Readonly<Record<string, string>> = {}) {
+    this.#settings = { fsync: 'off', ...settings }
+  }
+
+  get url(): string {
+    if (!this.#server) throw new Error('It has never run.')
+    return this.#server.url()
+  }
+
+  async start(): Promise<void> {
+    const port = this.#port === undefined ? {} : { port: this.#port }
+    fs.chmodSync(this.#home, 0o755) // the server's user must get in
+    this.#server = await startPostgres({
+      bin: serverBin,
+      home: path.join(this.#home, 'server'),
+      settings: this.#settings,
+      ...port,
+    })
+    this.#port = this.#server.port
+  }
+
+  async stop(): Promise<void> {
+    await this.#server?.stop()
+  }
+
+  async remove(): Promise<void> {
+    await this.stop()
+    fs.rmSync(this.#home, { recursive: true, force: true })
+  }
+}

@@ -1,0 +1,75 @@
+// A TCP proxy before the database, for faults of the network and of what stands in between.
+import net from 'node:net'
+import { databaseUrl } from './harness.ts'
+
+export interface Proxy {
+  /** Connection string that leads through it. */
+  readonly url: string
+  /** Answers are held back, and no connection is closed, until it is false. */
+  isSilent: boolean
+  /** Connections taken so far. */
+  accepted: number
+  close(): Promise<void>
+}
+
+/** @param isDeaf notifications are swallowed, as by a pooler in transaction mode, which takes LISTEN for somebody else */
+export async function startProxy({
+  isDeaf = false,
+  url = databaseUrl,
+}: {
+  readonly isDeaf?: boolean
+  readonly url?: string
+} = {}): Promise<Proxy> {
+  const target = new URL(url)
+  const sockets = new Set<net.Socket>()
+  const server = net.createServer((client) => {
+    proxy.accepted++
+    const upstream = net.connect(Number(target.port), target.hostname)
+    for (const socket of [client, upstream]) {
+      sockets.add(socket)
+      socket
+        .on('error', () => {})
+        .on('close', () => {
+          sockets.delete(socket)
+          client.destroy()
+          upstream.destroy()
+        })
+    }
+    client.on('data', (data) => proxy.isSilent || upstream.write(data))
+    let rest: Buffer = Buffer.alloc(0)
+    upstream.on('data', (data: Buffer) => {
+      if (proxy.isSilent) return
+      if (!isDeaf) {
+        client.write(data)
+        return
+      }
+      rest = Buffer.concat([rest, data])
+      for (let length = messageLength(rest); length <= rest.length; length = messageLength(rest)) {
+        if (rest[0] !== notification) client.write(rest.subarray(0, length))
+        rest = rest.subarray(length)
+      }
+    })
+  })
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  const { port } = server.address() as net.AddressInfo
+  const through = new URL(url)
+  through.port = String(port)
+  const proxy: Proxy = {
+    url: through.href,
+    isSilent: false,
+    accepted: 0,
+    async close() {
+      for (const socket of sockets) socket.destroy()
+      await new Promise((resolve) => server.close(resolve))
+    },
+  }
+  return proxy
+}
+
+/** 'A': https://www.postgresql.org/docs/current/protocol-message-formats.html */
+const notification = 0x41
+
+/** Of a message from the server: a type, then a length that counts itself. */
+function messageLength(data: Buffer): number {
+  return data.length < 5 ? Number.POSITIVE_INFINITY : 1 + data.readInt32BE(1)
+}
