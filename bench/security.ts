@@ -111,7 +111,7 @@ async function pgstoreSubject(pool: pg.Pool, name: string): Promise<Subject> {
     void (async () => {
       const url = new URL(req.url ?? '/', 'http://site.example')
       const found = await store.get(req, name)
-      let body = String(found.values['user'] ?? 'nobody')
+      let body = (found.values['user'] ?? 'nobody') as string
       try {
         if (url.pathname === '/sign-in') {
           found.values['user'] = url.searchParams.get('user')
@@ -171,9 +171,9 @@ async function peerSubject(pool: pg.Pool, name: string, advised = true): Promise
     } as session.SessionOptions),
   )
   const data = (req: express.Request) => req.session as unknown as Data & session.Session
-  const user = (req: express.Request) => String(data(req)['user'] ?? 'nobody')
+  const user = (req: express.Request) => (data(req)['user'] ?? 'nobody') as string
   const { stringify } = JSON
-  app.get('/look', (req, res) => void res.end(stringify({ ...data(req), cookie: undefined })))
+  app.get('/look', (req, res) => void res.end(stringify(Object.assign({}, data(req), { cookie: undefined }))))
   app.get('/sign-in', (req, res) => {
     data(req).regenerate(() => {
       data(req)['user'] = req.query['user']
@@ -181,15 +181,15 @@ async function peerSubject(pool: pg.Pool, name: string, advised = true): Promise
     })
   })
   app.get('/renew', (req, res) => {
-    const before = { ...data(req), cookie: undefined }
+    const before: object = Object.assign({}, data(req), { cookie: undefined })
     data(req).regenerate(() => {
-      Object.assign(data(req), { ...before, cookie: data(req).cookie })
+      Object.assign(data(req), before, { cookie: data(req).cookie })
       res.end(user(req))
     })
   })
   app.get('/sign-out', (req, res) => data(req).destroy(() => res.end('nobody')))
   app.get('/set', (req, res) => {
-    const key = String(req.query['key'])
+    const key = req.query['key'] as string
     void pause(key).then(() => {
       data(req)[key] = req.query['value']
       res.end(user(req))
@@ -215,7 +215,7 @@ async function peerSubject(pool: pg.Pool, name: string, advised = true): Promise
 /** One attack, and what a subject answers to it. */
 interface Attack {
   readonly title: string
-  run(subject: Subject, pool: pg.Pool): Promise<string>
+  readonly run: (subject: Subject, pool: pg.Pool) => Promise<string>
 }
 
 const signedIn = async (subject: Subject) => (await subject.get(`/sign-in?user=${userId}`)).cookie

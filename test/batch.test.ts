@@ -336,13 +336,13 @@ test('a call that is not sent in time is refused, and the next one goes through 
 
 // Statements
 
-test('statements are prepared where the connection leads to Postgres itself', async () => {
+test('statements are prepared where the connection leads to Postgres itself, on a shared pool only when asked', async () => {
   const pool = ownPool({ max: 1 })
   const prepared = async () =>
     (await pool.query<{ name: string }>('select name from pg_prepared_statements')).rows.map(({ name }) => name)
   for (const [prepare, count] of [
     [false, 0],
-    [undefined, 1],
+    [undefined, 0],
     [true, 1],
   ] as const) {
     const store = testStore({ pool, ...(prepare === undefined ? {} : { prepare }) })
@@ -351,6 +351,9 @@ test('statements are prepared where the connection leads to Postgres itself', as
     assert.is((await prepared()).length, count)
     assert.ok((await prepared()).every((name) => /^pgstore_[0-9a-f]{16}$/.test(name)))
   }
+  const own = ownPool({ max: 1 })
+  await new Database(economical(own, undefined), 'pgstore').get(sessionKey(newToken()))
+  assert.is((await own.query('select name from pg_prepared_statements')).rowCount, 1)
 })
 
 test('statements that somebody else took from the connection are no error', async () => {

@@ -378,7 +378,7 @@ test('a database that is down is an error of the request, and leaves the cookie 
   const sent = browser.cookie
   const lost = Object.assign(app.browser(), { cookie: sent })
   const answer = await lost.get('/')
-  assert.is(answer.status, 500)
+  assert.is(answer.status, 503)
   assert.is(answer.cookie, undefined)
   assert.is((app.errors[0] as { code?: string }).code, 'unavailable')
   assert.equal(await browser.session(), { a: '1' })

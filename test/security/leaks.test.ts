@@ -255,7 +255,7 @@ if (canStart) {
         )
         assert.is(error.cause, undefined)
         assert.equal(
-          Object.keys(error).filter((name) => !['name', 'code', 'sqlState'].includes(name)),
+          Object.keys(error).filter((name) => !['name', 'code', 'statusCode', 'sqlState'].includes(name)),
           [],
         )
       }

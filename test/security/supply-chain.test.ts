@@ -52,13 +52,15 @@ function runtimePackages(): [string, Locked][] {
 
 requirement(
   'S54',
-  'the runtime dependencies are pg and pg-listen with what they bring, and graphile-worker is the host’s choice',
+  'the runtime dependencies are pg and pg-listen with what they bring, and everything else is the host’s choice',
   () => {
     const { dependencies, peerDependencies, peerDependenciesMeta, optionalDependencies, bundleDependencies } =
       readJson('package.json')
     assert.equal(Object.keys(dependencies), Object.keys(tree))
-    assert.equal(Object.keys(peerDependencies), ['graphile-worker'])
-    assert.equal(peerDependenciesMeta['graphile-worker'], { optional: true })
+    // The host's own framework and the worker: whoever does not use them installs none of them.
+    const choices = ['express-session', 'fastify', 'graphile-worker', 'hono', 'koa', 'react-router', 'redis']
+    assert.equal(Object.keys(peerDependencies), choices)
+    for (const name of choices) assert.equal(peerDependenciesMeta[name], { optional: true }, name)
     assert.equal([optionalDependencies, bundleDependencies], [undefined, undefined])
     const expected = Object.entries(tree).flatMap(([name, brought]) => [name, ...brought])
     const found = runtimePackages().map(([name]) => name)
