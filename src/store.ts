@@ -35,6 +35,8 @@ export class PGStore<Values extends object = Record<string, unknown>> extends Se
   readonly #ownPool: pg.Pool | undefined
   readonly #events: ChannelEvents<SessionEvent>
   #options: SessionOptions
+  /** Cookie names that are right for these options. */
+  readonly #checkedNames = new Set<string>()
   #registry = new WeakMap<RequestLike, Map<string, Promise<Session<Values>>>>()
   #saver: Saver
   /** The store that `withClient` was called on: a session's own save() goes there, as the client is lent. */
@@ -115,13 +117,17 @@ export class PGStore<Values extends object = Record<string, unknown>> extends Se
   /** As `get`, but read anew and not remembered. */
   async new(req: RequestLike, name: string): Promise<Session<Values>> {
     const session = new Session<Values>(this.#origin, name, this.#options)
-    checkCookie(session)
+    if (!this.#checkedNames.has(name)) {
+      checkCookie(session)
+      this.#checkedNames.add(name)
+    }
     this.#checkOpen()
     const found = readToken(req, name, this.codecs)
     if (!found) return session
-    const key = sessionKey(found.token)
+    const { token, isOutdated } = found
+    const key = sessionKey(token)
     const row = await this.#sessions.get(key)
-    if (row) internals.load(session, { ...found, key, row, seenVersion: row.version })
+    if (row) internals.load(session, { token, isOutdated, key, row, seenVersion: row.version })
     return session
   }
 
@@ -201,6 +207,7 @@ export class PGStore<Values extends object = Record<string, unknown>> extends Se
     const problems = cookieOptionProblems(options)
     if (problems.length > 0) throw new PGStoreError('invalid_option', `${problems.join('; ')}.`)
     this.#options = options
+    this.#checkedNames.clear()
     for (const codec of this.codecs) codec.maxAge?.(Math.max(Math.ceil(seconds), 0))
   }
 
