@@ -1,10 +1,8 @@
 // What of an express-session session is stored, and what a session is read back as. Its `cookie` is one key of the data like
 // any other; only its expiry moves at every request, and so it stands in the row alone.
 import type { SessionData } from 'express-session'
+import { longestLife } from './http.ts'
 import type { KnownSession } from './token-sessions.ts'
-
-/** The longest ttl that a session can have, in seconds. */
-export const longestTtl: number = 100 * 365 * 86_400
 
 type RollingCookie = SessionData['cookie'] & { originalMaxAge: number }
 
@@ -34,5 +32,5 @@ export function sessionData(known: KnownSession): SessionData {
 export function ttlOf({ cookie }: SessionData, ttlWithoutExpiry: number): number {
   const untilExpiry = cookie?.expires ? new Date(cookie.expires).getTime() - Date.now() : Number.NaN
   const ms = isRolling(cookie) ? cookie.originalMaxAge : untilExpiry
-  return Number.isFinite(ms) ? Math.min(ms / 1000, longestTtl) : ttlWithoutExpiry
+  return Number.isFinite(ms) ? Math.min(ms / 1000, longestLife) : ttlWithoutExpiry
 }

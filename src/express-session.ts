@@ -5,7 +5,8 @@ import type { SessionCleanup } from './cleanup.ts'
 import type { Codec } from './codec.ts'
 import type { ListedSession } from './devices.ts'
 import { PGStoreError } from './errors.ts'
-import { longestTtl, sessionData, storedValues, ttlOf } from './express-data.ts'
+import { sessionData, storedValues, ttlOf } from './express-data.ts'
+import { longestLife } from './http.ts'
 import type { PGStoreOptions } from './options.ts'
 import { unexpected } from './save.ts'
 import { PGStore } from './store.ts'
@@ -59,7 +60,7 @@ export class ExpressSessionStore extends session.Store {
   /** @throws {PGStoreError} `invalid_option` */
   constructor({ store, ttl = 86_400, userId, ...options }: ExpressSessionStoreOptions) {
     super()
-    if (!(typeof ttl === 'number' && ttl >= 0.001 && ttl <= longestTtl)) {
+    if (!(typeof ttl === 'number' && ttl >= 0.001 && ttl <= longestLife)) {
       throw new PGStoreError('invalid_option', 'ttl must be a number of seconds up to a hundred years.')
     }
     const [extra] = Object.keys(options)

@@ -64,6 +64,9 @@ export const defaultCookieOptions: SessionOptions = {
   partitioned: false,
 }
 
+/** Seconds in a hundred years, as session_save counts them: to Postgres' comparisons a year has 360 days. */
+export const longestLife: number = 100 * 360 * 86400
+
 /** RFC 6265bis §5.5: browsers cut a longer Max-Age to 400 days. */
 const longestMaxAge = 400 * 86400
 
@@ -90,7 +93,7 @@ export function cookieOptionProblems(options: SessionOptions): string[] {
     problems.push('domain must be a host name')
   }
   if (typeof maxAge !== 'number' || !Number.isFinite(maxAge)) problems.push('maxAge must be a number of seconds')
-  else if (maxAge > 100 * 365 * 86400) problems.push('maxAge must be at most a hundred years')
+  else if (maxAge > longestLife) problems.push('maxAge must be at most a hundred years')
   for (const [name, value] of Object.entries({ httpOnly, secure, partitioned })) {
     if (typeof value !== 'boolean') problems.push(`${name} must be true or false`)
   }

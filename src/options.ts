@@ -2,7 +2,13 @@
 import { type BatchLimits, type BatchOptions, defaultBatchLimits } from './batch.ts'
 import { type Codec, codecsFromPairs, hashKeys, type Key } from './codec.ts'
 import { PGStoreError } from './errors.ts'
-import { type CookieOptions, cookieOptionProblems, defaultCookieOptions, type SessionOptions } from './http.ts'
+import {
+  type CookieOptions,
+  cookieOptionProblems,
+  defaultCookieOptions,
+  longestLife,
+  type SessionOptions,
+} from './http.ts'
 import type { ListenConnection } from './listen.ts'
 import type { Pool } from './pool.ts'
 
@@ -118,7 +124,7 @@ export function parseOptions(given: PGStoreOptions): Settings {
   }
   if (pool !== undefined && typeof pool?.query !== 'function') problems.push('pool must be a pg.Pool')
   problems.push(...maxLengthProblems(maxLength))
-  if (lifetime !== null && !(typeof lifetime === 'number' && lifetime >= 0.001 && lifetime <= 100 * 365 * 86400)) {
+  if (lifetime !== null && !(typeof lifetime === 'number' && lifetime >= 0.001 && lifetime <= longestLife)) {
     problems.push('lifetime must be a number of seconds up to a hundred years, or null')
   }
   const { anonymousMaxAge = null, sessionsPerUser = null, seal = false, cacheHeaders = true } = given

@@ -131,6 +131,9 @@ test('every function has the parameters that the contract names', async () => {
     'session_revoke(p_user_id text, p_id bigint, p_except bytea)',
     'count_expired()',
     'purge_expired(p_limit integer)',
+    'cleanup_start(p_every interval)',
+    'cleanup_stop()',
+    'cleanup_status()',
   ]
   assert.equal(
     promised.filter((signature) => !signatures.includes(signature)),
