@@ -1,8 +1,9 @@
 // The recurring purge as a client sees it: one schedule for everybody, in the database. The work itself is worker.ts.
-import type { CleanupState, CleanupStatus, Database } from './database.ts'
+
 import { PGStoreError } from './errors.ts'
 import { ChannelEvents, type EventStream, noConnection } from './events.ts'
 import type { ListenConnection } from './listen.ts'
+import type { CleanupState, CleanupStatus, MaintenanceDatabase } from './maintenance.ts'
 import { purge } from './purge.ts'
 
 /** A part of the recurring purge that runs in this process. */
@@ -42,7 +43,7 @@ export type CleanupEvent =
 
 /** The seed's StartCleanup, StopCleanup and CountExpiredSessions, for a fleet. */
 export abstract class SessionCleanup {
-  readonly #database: Database
+  readonly #database: MaintenanceDatabase
   readonly #schema: string
   readonly #connection: ListenConnection | undefined
   readonly #events: ChannelEvents<CleanupEvent>
@@ -50,7 +51,7 @@ export abstract class SessionCleanup {
   readonly #ending = new Set<Promise<void>>()
   #isClosed = false
 
-  protected constructor(database: Database, connection: ListenConnection | undefined, schema: string) {
+  protected constructor(database: MaintenanceDatabase, connection: ListenConnection | undefined, schema: string) {
     this.#database = database
     this.#connection = connection
     this.#schema = schema
@@ -178,7 +179,7 @@ export async function loadWorker(): Promise<typeof import('./worker.ts')> {
 }
 
 /** @throws {PGStoreError} `invalid_option` for an interval that cannot be one */
-export async function setSchedule(database: Database, every: string): Promise<CleanupState> {
+export async function setSchedule(database: MaintenanceDatabase, every: string): Promise<CleanupState> {
   checkInterval(every)
   const state = await database.cleanupStart(every).catch((error: PGStoreError) => {
     if (error.sqlState?.startsWith('22')) throw notAnInterval()
@@ -209,7 +210,7 @@ function publicStatus({ status: _status, now: _now, ...rest }: CleanupState): Cl
 }
 
 export function cleanupEvents(
-  database: Database,
+  database: MaintenanceDatabase,
   connection: ListenConnection | undefined,
   schema: string,
 ): ChannelEvents<CleanupEvent> {

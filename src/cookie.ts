@@ -1,6 +1,7 @@
 // A session's token, in and out of its cookie.
+
+import { parseTime } from './calls.ts'
 import type { Codec } from './codec.ts'
-import { parseTime } from './database.ts'
 import { PGStoreError } from './errors.ts'
 import {
   cookiePairProblems,

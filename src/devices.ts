@@ -1,5 +1,6 @@
 // A user's sessions: the page of devices.
-import { type Database, parseTime } from './database.ts'
+import { parseTime } from './calls.ts'
+import type { Database } from './database.ts'
 import { PGStoreError } from './errors.ts'
 import { checkText } from './json.ts'
 import { internals, parseValues, type Session } from './session.ts'

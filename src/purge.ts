@@ -1,6 +1,7 @@
 // Deleting what has expired, batch by batch: short statements, with room for others in between.
-import type { Database } from './database.ts'
+
 import { PGStoreError } from './errors.ts'
+import type { MaintenanceDatabase } from './maintenance.ts'
 
 /** A smaller batch, after one that took too long. */
 const smallBatch = 100
@@ -15,7 +16,10 @@ export interface PurgeOptions {
 }
 
 /** Purges until a batch is short or `goOn` says no. Returns how many; what a failure left behind is told by `goOn` alone. */
-export async function purge(database: Database, { batchSize, pauseMs, goOn }: PurgeOptions): Promise<number> {
+export async function purge(
+  database: MaintenanceDatabase,
+  { batchSize, pauseMs, goOn }: PurgeOptions,
+): Promise<number> {
   let limit = batchSize
   for (let total = 0; ; ) {
     let purged: number

@@ -1,7 +1,9 @@
 // From a session's changes to its row and its cookie: one call of the database, whose status decides.
+
+import { parseTime } from './calls.ts'
 import type { Codec } from './codec.ts'
 import { deleteToken, signToken, writeToken } from './cookie.ts'
-import { parseTime, type SaveArguments, type SaveResult, type SessionDatabase, type SessionRow } from './database.ts'
+import type { SaveArguments, SaveResult, SessionDatabase, SessionRow } from './database.ts'
 import { PGStoreError } from './errors.ts'
 import {
   checkHeadersOpen,

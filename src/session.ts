@@ -1,6 +1,7 @@
 import { inspect } from 'node:util'
+import { parseTime } from './calls.ts'
 import { changedUserId, type Difference, difference, parseBase } from './changes.ts'
-import { parseTime, type SaveResult, type SessionRow } from './database.ts'
+import type { SaveResult, SessionRow } from './database.ts'
 import type { RequestLike, ResponseLike, SessionOptions } from './http.ts'
 import type { Json } from './json.ts'
 

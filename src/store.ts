@@ -1,6 +1,6 @@
 import { inspect } from 'node:util'
 import type pg from 'pg'
-import { BatchedDatabase } from './batch.ts'
+import { BatchedDatabase } from './batched-database.ts'
 import { SessionCleanup } from './cleanup.ts'
 import type { Codec } from './codec.ts'
 import { readToken } from './cookie.ts'

@@ -1,13 +1,7 @@
 // Sessions by their token alone, for a framework that reads and writes the cookie itself.
+import { parseTime } from './calls.ts'
 import { changedUserId, difference, parseBase } from './changes.ts'
-import {
-  type Database,
-  parseTime,
-  type SaveArguments,
-  type SaveResult,
-  type SessionDatabase,
-  type SessionRow,
-} from './database.ts'
+import type { Database, SaveArguments, SaveResult, SessionDatabase, SessionRow } from './database.ts'
 import { PGStoreError } from './errors.ts'
 import type { Json } from './json.ts'
 import type { Settings } from './options.ts'

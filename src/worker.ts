@@ -3,10 +3,10 @@
 import type pg from 'pg'
 import { Alarm } from './alarm.ts'
 import { type CleanupHandle, cleanupChannel } from './cleanup.ts'
-import { type CleanupState, Database } from './database.ts'
 import { atMost, Sockets } from './ending.ts'
 import { databaseError, PGStoreError } from './errors.ts'
 import { ChannelListener, type ListenConnection } from './listen.ts'
+import { type CleanupState, MaintenanceDatabase } from './maintenance.ts'
 import { schemaProblems } from './options.ts'
 import { openPool } from './pool.ts'
 import { purge } from './purge.ts'
@@ -52,7 +52,7 @@ export class CleanupWorker implements CleanupHandle {
   readonly done: Promise<void>
   readonly #sockets = new Sockets()
   readonly #pool: pg.Pool
-  readonly #database: Database
+  readonly #database: MaintenanceDatabase
   #listener: ChannelListener | undefined
   readonly #settings: WorkerSettings
   readonly #channel: string
@@ -105,7 +105,7 @@ export class CleanupWorker implements CleanupHandle {
       this.#resolveDone = resolve
     })
     this.#pool = pool
-    this.#database = new Database(pool, schema)
+    this.#database = new MaintenanceDatabase(pool, schema)
     this.#settings = settings
     this.#channel = cleanupChannel(schema)
     this.#alarm = new Alarm(pool, {

@@ -1,11 +1,13 @@
 import { type CleanupEvent, cleanupEvents, loadWorker, setSchedule } from '../cleanup.ts'
-import { type CleanupStatus, Database } from '../database.ts'
+import { type CleanupStatus, MaintenanceDatabase } from '../maintenance.ts'
 import { purge } from '../purge.ts'
 import { type Command, databaseUrl, type Flags, onSignal, print, withPool } from './command.ts'
 import { Progress } from './progress.ts'
 
-const withDatabase = async <Result>(flags: Flags, work: (database: Database) => Promise<Result>): Promise<Result> =>
-  await withPool(flags, async (pool) => await work(new Database(pool, flags.schema)))
+const withDatabase = async <Result>(
+  flags: Flags,
+  work: (database: MaintenanceDatabase) => Promise<Result>,
+): Promise<Result> => await withPool(flags, async (pool) => await work(new MaintenanceDatabase(pool, flags.schema)))
 
 export const cleanupStart: Command = {
   name: 'cleanup start',

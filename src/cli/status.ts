@@ -1,4 +1,4 @@
-import { type CleanupStatus, Database, type SessionStats } from '../database.ts'
+import { type CleanupStatus, MaintenanceDatabase, type SessionStats } from '../maintenance.ts'
 import { migrations } from '../migrations.ts'
 import { describeCleanup, publicStatus } from './cleanup.ts'
 import { type Command, print, withPool } from './command.ts'
@@ -13,7 +13,7 @@ reads "warnings" in the JSON.
 It needs a role with the right "cleanup" or "admin".`,
   async run(flags) {
     const { stats, cleanup } = await withPool(flags, async (pool) => {
-      const database = new Database(pool, flags.schema)
+      const database = new MaintenanceDatabase(pool, flags.schema)
       return { stats: await database.sessionStats(), cleanup: await database.cleanupStatus() }
     })
     if (flags.json) print(JSON.stringify(jsonStatus(flags.schema, stats, cleanup)))
