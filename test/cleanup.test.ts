@@ -6,7 +6,7 @@ import type { EventStream } from '../src/events.ts'
 import { addExpired, addLive, connections, countSessions, startOver, terminate } from './crowd.ts'
 import { closeAll, databaseUrl, hashKey, rejection, row, sql, testStore, until } from './harness.ts'
 
-const store = testStore()
+const store = testStore({ connectionString: databaseUrl })
 const open: EventStream<CleanupEvent>[] = []
 test.before.each(startOver)
 test.after.each(async () => {
@@ -120,7 +120,7 @@ test('with worker: false the schedule is set, nothing runs here, and done is set
 test('starting with another interval changes it for everybody', async () => {
   await store.startCleanup('1 hour', { worker: false })
   await store.startCleanup('00:00:30', { worker: false })
-  assert.is((await testStore().cleanupStatus()).every, '00:00:30')
+  assert.is((await testStore({ connectionString: databaseUrl }).cleanupStatus()).every, '00:00:30')
 })
 
 const noIntervals = [
@@ -156,7 +156,7 @@ test('an interval that is no text is refused', async () => {
 
 test('stopCleanup switches it off for everybody; workers wait for the next start', async () => {
   await using cleanup = await store.startCleanup('100 milliseconds')
-  const status = await testStore().stopCleanup()
+  const status = await testStore({ connectionString: databaseUrl }).stopCleanup()
   assert.equal([status.enabled, status.nextRunAt], [false, undefined])
   await addExpired(10)
   await sql('select pg_sleep(0.5)')
@@ -332,7 +332,7 @@ for (const limit of [0, -1, 1.5, Number.NaN, '10']) {
 // Closing
 
 test('closing the store ends its worker and its watchers, and it does not start again', async () => {
-  const closing = testStore()
+  const closing = testStore({ connectionString: databaseUrl })
   const cleanup = await closing.startCleanup('1 second')
   const events = closing.watchCleanup()
   await upTo(events, 'status')
@@ -349,7 +349,7 @@ test('closing the store ends its worker and its watchers, and it does not start 
 
 test('closing while a purge is under way lets the batch in hand finish, and records the run', async () => {
   await addExpired(20_000)
-  const closing = testStore()
+  const closing = testStore({ connectionString: databaseUrl })
   await closing.startCleanup('1 hour')
   await until(async () => (await countSessions()).due < 20_000)
   await closing.close()
@@ -362,7 +362,7 @@ test('closing while a purge is under way lets the batch in hand finish, and reco
 })
 
 test('closing while a worker starts ends it', async () => {
-  const closing = testStore()
+  const closing = testStore({ connectionString: databaseUrl })
   const starting = closing.startCleanup('1 second')
   const outcome = starting.then(
     () => 'started',

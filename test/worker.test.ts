@@ -96,7 +96,7 @@ test('of several workers one does each run', async () => {
   await sql(`select pgstore.cleanup_start('100 milliseconds')`)
   await until(() => workers.flatMap(({ said }) => said).length >= 10)
   await sql('select pgstore.cleanup_stop()')
-  const events = testStore().watchCleanup()
+  const events = testStore({ connectionString: databaseUrl }).watchCleanup()
   await events.ready
   const before = workers.flatMap(({ said }) => said).length
   await sql(`select pgstore.cleanup_start('1 hour')`)

@@ -2,7 +2,7 @@
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { addExpired, addLive, connections, countSessions, startOver, terminate } from '../crowd.ts'
-import { closeAll, row, sql, testStore, until } from '../harness.ts'
+import { closeAll, databaseUrl, row, sql, testStore, until } from '../harness.ts'
 import { endPrograms, type Program, pgstore } from '../program.ts'
 import { closeClients, connect } from '../sql/calls.ts'
 import { duration, quantile, report, times } from './faults.ts'
@@ -46,7 +46,7 @@ test('F12: four workers that purge at once delete every expired session once, co
   await addExpired(many)
   await addLive(500)
   const programs = await workers(4)
-  const events = testStore().watchCleanup()
+  const events = testStore({ connectionString: databaseUrl }).watchCleanup()
   await events.ready
   const ms = await duration(async () => {
     await sql(`select pgstore.cleanup_start('100 milliseconds')`)
@@ -180,7 +180,7 @@ test('F14: after the answer to a stop no more than the batch in hand is purged',
 
 test('F15: a LISTEN connection that is terminated again and again comes back each time, and the state is right', async () => {
   const kills = times(100, 20)
-  const store = testStore()
+  const store = testStore({ connectionString: databaseUrl })
   const events = store.watchCleanup()
   await events.ready
   let seen: string | undefined
