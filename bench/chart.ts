@@ -7,7 +7,6 @@ const systems: Readonly<Record<string, string>> = {
   'connect-redis': 'connect-redis (not durable)',
   'connect-pg-simple': 'connect-pg-simple',
   'pg, prepared': 'pg, a prepared statement',
-  pgbench: 'pgbench, the same statement',
 }
 
 const width = 760
