@@ -437,7 +437,7 @@ requirement(
 )
 
 requirement('S35', 'a query of the client is made of what its own pages say and the schema’s checked name', () => {
-  const page = fs.readFileSync(new URL('../../src/database.ts', import.meta.url), 'utf8')
+  const page = fs.readFileSync(new URL('../../src/calls.ts', import.meta.url), 'utf8')
   const queries = [...page.matchAll(/`select [^`]*`/g)].map(([query]) => query)
   const parts = queries.flatMap((query) => [...query.matchAll(/\{([^}]+)\}/g)].map(([, part]) => part))
   assert.ok(queries.length > 0)
