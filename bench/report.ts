@@ -127,8 +127,9 @@ export function writePage({ facts, verdicts, rows }: Results): void {
     .readFileSync(page, 'utf8')
     .replaceAll(/(<!-- bench (\w+) -->\n)[\s\S]*?(?=<!-- end -->)/g, (whole, mark, name) => {
       if (name === 'facts') return `${mark}\n${factList(facts)}\n\n`
-      const content = name === 'verdicts' ? verdictTable(verdicts) : rowTable(name, rows)
-      return content.includes('\n') ? `${mark}\n${content}\n\n` : whole
+      // What this run did not measure stays as it was.
+      if (name === 'verdicts') return verdicts.length > 0 ? `${mark}\n${verdictTable(verdicts)}\n\n` : whole
+      return rows.some(({ bench }) => bench === name) ? `${mark}\n${rowTable(name, rows)}\n\n` : whole
     })
   fs.writeFileSync(page, text)
 }
