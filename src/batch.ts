@@ -141,8 +141,9 @@ export class Batcher<Item, Result> {
   /** Sends them in one call. Returns those that are to be sent alone. */
   async #settle(calls: readonly Call<Item, Result>[]): Promise<readonly Call<Item, Result>[]> {
     try {
-      const left = calls.length > 1 ? await this.#sendMany(calls) : []
-      for (const call of calls.length === 1 ? calls : []) call.resolve(await this.#transport.sendOne(call.item))
+      let left: readonly Call<Item, Result>[] = []
+      if (calls.length > 1) left = await this.#sendMany(calls)
+      else for (const call of calls) call.resolve(await this.#transport.sendOne(call.item))
       this.#answeredAt = performance.now()
       return left
     } catch (error) {
