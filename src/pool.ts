@@ -30,13 +30,16 @@ export interface PoolClient {
   release(error?: Error | boolean): void
 }
 
+/** How long a call may take. */
+export const queryTimeoutMs = 5000
+
 /** A pool with every wait bounded, which a primary's fail-over reaches within minutes. */
 export function openPool(connection: pg.PoolConfig): pg.Pool {
   const pool = new pg.Pool({
     application_name: 'pgstore',
     max: 10,
     connectionTimeoutMillis: 2000,
-    query_timeout: 5000,
+    query_timeout: queryTimeoutMs,
     idleTimeoutMillis: 30_000,
     maxLifetimeSeconds: 300,
     keepAlive: true,
@@ -50,7 +53,8 @@ export function openPool(connection: pg.PoolConfig): pg.Pool {
 
 /** node-postgres has no target_session_attrs: without this a demoted primary would go on serving old sessions. */
 async function refuseStandby(client: pg.ClientBase): Promise<void> {
-  const { rows } = await client.query<{ standby: boolean }>('select pg_is_in_recovery() as standby')
+  const query = { text: 'select pg_is_in_recovery() as standby', query_timeout: queryTimeoutMs }
+  const { rows } = await client.query<{ standby: boolean }>(query)
   if (rows[0]?.standby)
     throw new PGStoreError('unavailable', 'This server is a standby: sessions are kept on the primary.')
 }

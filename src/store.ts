@@ -11,11 +11,11 @@ import { type ChannelEvents, type EventStream, type SessionEvent, sessionEvents 
 import { cookieOptionProblems, type RequestLike, type ResponseLike, type SessionOptions } from './http.ts'
 import { migrate } from './migrate.ts'
 import { listenConnection, maxLengthProblems, type PGStoreOptions, parseOptions, type Settings } from './options.ts'
-import { openPool, type Pool, type Queryable } from './pool.ts'
+import { openPool, type Pool, type Queryable, queryTimeoutMs } from './pool.ts'
 import { checkCookie, type SaveOptions, Saver } from './save.ts'
 import { SealedDatabase } from './seal.ts'
 import { internals, Session } from './session.ts'
-import { economical } from './statement.ts'
+import { economical, StatementPool } from './statement.ts'
 import { sessionKey } from './token.ts'
 import { TokenSessions } from './token-sessions.ts'
 
@@ -51,9 +51,11 @@ export class PGStore<Values extends object = Record<string, unknown>> extends Se
   constructor(options: PGStoreOptions) {
     const settings = parseOptions(options)
     const { connectionString, pool, schema, prepare, batch } = settings
-    const ownPool = connectionString === undefined ? undefined : openPool({ connectionString })
+    const ownPool = connectionString === undefined ? undefined : openPool({ connectionString, query_timeout: 0 })
     // On a pool that is shared, an injection elsewhere in the application could put a statement of its own under our names.
-    const queryable = economical(ownPool ?? (pool as Pool), prepare ?? (ownPool ? undefined : false))
+    const queryable = ownPool
+      ? new StatementPool(ownPool, prepare, queryTimeoutMs)
+      : economical(pool as Pool, prepare ?? false)
     const database = batch ? new BatchedDatabase(queryable, schema, batch) : new Database(queryable, schema)
     const listen = listenConnection(settings)
     super(database, listen, schema)

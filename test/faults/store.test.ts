@@ -162,6 +162,27 @@ test('F7: and with a lock_timeout on its role, the save of the held session ends
   report('F7', 'the same with lock_timeout 1 s', 'timeout, 55P03', { 'refused after': { is: ms, most: 1300 } })
 })
 
+test('F7: and with no timeout anywhere, the store itself gives up, and its pool is whole', async () => {
+  const store = testStore()
+  const [held, other] = (await visitors(2, store)) as [Visitor, Visitor]
+  const change = async (visitor: Visitor) =>
+    await visitor.visit(store, (session) => {
+      session.values['a'] = 1
+    })
+  const holder = await connect()
+  await holder.query('begin; select from pgstore.sessions for update')
+  const started = performance.now()
+  const errors = await Promise.all([held, other].map(async (visitor) => await rejection(change(visitor))))
+  const ms = performance.now() - started
+  await holder.query('commit')
+  assert.equal(
+    errors.map(({ code }) => code),
+    ['timeout', 'timeout'],
+  )
+  await Promise.all([held, other, held, other].map(change))
+  report('F7', 'the same with no timeout at all', 'timeout', { 'refused after': { is: ms, most: 6500 } })
+})
+
 test('F8: a statement_timeout inside a save is a timeout, and nothing is half written', async () => {
   const url = new URL(databaseUrl)
   url.searchParams.set('options', '-c statement_timeout=500')
