@@ -1,21 +1,16 @@
-// Everything that is measured side by side: the systems in this process, and pgbench as the database's own limit.
-import { execFile, spawnSync } from 'node:child_process'
+// Everything that is measured side by side: the systems, a process each, and pgbench as the database's own limit.
+import { execFile, fork, spawnSync } from 'node:child_process'
+import { once } from 'node:events'
 import fs from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
+import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { systemBin } from '../scripts/postgres.ts'
-import { type CpuMeter, Latencies, measure, type Sample } from './measure.ts'
+import { type CpuMeter, Latencies, type Sample } from './measure.ts'
 import type { Postgres, Redis } from './servers.ts'
-import {
-  connectPgSimpleSystem,
-  connectRedisSystem,
-  memoryStoreSystem,
-  pgstoreSystem,
-  rawSystem,
-  type System,
-  sessionCount,
-} from './systems.ts'
+import type { Order, Report, SystemName } from './system-process.ts'
+import { sessionCount } from './systems.ts'
 
 export type Operation = 'read' | 'save'
 
@@ -30,11 +25,11 @@ export interface Contender {
 
 export async function openContenders(postgres: Postgres, redis: Redis | undefined): Promise<Contender[]> {
   const contenders = [
-    inThisProcess(await pgstoreSystem(postgres.url), postgres.cpu),
-    inThisProcess(await connectPgSimpleSystem(postgres.url), postgres.cpu),
-    ...(redis ? [inThisProcess(await connectRedisSystem(redis.port), redis.cpu)] : []),
-    inThisProcess(await memoryStoreSystem(), undefined),
-    inThisProcess(await rawSystem(postgres.url), postgres.cpu),
+    await inOwnProcess('pgstore', postgres.url, postgres.cpu),
+    await inOwnProcess('connect-pg-simple', postgres.url, postgres.cpu),
+    ...(redis ? [await inOwnProcess('connect-redis', String(redis.port), redis.cpu)] : []),
+    await inOwnProcess('MemoryStore', '', undefined),
+    await inOwnProcess('pg, prepared', postgres.url, postgres.cpu),
   ]
   const program = pgbenchProgram()
   if (program) contenders.push(pgbench(program, postgres))
@@ -42,14 +37,30 @@ export async function openContenders(postgres: Postgres, redis: Redis | undefine
   return contenders
 }
 
-function inThisProcess(system: System, cpu: CpuMeter | undefined): Contender {
+async function inOwnProcess(name: SystemName, server: string, cpu: CpuMeter | undefined): Promise<Contender> {
+  const child = fork(fileURLToPath(new URL('system-process.ts', import.meta.url)), [name, server])
+  const ended = new AbortController()
+  child.once('exit', () => ended.abort())
+  const hear = async (): Promise<Report> => {
+    const [report] = (await once(child, 'message', { signal: ended.signal })) as [Report]
+    if (report.error !== undefined) throw new Error(`${name}: ${report.error}`)
+    return report
+  }
+  await hear()
   return {
-    name: system.name,
+    name,
     async run(operation, callers, seconds) {
-      const work = (index: number) => system[operation](index)
-      return await measure(work, { callers, seconds, count: sessionCount, cpu })
+      const before = cpu?.()
+      child.send({ operation, callers, seconds } satisfies Order)
+      const { sample } = await hear()
+      const after = cpu?.()
+      if (!sample || before === undefined || after === undefined) return sample
+      return { ...sample, serverCpuUs: (after - before) / sample.operations }
     },
-    close: () => system.close(),
+    async close() {
+      child.disconnect()
+      if (!ended.signal.aborted) await once(child, 'exit')
+    },
   }
 }
 

@@ -31,16 +31,35 @@ export interface Sample {
 /** Processor time that a server has spent so far, in microseconds; undefined where it cannot be told. */
 export type CpuMeter = () => number | undefined
 
+interface Load {
+  readonly callers: number
+  readonly seconds: number
+  /** Sessions. */
+  readonly count: number
+  /** Calls in a row for one session, as one visitor makes them. Default: 1. */
+  readonly stay?: number | undefined
+  readonly cpu?: CpuMeter | undefined
+}
+
 /** Which session a caller asks for: at random among its own, so that no two callers change one object at once. */
-export function picker(caller: number, callers: number, count: number): () => number {
+export function picker(caller: number, callers: number, count: number, stay = 1): () => number {
   const own = Math.max(1, Math.floor(count / callers))
-  return () => (caller + callers * Math.floor(Math.random() * own)) % count
+  let left = 0
+  let index = 0
+  return () => {
+    if (left === 0) {
+      index = (caller + callers * Math.floor(Math.random() * own)) % count
+      left = stay
+    }
+    left--
+    return index
+  }
 }
 
 /** Runs `work` for so long. Latencies are kept one by one: percentiles are exact. */
 export async function measure(
   work: (index: number) => Promise<void>,
-  { callers, seconds, count, cpu }: { callers: number; seconds: number; count: number; cpu?: CpuMeter | undefined },
+  { callers, seconds, count, stay, cpu }: Load,
 ): Promise<Sample> {
   collectGarbage()
   const latencies = new Latencies()
@@ -51,7 +70,7 @@ export async function measure(
   const end = start + seconds * 1000
   await Promise.all(
     Array.from({ length: callers }, async (_, caller) => {
-      const pick = picker(caller, callers, count)
+      const pick = picker(caller, callers, count, stay)
       for (let at = performance.now(); at < end; ) {
         try {
           await work(pick())

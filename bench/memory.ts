@@ -2,13 +2,13 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import { collectGarbage, measure, type Row, round } from './measure.ts'
 import type { Postgres } from './servers.ts'
-import { pgstoreSystem, sessionCount } from './systems.ts'
+import { pgstoreSystem, savesPerVisit, sessionCount } from './systems.ts'
 
 export async function measureMemory(postgres: Postgres, seconds: number): Promise<Row[]> {
   const system = await pgstoreSystem(postgres.url)
   const work = async (index: number): Promise<void> =>
     await (Math.random() < 0.75 ? system.read(index) : system.save(index))
-  const options = { callers: 1024, count: sessionCount, cpu: postgres.cpu }
+  const options = { callers: 1024, count: sessionCount, stay: savesPerVisit, cpu: postgres.cpu }
   await measure(work, { ...options, seconds: Math.max(5, seconds / 10) })
   const readings: { readonly at: number; readonly heap: number; readonly rss: number }[] = []
   const start = performance.now()

@@ -4,7 +4,7 @@ import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { measure } from './measure.ts'
 import type { Postgres } from './servers.ts'
-import { pgstoreSystem, sessionCount } from './systems.ts'
+import { pgstoreSystem, savesPerVisit, sessionCount } from './systems.ts'
 
 interface CallFrame {
   readonly functionName: string
@@ -22,6 +22,7 @@ export async function profileAll(postgres: Postgres, seconds: number): Promise<v
           callers,
           seconds: duration,
           count: sessionCount,
+          stay: operation === 'save' ? savesPerVisit : 1,
           cpu: postgres.cpu,
         })
       await load(2)

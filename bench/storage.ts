@@ -2,7 +2,7 @@
 import type pg from 'pg'
 import { measure, type Row, round, summary } from './measure.ts'
 import { openPool, type Postgres } from './servers.ts'
-import { connectPgSimpleSystem, pgstoreSystem, type System, sessionCount } from './systems.ts'
+import { connectPgSimpleSystem, pgstoreSystem, type System, savesPerVisit, sessionCount } from './systems.ts'
 
 export async function measureStorage(postgres: Postgres, seconds: number): Promise<Row[]> {
   const admin = openPool(postgres.url, 1)
@@ -20,7 +20,7 @@ export async function measureStorage(postgres: Postgres, seconds: number): Promi
       const dice = Math.random()
       await (dice < 0.7 ? system.read(index) : dice < 0.95 ? system.save(index) : system.comeAndGo())
     }
-    const options = { callers: 16, seconds: seconds * 2, count: sessionCount, cpu: postgres.cpu }
+    const options = { callers: 16, seconds: seconds * 2, count: sessionCount, stay: savesPerVisit, cpu: postgres.cpu }
     const sample = await measure(mixed, options)
     await system.close() // its connections hand in their statistics as they end
     const after = await untilCounted(admin, table, before)
@@ -56,7 +56,7 @@ async function walOfSaves(
   }
   await Promise.all(Array.from({ length: 128 }, inTurn))
   const middle = await walPosition(admin)
-  const sample = await measure(save, { callers, seconds, count: sessionCount, cpu })
+  const sample = await measure(save, { callers, seconds, count: sessionCount, stay: savesPerVisit, cpu })
   const end = await walPosition(admin)
   return {
     ...summary('storage', `${system.name}, saves`, callers, [sample]),
