@@ -61,7 +61,6 @@ export async function measure(
   work: (index: number) => Promise<void>,
   { callers, seconds, count, stay, cpu }: Load,
 ): Promise<Sample> {
-  collectGarbage()
   const latencies = new Latencies()
   let errors = 0
   let error: unknown

@@ -98,6 +98,7 @@ function refused(path: string, problem: string): PGStoreError {
  * stored what is thousands of levels deep.
  */
 export function sameJson(stored: Json, value: unknown, key = ''): boolean {
+  if (stored === value) return true
   const pairs: [stored: Json, value: unknown, key: string][] = [[stored, value, key]]
   for (let pair = pairs.pop(); pair; pair = pairs.pop()) {
     const [one, given, name] = pair
@@ -117,19 +118,23 @@ function withToJson(value: unknown, key: string): unknown {
   return typeof toJSON === 'function' ? toJSON.call(value, key) : value
 }
 
-/** Adds what is to be compared next; false when the two have not as many members, or others. */
+/** Adds what is to be compared next, but for what is the same at sight; false when the two have not as many members, or others. */
 function pushMembers(stored: object, value: object, pairs: [Json, unknown, string][]): boolean {
   if (Array.isArray(stored)) {
     const list = value as readonly unknown[]
     if (list.length !== stored.length) return false
-    for (const [i, item] of (stored as Json[]).entries()) pairs.push([item, list[i], String(i)])
+    for (let i = 0; i < list.length; i++) {
+      if (stored[i] !== list[i]) pairs.push([stored[i] as Json, list[i], String(i)])
+    }
     return true
   }
   let kept = 0
-  for (const [name, inner] of Object.entries(value)) {
+  for (const name of Object.keys(value)) {
+    const inner = (value as Record<string, unknown>)[name]
     if (inner === undefined) continue
     if (!Object.hasOwn(stored, name)) return false
-    pairs.push([(stored as { readonly [key: string]: Json })[name] as Json, inner, name])
+    const one = (stored as { readonly [key: string]: Json })[name] as Json
+    if (one !== inner) pairs.push([one, inner, name])
     kept++
   }
   return kept === Object.keys(stored).length

@@ -13,6 +13,7 @@ import {
   type RequestLike,
   type ResponseLike,
   readCookies,
+  type SessionOptions,
 } from './http.ts'
 import { type Changes, internals, type Session } from './session.ts'
 import { newToken, sessionKey } from './token.ts'
@@ -47,6 +48,8 @@ export class Saver {
   readonly #database: SessionDatabase
   readonly #settings: SaverSettings
   readonly #turns: WeakMap<Session<object>, Promise<void>>
+  /** The last cookie that was found right: most are like it. */
+  #checked: Pick<Session<object>, 'name' | 'options'> | undefined
   maxLength: number
 
   /** @param turns shared by the savers that may save the same session */
@@ -89,10 +92,10 @@ export class Saver {
     }
     const cookie = this.#sign(session, stored.token)
     const version = ifUnchanged || renews ? stored.seenVersion : null
-    let result = await this.#database.save({ ...this.#arguments(stored.key, session, changes), version })
+    let result = await this.#database.save(this.#arguments(stored.key, session, changes, version))
     if (result.status === 'conflict' && !ifUnchanged) {
       changes = internals.changes(session)
-      result = await this.#database.save({ ...this.#arguments(stored.key, session, changes), version: null })
+      result = await this.#database.save(this.#arguments(stored.key, session, changes, null))
     }
     switch (result.status) {
       case 'saved':
@@ -118,7 +121,7 @@ export class Saver {
     const token = newToken()
     const cookie = this.#sign(session, token)
     const key = sessionKey(token)
-    const result = await this.#database.save({ ...this.#arguments(key, session, changes), version: 0 })
+    const result = await this.#database.save(this.#arguments(key, session, changes, 0))
     if (result.status !== 'saved') throw unexpected('session_save', result)
     internals.saved(session, token, key, changes, result)
     await this.#limitUser(changes)
@@ -142,7 +145,7 @@ export class Saver {
     const token = newToken(stored.key)
     const cookie = this.#sign(session, token)
     const key = sessionKey(token)
-    const result = await this.#database.regenerate(this.#arguments(stored.key, session, changes), key)
+    const result = await this.#database.regenerate(this.#arguments(stored.key, session, changes, null), key)
     if (result.status === 'gone') throw this.#gone(res, session)
     if (result.status !== 'saved') throw unexpected('session_regenerate', result)
     internals.saved(session, token, key, changes, result)
@@ -152,8 +155,14 @@ export class Saver {
 
   #begin(session: Session<object>, res: ResponseLike): void {
     checkHeadersOpen(res)
-    checkCookie(session)
+    this.#checkCookie(session)
     if (this.#settings.cacheHeaders) forbidCaching(res)
+  }
+
+  #checkCookie({ name, options }: Session<object>): void {
+    if (this.#checked?.name === name && sameOptions(this.#checked.options, options)) return
+    checkCookie({ name, options })
+    this.#checked = { name, options: { ...options } }
   }
 
   /** After a sign-in: the session that has just been saved is the newest. */
@@ -162,12 +171,13 @@ export class Saver {
     if (sessionsPerUser !== null && userId) await this.#database.limit(userId, sessionsPerUser)
   }
 
-  #arguments(key: Buffer, session: Session<object>, changes: Changes): Omit<SaveArguments, 'version'> {
+  #arguments(key: Buffer, session: Session<object>, changes: Changes, version: number | null): SaveArguments {
     return {
       key,
       set: changes.set,
       unset: changes.unset,
       ttlSeconds: this.#ttlSeconds(session),
+      version,
       userId: changes.userId,
       maxLength: this.maxLength,
       lifetimeSeconds: this.#settings.lifetime,
@@ -208,6 +218,11 @@ export function isTouchDue(row: SessionRow, ttlSeconds: number, lifetimeSeconds:
   const lifetime = (lifetimeSeconds ?? Number.POSITIVE_INFINITY) * 1000
   const latest = Math.min(parseTime(row.now) + ttl, parseTime(row.createdAt) + lifetime)
   return latest - parseTime(row.expiresAt) >= ttl / 10
+}
+
+function sameOptions(one: SessionOptions, other: SessionOptions): boolean {
+  for (const name in one) if (one[name as keyof SessionOptions] !== other[name as keyof SessionOptions]) return false
+  return true
 }
 
 /** @throws {PGStoreError} `invalid_option` for a name that is no cookie name, or options that browsers would refuse for it */

@@ -198,13 +198,16 @@ export class Session<Values extends object = Record<string, unknown>> {
         return { set: '{}', unset: [], userId, isEmpty: true, isData: false, base: new Map() }
     }
     const values = this.values as Record<string, unknown>
-    const hasContent =
-      this.userId !== undefined ||
-      Object.keys(values ?? {}).some((name) => name !== maxAgeKey && values[name] !== undefined)
-    const isKept = ownMaxAge !== undefined && ownMaxAge >= 0 && (this.#stored || hasContent)
-    const own = new Map([[maxAgeKey, isKept ? ownMaxAge : undefined]])
-    const changes = difference(this.#knownBase(), values, own, outdated)
-    return { ...changes, userId, isEmpty: !changes.isData && userId === null }
+    const isKept = ownMaxAge !== undefined && ownMaxAge >= 0 && (this.#stored !== undefined || this.#hasContent())
+    const own = [maxAgeKey, isKept ? ownMaxAge : undefined] as const
+    const { set, unset, isData, base } = difference(this.#knownBase(), values, own, outdated)
+    return { set, unset, userId, isEmpty: !isData && userId === null, isData, base }
+  }
+
+  #hasContent(): boolean {
+    const values = this.values as Record<string, unknown>
+    const isValue = (name: string) => name !== maxAgeKey && values[name] !== undefined
+    return this.userId !== undefined || Object.keys(values ?? {}).some(isValue)
   }
 
   /** After a save or regenerate that Postgres took. */
