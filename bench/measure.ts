@@ -36,23 +36,26 @@ interface Load {
   readonly seconds: number
   /** Sessions. */
   readonly count: number
-  /** Calls in a row for one session, as one visitor makes them. Default: 1. */
+  /** How often a caller comes back to a session before it turns to another, with others in between. Default: 1. */
   readonly stay?: number | undefined
   readonly cpu?: CpuMeter | undefined
 }
 
+/** Sessions that a caller who stays goes round: nobody saves the same one twice within the time of one call. */
+const visitsAtOnce = 5
+
 /** Which session a caller asks for: at random among its own, so that no two callers change one object at once. */
 export function picker(caller: number, callers: number, count: number, stay = 1): () => number {
   const own = Math.max(1, Math.floor(count / callers))
-  let left = 0
-  let index = 0
+  const draw = () => (caller + callers * Math.floor(Math.random() * own)) % count
+  if (stay === 1) return draw
+  const visits = Array.from({ length: visitsAtOnce }, () => ({ index: draw(), left: stay }))
+  let turn = 0
   return () => {
-    if (left === 0) {
-      index = (caller + callers * Math.floor(Math.random() * own)) % count
-      left = stay
-    }
-    left--
-    return index
+    const visit = visits[turn++ % visitsAtOnce] as { index: number; left: number }
+    if (visit.left === 0) Object.assign(visit, { index: draw(), left: stay })
+    visit.left--
+    return visit.index
   }
 }
 
