@@ -117,7 +117,8 @@ async function pgstorePurger(connectionString: string): Promise<Purger> {
 async function pgSimplePurger(connectionString: string): Promise<Purger> {
   const pool = openPool(connectionString, 10)
   const PgStore = connectPgSimple(session)
-  const options = { pool, tableName: 'purged', createTableIfMissing: true, pruneSessionInterval: false as const }
+  const schemaName = 'purged_simple' // a schema, not a table of another name: its primary key is named session_pkey always
+  const options = { pool, schemaName, createTableIfMissing: true, pruneSessionInterval: false as const }
   const store = new PgStore(options) as session.Store & { pruneSessions(done: (error?: Error) => void): void }
   const read = async (number: number): Promise<unknown> =>
     await new Promise((resolve, reject) => {
@@ -126,10 +127,11 @@ async function pgSimplePurger(connectionString: string): Promise<Purger> {
   return {
     name: 'connect-pg-simple',
     async fill(expired, live) {
+      await pool.query('create schema purged_simple')
       await read(0) // makes its table
-      await fillPgSimple(pool, 'purged', { from: live, to: live + expired, expiresIn: '-1 day' })
-      await fillPgSimple(pool, 'purged', { from: 0, to: live, expiresIn: '20 days' })
-      await pool.query('vacuum analyze purged')
+      await fillPgSimple(pool, 'purged_simple.session', { from: live, to: live + expired, expiresIn: '-1 day' })
+      await fillPgSimple(pool, 'purged_simple.session', { from: 0, to: live, expiresIn: '20 days' })
+      await pool.query('vacuum analyze purged_simple.session')
       await pool.query('checkpoint')
     },
     async read(number) {
@@ -137,7 +139,7 @@ async function pgSimplePurger(connectionString: string): Promise<Purger> {
     },
     async purge() {
       const count = async () =>
-        (await pool.query<{ n: number }>('select count(*)::integer as n from purged')).rows[0]?.n ?? 0
+        (await pool.query<{ n: number }>('select count(*)::integer as n from purged_simple.session')).rows[0]?.n ?? 0
       const before = await count()
       await new Promise<void>((resolve, reject) => {
         store.pruneSessions((error) => (error ? reject(error) : resolve()))
@@ -145,7 +147,7 @@ async function pgSimplePurger(connectionString: string): Promise<Purger> {
       return before - (await count())
     },
     async close() {
-      await pool.query('drop table purged')
+      await pool.query('drop schema purged_simple cascade')
       await pool.end()
     },
   }

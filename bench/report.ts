@@ -14,6 +14,7 @@ export interface Results {
 }
 
 const folder = new URL('results/', import.meta.url)
+const resultsFile = new URL('latest.json', folder)
 
 const headings: Readonly<Record<string, string>> = {
   concurrency: 'callers',
@@ -112,9 +113,16 @@ export function verdictTable(verdicts: readonly Verdict[]): string {
   )
 }
 
+/** Adds to the rows of this run those of the last one that it has not measured. */
+export function withEarlierRows(rows: readonly Row[]): Row[] {
+  const measured = new Set(rows.map(({ bench }) => bench))
+  const earlier = fs.existsSync(resultsFile) ? (JSON.parse(fs.readFileSync(resultsFile, 'utf8')) as Results).rows : []
+  return [...earlier.filter(({ bench }) => !measured.has(bench)), ...rows]
+}
+
 export function writeResults(results: Results): void {
   fs.mkdirSync(folder, { recursive: true })
-  fs.writeFileSync(new URL('latest.json', folder), `${JSON.stringify(results, undefined, 2)}\n`)
+  fs.writeFileSync(resultsFile, `${JSON.stringify(results, undefined, 2)}\n`)
   const svg = chart(results.rows)
   if (svg) fs.writeFileSync(new URL('latest.svg', folder), svg)
 }
