@@ -1,4 +1,4 @@
-// Group `storage`, second part: the ways to index the expiry that we could have chosen, and how full to fill a page. Plain tables
+// Group `indexes`: the ways to index the expiry that we could have chosen, and how full to fill a page. Plain tables
 // and a clock that runs as fast as the statements do, so that hours and months of saves pass in seconds.
 import { createHash } from 'node:crypto'
 import pg from 'pg'

@@ -37,10 +37,8 @@ const groups: Readonly<Record<string, (bench: Bench) => Promise<Row[]>>> = {
     ),
   growth: async ({ postgres, isQuick }) =>
     await measureGrowth(postgres, isQuick ? [1e4, 1e5] : [1e4, 1e5, 1e6, 5e6], pace(isQuick, 7, 1)),
-  storage: async ({ postgres, isQuick }) => [
-    ...(await measureStorage(postgres, isQuick ? 3 : 10)),
-    ...(await compareIndexes(postgres, isQuick ? 30 : 180)),
-  ],
+  storage: async ({ postgres, isQuick }) => await measureStorage(postgres, isQuick ? 3 : 10),
+  indexes: async ({ postgres, isQuick }) => await compareIndexes(postgres, isQuick ? 30 : 180),
   memory: async ({ postgres, isQuick, isSoak }) => await measureMemory(postgres, isSoak ? 300 : isQuick ? 10 : 60),
 }
 
