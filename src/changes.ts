@@ -35,51 +35,27 @@ export function difference(
     throw new PGStoreError('invalid_value', 'values must be an object.')
   }
   checkPlain(values, 'values')
-  const kept: string[] = []
-  const changed = new Map<string, Json>()
+  const next = new Map<string, Json>()
   const members: string[] = []
-  let replaced = 0
   const compare = (name: string, value: unknown) => {
     if (value === undefined) return
     const stored = base.get(name)
     if (stored !== undefined && !outdated?.has(name) && sameJson(stored, value, name)) {
-      kept.push(name)
+      next.set(name, stored)
       return
     }
     checkText(name, memberPath('values', name))
     const text = encodeJson(value, memberPath('values', name)) as string | undefined
     if (text === undefined) return
-    if (stored !== undefined) replaced++
-    changed.set(name, JSON.parse(text))
+    next.set(name, JSON.parse(text))
     members.push(`${JSON.stringify(name)}:${text}`)
   }
   for (const name of Object.keys(values)) {
     if (name !== own?.[0]) compare(name, (values as Record<string, unknown>)[name])
   }
   if (own) compare(...own)
-  const unset = kept.length + replaced === base.size ? [] : missing(base, kept, changed)
-  const isData = members.length > 0 || unset.length > 0
-  return { set: `{${members.join()}}`, unset, isData, base: isData ? merged(base, changed, unset) : base }
-}
-
-function missing(
-  base: ReadonlyMap<string, Json>,
-  kept: readonly string[],
-  changed: ReadonlyMap<string, Json>,
-): readonly string[] {
-  const present = new Set(kept)
-  return [...base.keys()].filter((name) => !present.has(name) && !changed.has(name))
-}
-
-function merged(
-  base: ReadonlyMap<string, Json>,
-  changed: ReadonlyMap<string, Json>,
-  unset: readonly string[],
-): ReadonlyMap<string, Json> {
-  const next = new Map(base)
-  for (const [name, value] of changed) next.set(name, value)
-  for (const name of unset) next.delete(name)
-  return next
+  const unset = [...base.keys()].filter((name) => !next.has(name))
+  return { set: `{${members.join()}}`, unset, isData: members.length > 0 || unset.length > 0, base: next }
 }
 
 /**

@@ -102,7 +102,6 @@ export function sameJson(stored: Json, value: unknown, key = ''): boolean {
   const pairs: [stored: Json, value: unknown, key: string][] = [[stored, value, key]]
   for (let pair = pairs.pop(); pair; pair = pairs.pop()) {
     const [one, given, name] = pair
-    if (one === given) continue
     const other = withToJson(given, name)
     if (one === other) continue
     if (typeof one !== 'object' || one === null || typeof other !== 'object' || other === null) return false

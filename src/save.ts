@@ -13,7 +13,6 @@ import {
   type RequestLike,
   type ResponseLike,
   readCookies,
-  type SessionOptions,
 } from './http.ts'
 import { type Changes, internals, type Session } from './session.ts'
 import { newToken, sessionKey } from './token.ts'
@@ -48,8 +47,6 @@ export class Saver {
   readonly #database: SessionDatabase
   readonly #settings: SaverSettings
   readonly #turns: WeakMap<Session<object>, Promise<void>>
-  /** The last cookie that was found right: most are like it. */
-  #checked: Pick<Session<object>, 'name' | 'options'> | undefined
   maxLength: number
 
   /** @param turns shared by the savers that may save the same session */
@@ -155,14 +152,8 @@ export class Saver {
 
   #begin(session: Session<object>, res: ResponseLike): void {
     checkHeadersOpen(res)
-    this.#checkCookie(session)
+    checkCookie(session)
     if (this.#settings.cacheHeaders) forbidCaching(res)
-  }
-
-  #checkCookie({ name, options }: Session<object>): void {
-    if (this.#checked?.name === name && sameOptions(this.#checked.options, options)) return
-    checkCookie({ name, options })
-    this.#checked = { name, options: { ...options } }
   }
 
   /** After a sign-in: the session that has just been saved is the newest. */
@@ -218,11 +209,6 @@ export function isTouchDue(row: SessionRow, ttlSeconds: number, lifetimeSeconds:
   const lifetime = (lifetimeSeconds ?? Number.POSITIVE_INFINITY) * 1000
   const latest = Math.min(parseTime(row.now) + ttl, parseTime(row.createdAt) + lifetime)
   return latest - parseTime(row.expiresAt) >= ttl / 10
-}
-
-function sameOptions(one: SessionOptions, other: SessionOptions): boolean {
-  for (const name in one) if (one[name as keyof SessionOptions] !== other[name as keyof SessionOptions]) return false
-  return true
 }
 
 /** @throws {PGStoreError} `invalid_option` for a name that is no cookie name, or options that browsers would refuse for it */
