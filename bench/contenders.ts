@@ -1,18 +1,16 @@
 // Everything that is measured side by side: the systems, a process each, and pgbench as the database's own limit.
-import { execFile, fork, spawnSync } from 'node:child_process'
+import { execFile, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import fs from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { systemBin } from '../scripts/postgres.ts'
-import { type CpuMeter, Latencies, type Sample } from './measure.ts'
+import { type CpuMeter, Latencies, perOperation, type Sample } from './measure.ts'
+import { answerOf, start } from './processes.ts'
 import type { Postgres, Redis } from './servers.ts'
-import type { Order, Report, SystemName } from './system-process.ts'
-import { sessionCount } from './systems.ts'
-
-export type Operation = 'read' | 'save'
+import type { Order, SystemName } from './system-process.ts'
+import { type Operation, sessionCount } from './systems.ts'
 
 export interface Contender {
   readonly name: string
@@ -38,28 +36,20 @@ export async function openContenders(postgres: Postgres, redis: Redis | undefine
 }
 
 async function inOwnProcess(name: SystemName, server: string, cpu: CpuMeter | undefined): Promise<Contender> {
-  const child = fork(fileURLToPath(new URL('system-process.ts', import.meta.url)), [name, server])
-  const ended = new AbortController()
-  child.once('exit', () => ended.abort())
-  const hear = async (): Promise<Report> => {
-    const [report] = (await once(child, 'message', { signal: ended.signal })) as [Report]
-    if (report.error !== undefined) throw new Error(`${name}: ${report.error}`)
-    return report
-  }
-  await hear()
+  const child = start('system-process.ts', [name, server])
+  await answerOf<'ready'>(child)
   return {
     name,
     async run(operation, callers, seconds) {
       const before = cpu?.()
       child.send({ operation, callers, seconds } satisfies Order)
-      const { sample } = await hear()
-      const after = cpu?.()
-      if (!sample || before === undefined || after === undefined) return sample
-      return { ...sample, serverCpuUs: (after - before) / sample.operations }
+      const sample = await answerOf<Sample>(child)
+      return { ...sample, serverCpuUs: perOperation(before, cpu?.(), sample.operations) }
     },
     async close() {
+      if (!child.connected) return
       child.disconnect()
-      if (!ended.signal.aborted) await once(child, 'exit')
+      await once(child, 'exit')
     },
   }
 }
@@ -105,13 +95,12 @@ function pgbench(program: string, postgres: Postgres): Contender {
       }
       if (latencies.count === 0) return undefined
       const perSecond = Number(/tps = ([\d.]+)/.exec(stdout)?.[1])
-      const serverCpu = before === undefined || after === undefined ? null : (after - before) / latencies.count
       return {
         operations: latencies.count,
         seconds: latencies.count / perSecond,
         ...latencies.percentiles(),
         clientCpuUs: null,
-        serverCpuUs: serverCpu,
+        serverCpuUs: perOperation(before, after, latencies.count),
       }
     },
     async close() {

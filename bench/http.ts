@@ -1,9 +1,9 @@
 // Group `http`: a server in one process, its visitors in another, as an application would meet them.
-import { type ChildProcess, fork } from 'node:child_process'
+import type { ChildProcess } from 'node:child_process'
 import fs from 'node:fs'
-import { fileURLToPath } from 'node:url'
 import type { Load, LoadResult } from './http-load.ts'
-import { type CpuMeter, type Row, type Sample, summary } from './measure.ts'
+import { type CpuMeter, perOperation, type Row, type Sample, summary } from './measure.ts'
+import { answerOf, start } from './processes.ts'
 import type { Pace } from './read-save.ts'
 import { type Postgres, processCpu, type Redis } from './servers.ts'
 
@@ -58,10 +58,6 @@ export async function measureHttp(
   }
 }
 
-function start(file: string, args: readonly string[], env: NodeJS.ProcessEnv): ChildProcess {
-  return fork(fileURLToPath(new URL(file, import.meta.url)), args, { env, execArgv: ['--import', 'tsx'] })
-}
-
 async function startServer(
   name: string,
   env: NodeJS.ProcessEnv,
@@ -91,22 +87,9 @@ async function load(driver: ChildProcess, server: Server, callers: number, secon
   const task: Load = { port: server.port, path: '/', cookies: server.cookies, callers, seconds }
   driver.send(task)
   const result = await answerOf<LoadResult>(driver)
-  const each = (after: number | undefined, earlier: number | undefined) =>
-    after === undefined || earlier === undefined ? null : (after - earlier) / result.operations
   return {
     ...result,
-    clientCpuUs: each(server.cpu(), before.own),
-    serverCpuUs: each(server.database(), before.database),
+    clientCpuUs: perOperation(before.own, server.cpu(), result.operations),
+    serverCpuUs: perOperation(before.database, server.database(), result.operations),
   }
-}
-
-async function answerOf<T>(child: ChildProcess): Promise<T> {
-  return await new Promise((resolve, reject) => {
-    const fail = (): void => reject(new Error('A process of the bench ended early.'))
-    child.once('exit', fail)
-    child.once('message', (message) => {
-      child.off('exit', fail)
-      resolve(message as T)
-    })
-  })
 }

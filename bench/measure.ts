@@ -1,7 +1,4 @@
 // A closed loop: so many callers, each of whom waits for its answer before it asks again.
-import { setFlagsFromString } from 'node:v8'
-import { runInNewContext } from 'node:vm'
-
 /** A line of the results: what was measured, of which system, with how many concurrent callers. */
 export interface Row {
   readonly bench: string
@@ -31,7 +28,7 @@ export interface Sample {
 /** Processor time that a server has spent so far, in microseconds; undefined where it cannot be told. */
 export type CpuMeter = () => number | undefined
 
-interface Load {
+export interface Load {
   readonly callers: number
   readonly seconds: number
   /** Sessions. */
@@ -96,8 +93,13 @@ export async function measure(
     seconds: elapsed / 1000,
     ...latencies.percentiles(),
     clientCpuUs: (client.user + client.system) / operations,
-    serverCpuUs: server === undefined || before.server === undefined ? null : (server - before.server) / operations,
+    serverCpuUs: perOperation(before.server, server, operations),
   }
+}
+
+/** Microseconds of processor time that each operation took, by a meter's readings. */
+export function perOperation(before: number | undefined, after: number | undefined, operations: number): number | null {
+  return before === undefined || after === undefined ? null : (after - before) / operations
 }
 
 /** Milliseconds, one by one. */
@@ -153,15 +155,4 @@ export function median(numbers: readonly number[]): number {
 /** To three significant digits at the least. */
 export function round(number: number): number {
   return Math.abs(number) >= 100 ? Math.round(number) : Number(number.toPrecision(3))
-}
-
-setFlagsFromString('--expose-gc')
-// Each collection ages code that has not run lately: of systems that take turns every one would begin each round uncompiled,
-// as no server does that is always at work.
-setFlagsFromString('--no-flush-bytecode')
-const gc: unknown = runInNewContext('gc')
-
-/** So that nobody pays for what the one before has left behind. */
-export function collectGarbage(): void {
-  if (typeof gc === 'function') gc()
 }

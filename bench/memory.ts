@@ -1,8 +1,13 @@
 // Group `memory`: 1,024 callers who read and save without a pause. Does this process grow?
 import { setTimeout as pause } from 'node:timers/promises'
-import { collectGarbage, measure, type Row, round } from './measure.ts'
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
+import { measure, type Row, round } from './measure.ts'
 import type { Postgres } from './servers.ts'
 import { pgstoreSystem, savesPerVisit, sessionCount } from './systems.ts'
+
+setFlagsFromString('--expose-gc')
+const collectGarbage = runInNewContext('gc') as () => void
 
 export async function measureMemory(postgres: Postgres, seconds: number): Promise<Row[]> {
   const system = await pgstoreSystem(postgres.url)

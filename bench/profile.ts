@@ -2,9 +2,8 @@
 import { Session as Inspector } from 'node:inspector/promises'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { measure } from './measure.ts'
 import type { Postgres } from './servers.ts'
-import { pgstoreSystem, savesPerVisit, sessionCount } from './systems.ts'
+import { measureSystem, pgstoreSystem } from './systems.ts'
 
 interface CallFrame {
   readonly functionName: string
@@ -18,13 +17,7 @@ export async function profileAll(postgres: Postgres, seconds: number): Promise<v
   for (const operation of ['read', 'save'] as const) {
     for (const callers of [128, 1]) {
       const load = async (duration: number) =>
-        await measure((index) => system[operation](index), {
-          callers,
-          seconds: duration,
-          count: sessionCount,
-          stay: operation === 'save' ? savesPerVisit : 1,
-          cpu: postgres.cpu,
-        })
+        await measureSystem(system, operation, { callers, seconds: duration, cpu: postgres.cpu })
       await load(2)
       const { clientCpuUs, serverCpuUs } = await load(seconds)
       const client = clientCpuUs ?? 0

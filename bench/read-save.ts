@@ -1,6 +1,7 @@
 // Groups `read` and `save`: the same sessions in every system, at 1 to 1,024 concurrent callers.
-import type { Contender, Operation } from './contenders.ts'
+import type { Contender } from './contenders.ts'
 import { type Row, type Sample, summary } from './measure.ts'
+import type { Operation } from './systems.ts'
 
 export const concurrencies: readonly number[] = [1, 16, 128, 1024]
 

@@ -113,10 +113,11 @@ export function verdictTable(verdicts: readonly Verdict[]): string {
   )
 }
 
-/** Adds to the rows of this run those of the last one that it has not measured. */
+/** Adds to the rows of this full run those that it has not measured of the last one, unless that was a quick one. */
 export function withEarlierRows(rows: readonly Row[]): Row[] {
   const measured = new Set(rows.map(({ bench }) => bench))
-  const earlier = fs.existsSync(resultsFile) ? (JSON.parse(fs.readFileSync(resultsFile, 'utf8')) as Results).rows : []
+  const last = fs.existsSync(resultsFile) ? (JSON.parse(fs.readFileSync(resultsFile, 'utf8')) as Results) : undefined
+  const earlier = last?.facts['run'] === 'full' ? last.rows : []
   return [...earlier.filter(({ bench }) => !measured.has(bench)), ...rows]
 }
 

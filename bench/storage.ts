@@ -2,7 +2,14 @@
 import type pg from 'pg'
 import { measure, type Row, round, summary } from './measure.ts'
 import { openPool, type Postgres } from './servers.ts'
-import { connectPgSimpleSystem, pgstoreSystem, type System, savesPerVisit, sessionCount } from './systems.ts'
+import {
+  connectPgSimpleSystem,
+  measureSystem,
+  pgstoreSystem,
+  type System,
+  savesPerVisit,
+  sessionCount,
+} from './systems.ts'
 
 export async function measureStorage(postgres: Postgres, seconds: number): Promise<Row[]> {
   const admin = openPool(postgres.url, 1)
@@ -56,7 +63,7 @@ async function walOfSaves(
   }
   await Promise.all(Array.from({ length: 128 }, inTurn))
   const middle = await walPosition(admin)
-  const sample = await measure(save, { callers, seconds, count: sessionCount, stay: savesPerVisit, cpu })
+  const sample = await measureSystem(system, 'save', { callers, seconds, cpu })
   const end = await walPosition(admin)
   return {
     ...summary('storage', `${system.name}, saves`, callers, [sample]),

@@ -5,6 +5,7 @@ import { RedisStore } from 'connect-redis'
 import session from 'express-session'
 import { createClient } from 'redis'
 import type { PGStore, PGStoreOptions, Session } from '../src/index.ts'
+import { type Load, measure, type Sample } from './measure.ts'
 import { openPool } from './servers.ts'
 
 /** As it is published: tsx gives each function its name when it runs, which costs the hot path a tenth of its time. */
@@ -114,6 +115,18 @@ export async function pgstoreSystem(
     },
     close: () => store.close(),
   }
+}
+
+export type Operation = 'read' | 'save'
+
+/** So many callers who read, or save, for so long. */
+export async function measureSystem(
+  system: System,
+  operation: Operation,
+  load: Pick<Load, 'callers' | 'seconds' | 'cpu'>,
+): Promise<Sample> {
+  const stay = operation === 'save' ? savesPerVisit : 1
+  return await measure((index) => system[operation](index), { ...load, count: sessionCount, stay })
 }
 
 type PeerSession = session.SessionData & Record<string, unknown>

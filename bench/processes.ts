@@ -1,0 +1,19 @@
+// The bench's own processes: how they begin, and what they answer.
+import { type ChildProcess, fork } from 'node:child_process'
+import { fileURLToPath } from 'node:url'
+
+export function start(file: string, args: readonly string[], env: NodeJS.ProcessEnv = process.env): ChildProcess {
+  return fork(fileURLToPath(new URL(file, import.meta.url)), args, { env, execArgv: ['--import', 'tsx'] })
+}
+
+/** What the process says next. */
+export async function answerOf<T>(child: ChildProcess): Promise<T> {
+  return await new Promise((resolve, reject) => {
+    const fail = (): void => reject(new Error('A process of the bench ended early.'))
+    child.once('exit', fail)
+    child.once('message', (message) => {
+      child.off('exit', fail)
+      resolve(message as T)
+    })
+  })
+}
