@@ -56,7 +56,7 @@ export async function measurePurge(
   return rows
 }
 
-/** Reads until `ended`: latency counts from when a read was due. */
+/** Reads until `ended`. Latency counts from when a read was sent: the timer that sends it is up to a millisecond late. */
 async function steadyReads(
   purger: Purger,
   live: number,

@@ -6,14 +6,15 @@ import os from 'node:os'
 import path from 'node:path'
 import pg from 'pg'
 import { startPostgres } from '../scripts/postgres.ts'
+import { reserveHugePages, sharedBuffersMb } from './huge-pages.ts'
 import type { CpuMeter } from './measure.ts'
 
-/** Durable: every commit waits for the disk. Memory and WAL as a small server of its own would have them. */
+/** Durable: every commit waits for the disk. Memory and WAL as a server of its own would have them. */
 const settings = {
   fsync: 'on',
   synchronous_commit: 'on',
   full_page_writes: 'on',
-  shared_buffers: '1GB',
+  shared_buffers: `${sharedBuffersMb}MB`,
   max_wal_size: '4GB',
   checkpoint_timeout: '15min',
   max_connections: '200',
@@ -38,6 +39,7 @@ export function openPool(connectionString: string, max: number): pg.Pool {
 /** A database of its own on `DATABASE_URL`'s server where that is set, else on an embedded server. */
 export async function openPostgres(): Promise<Postgres> {
   const given = process.env['DATABASE_URL']
+  const hugePages = given ? undefined : reserveHugePages()
   const server = given ? undefined : await startPostgres({ settings })
   const admin = openPool(given ?? (server?.url() as string), 1)
   const name = `pgstore_bench_${process.pid}`
@@ -46,7 +48,7 @@ export async function openPostgres(): Promise<Postgres> {
   url.pathname = `/${name}`
   const { rows } = await admin.query<{ name: string; setting: string }>(
     `select name, current_setting(name) as setting from pg_settings where name = any ($1) order by name`,
-    [['server_version', ...Object.keys(settings)]],
+    [['server_version', 'huge_pages_status', ...Object.keys(settings)]],
   )
   return {
     url: url.href,
@@ -56,6 +58,7 @@ export async function openPostgres(): Promise<Postgres> {
       await admin.query(`drop database ${name} with (force)`)
       await admin.end()
       await server?.stop()
+      hugePages?.release()
     },
   }
 }

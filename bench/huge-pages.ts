@@ -1,0 +1,35 @@
+// Memory for the benched Postgres, as a server of its own would have it. A backend that first touches a page of 4 kB pays a page
+// fault, which costs more than the read of a session, and a table of gigabytes is full of such pages: hence huge ones.
+import fs from 'node:fs'
+import os from 'node:os'
+
+const megabyte = 2 ** 20
+
+/** Megabytes: a quarter of the machine's memory, as Postgres' manual advises, and no more than the largest table here needs. */
+export const sharedBuffersMb: number = Math.max(128, Math.min(6144, Math.floor(os.totalmem() / 4 / megabyte)))
+
+const reserved = '/proc/sys/vm/nr_hugepages'
+
+/**
+ * Reserves what Postgres' shared memory takes, until `release` or the end of this process: root may, under Linux, and does
+ * where as much again stays free. Without them Postgres takes pages of the usual size.
+ */
+export function reserveHugePages(): { release(): void } {
+  let before: string
+  try {
+    const info = fs.readFileSync('/proc/meminfo', 'utf8')
+    const kilobytes = (name: string) => Number(new RegExp(`^${name}: +(\\d+)`, 'm').exec(info)?.[1])
+    const wanted = sharedBuffersMb * 1.05 + 128
+    if (!(kilobytes('MemAvailable') > 2 * wanted * 1024)) return { release() {} }
+    before = fs.readFileSync(reserved, 'utf8')
+    fs.writeFileSync(reserved, String(Number(before) + Math.ceil((wanted * 1024) / kilobytes('Hugepagesize'))))
+  } catch {
+    return { release() {} } // another system, or not root: `huge_pages_status` among the results' facts says so
+  }
+  const release = () => {
+    process.off('exit', release)
+    fs.writeFileSync(reserved, before)
+  }
+  process.once('exit', release)
+  return { release }
+}
