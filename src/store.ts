@@ -19,6 +19,13 @@ import { economical, StatementPool } from './statement.ts'
 import { sessionKey } from './token.ts'
 import { TokenSessions } from './token-sessions.ts'
 
+/** A request's sessions, by cookie name: one, nearly always. */
+interface Remembered<Values extends object> {
+  readonly name: string
+  readonly session: Promise<Session<Values>>
+  readonly next: Remembered<Values> | undefined
+}
+
 /**
  * Sessions in Postgres, for node's and fetch's requests: Go's PGStore for gorilla/sessions in TypeScript.
  *
@@ -37,7 +44,7 @@ export class PGStore<Values extends object = Record<string, unknown>> extends Se
   #options: SessionOptions
   /** Cookie names that are right for these options. */
   readonly #checkedNames = new Set<string>()
-  #registry = new WeakMap<RequestLike, Map<string, Promise<Session<Values>>>>()
+  #registry = new WeakMap<RequestLike, Remembered<Values>>()
   #saver: Saver
   /** The store that `withClient` was called on: a session's own save() goes there, as the client is lent. */
   #origin: PGStore<Values> = this
@@ -104,31 +111,39 @@ export class PGStore<Values extends object = Record<string, unknown>> extends Se
    * @throws {PGStoreError} `invalid_option` for a name that is no cookie name or breaks its prefix's rules; `sealed` for data
    *   that this store did not seal
    */
-  async get(req: RequestLike, name: string): Promise<Session<Values>> {
-    const sessions = this.#registry.get(req) ?? new Map<string, Promise<Session<Values>>>()
-    this.#registry.set(req, sessions)
-    let session = sessions.get(name)
-    if (!session) {
-      session = this.new(req, name)
-      sessions.set(name, session)
-      session.catch(() => sessions.delete(name)) // the next get asks again
+  // Not async, and a list in place of a map: each costs a read of a busy server as much as its query's columns.
+  get(req: RequestLike, name: string): Promise<Session<Values>> {
+    const first = this.#registry.get(req)
+    for (let known = first; known; known = known.next) if (known.name === name) return known.session
+    const session = this.new(req, name)
+    session.catch(() => this.#forget(req, name)) // the next get asks again
+    this.#registry.set(req, { name, session, next: first })
+    return session
+  }
+
+  #forget(req: RequestLike, name: string): void {
+    let kept: Remembered<Values> | undefined
+    for (let known = this.#registry.get(req); known; known = known.next) {
+      if (known.name !== name) kept = { ...known, next: kept }
     }
-    return await session
+    if (kept) this.#registry.set(req, kept)
+    else this.#registry.delete(req)
   }
 
   /** As `get`, but read anew and not remembered. */
   async new(req: RequestLike, name: string): Promise<Session<Values>> {
-    const session = new Session<Values>(this.#origin, name, this.#options)
     if (!this.#checkedNames.has(name)) {
-      checkCookie(session)
+      checkCookie({ name, options: this.#options })
       this.#checkedNames.add(name)
     }
     this.#checkOpen()
     const found = readToken(req, name, this.codecs)
-    if (!found) return session
+    if (!found) return new Session<Values>(this.#origin, name, this.#options)
     const { token, isOutdated } = found
     const key = sessionKey(token)
     const row = await this.#sessions.get(key)
+    // Made no sooner than there is something to hold: what waits with a request is what garbage collection copies.
+    const session = new Session<Values>(this.#origin, name, this.#options)
     if (row) internals.load(session, { token, isOutdated, key, row, seenVersion: row.version })
     return session
   }
