@@ -96,7 +96,7 @@ export async function pgstoreSystem(
     store,
     cookies,
     async read(index) {
-      const found = await store.new({ headers: { cookie: cookies[index] as string } }, 'sid')
+      const found = await store.get({ headers: { cookie: cookies[index] as string } }, 'sid')
       if (!found.values['user']) throw new Error(`${name}: session ${index} is empty`)
     },
     async save(index) {

@@ -1,6 +1,8 @@
 // Express's sessions in Postgres: a store for express-session, and for @fastify/session, which takes the same stores.
 /* oxlint-disable typescript/no-misused-promises -- with a callback, the promise that Store's types know nothing of never rejects */
+
 import session, { type SessionData } from 'express-session'
+import { attachment } from './attachment.ts'
 import type { SessionCleanup } from './cleanup.ts'
 import type { Codec } from './codec.ts'
 import type { ListedSession } from './devices.ts'
@@ -53,7 +55,7 @@ export class ExpressSessionStore extends session.Store {
   readonly #store: PGStore
   readonly #ttl: number
   readonly #userId: ExpressSessionStoreOptions['userId']
-  readonly #known = new WeakMap<object, KnownSession>()
+  readonly #known = attachment<KnownSession>()
   /** The store to close: one that was given is not ours. */
   #own: PGStore | undefined
 

@@ -1,5 +1,7 @@
 // `pgstore/fastify`: a plugin that gives every request its session.
+
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import { attachment } from './attachment.ts'
 import type { NodeResponseLike } from './http.ts'
 import { type OpenedSession, openSession, type RequestSession, type RequestSessionOptions } from './request-session.ts'
 import type { PGStore } from './store.ts'
@@ -26,7 +28,7 @@ declare module 'fastify' {
 
 /** `app.register(sessions, { store })`, before the routes that use `request.session`. */
 export function sessions(app: FastifyInstance, { store, ...options }: SessionsOptions, done: () => void): void {
-  const opened = new WeakMap<FastifyRequest, OpenedSession<object>>()
+  const opened = attachment<OpenedSession<object>>()
   app.decorateRequest('session')
   app.addHook('onRequest', (request, reply, next) => {
     const own = openSession(store, request.raw, headersOf(reply), options)
@@ -36,7 +38,7 @@ export function sessions(app: FastifyInstance, { store, ...options }: SessionsOp
   })
   app.addHook('onSend', async (request, reply, payload) => {
     const own = opened.get(request)
-    opened.delete(request) // a save that fails here is answered by an error, which is sent too
+    opened.set(request, undefined) // a save that fails here is answered by an error, which is sent too
     const { status } = payload instanceof Response ? payload : { status: reply.statusCode }
     await own?.finish(headersOf(reply), status)
   })

@@ -1,6 +1,8 @@
 // `pgstore/react-router`: a SessionStorage for React Router and Remix. Not createSessionStorage's four callbacks: they get the
 // whole data and an id, so that a late commit overwrites what others saved, or brings back what was ended.
+
 import type { CookieSerializeOptions, Session as RouterSession, SessionData, SessionStorage } from 'react-router'
+import { attachment } from './attachment.ts'
 import { PGStoreError } from './errors.ts'
 import { type OpenedSession, openSession, type RequestSessionOptions } from './request-session.ts'
 import type { Session } from './session.ts'
@@ -36,7 +38,7 @@ export function createPGSessionStorage<Data = SessionData, FlashData = Data>(
   store: PGStore<object>,
   options: RequestSessionOptions = {},
 ): PGSessionStorage<Data, FlashData> {
-  const opened = new WeakMap<object, { own: OpenedSession<object>; session: Session<object>; headers: Headers }>()
+  const opened = attachment<{ own: OpenedSession<object>; session: Session<object>; headers: Headers }>()
 
   /** Does this with a session of ours, and returns the cookie that was set on the way. */
   async function cookieOf(

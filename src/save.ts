@@ -1,5 +1,6 @@
 // From a session's changes to its row and its cookie: one call of the database, whose status decides.
 
+import { type Attachment, attachment } from './attachment.ts'
 import { parseTime } from './calls.ts'
 import type { Codec } from './codec.ts'
 import { deleteToken, signToken, writeToken } from './cookie.ts'
@@ -46,7 +47,7 @@ export interface SaveOptions {
 export class Saver {
   readonly #database: SessionDatabase
   readonly #settings: SaverSettings
-  readonly #turns: WeakMap<Session<object>, Promise<void>>
+  readonly #turns: Attachment<Promise<void>>
   maxLength: number
 
   /** @param turns shared by the savers that may save the same session */
@@ -54,7 +55,7 @@ export class Saver {
     this.#database = database
     this.#settings = settings
     this.maxLength = settings.maxLength
-    this.#turns = turns ? turns.#turns : new WeakMap()
+    this.#turns = turns ? turns.#turns : attachment()
   }
 
   async save(req: RequestLike, res: ResponseLike, session: Session<object>, options: SaveOptions = {}): Promise<void> {

@@ -177,7 +177,7 @@ export class Session<Values extends object = Record<string, unknown>> {
     this.#values = undefined
     this.userId = row.userId ?? undefined
     this.options.maxAge = this.#storeMaxAge
-    if (!row.data.includes(`"${maxAgeKey}"`)) return
+    if (!row.data.includes(maxAgeKey)) return
     const maxAge = this.#knownBase().get(maxAgeKey)
     if (typeof maxAge === 'number') this.options.maxAge = maxAge
   }

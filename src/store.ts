@@ -1,5 +1,6 @@
 import { inspect } from 'node:util'
 import type pg from 'pg'
+import { attachment } from './attachment.ts'
 import { BatchedDatabase } from './batched-database.ts'
 import { SessionCleanup } from './cleanup.ts'
 import type { Codec } from './codec.ts'
@@ -19,11 +20,11 @@ import { economical, StatementPool } from './statement.ts'
 import { sessionKey } from './token.ts'
 import { TokenSessions } from './token-sessions.ts'
 
-/** A request's sessions, by cookie name: one, nearly always. */
-interface Remembered<Values extends object> {
+/** The sessions that a request was given, by cookie name: one, nearly always. */
+interface Given<Values extends object> {
   readonly name: string
   readonly session: Promise<Session<Values>>
-  readonly next: Remembered<Values> | undefined
+  readonly next: Given<Values> | undefined
 }
 
 /**
@@ -44,7 +45,7 @@ export class PGStore<Values extends object = Record<string, unknown>> extends Se
   #options: SessionOptions
   /** Cookie names that are right for these options. */
   readonly #checkedNames = new Set<string>()
-  #registry = new WeakMap<RequestLike, Remembered<Values>>()
+  #registry = attachment<Given<Values>>()
   #saver: Saver
   /** The store that `withClient` was called on: a session's own save() goes there, as the client is lent. */
   #origin: PGStore<Values> = this
@@ -111,23 +112,21 @@ export class PGStore<Values extends object = Record<string, unknown>> extends Se
    * @throws {PGStoreError} `invalid_option` for a name that is no cookie name or breaks its prefix's rules; `sealed` for data
    *   that this store did not seal
    */
-  // Not async, and a list in place of a map: each costs a read of a busy server as much as its query's columns.
   get(req: RequestLike, name: string): Promise<Session<Values>> {
     const first = this.#registry.get(req)
-    for (let known = first; known; known = known.next) if (known.name === name) return known.session
+    for (let given = first; given; given = given.next) if (given.name === name) return given.session
     const session = this.new(req, name)
-    session.catch(() => this.#forget(req, name)) // the next get asks again
     this.#registry.set(req, { name, session, next: first })
+    session.catch(() => this.#forget(req, name)) // the next get asks again
     return session
   }
 
   #forget(req: RequestLike, name: string): void {
-    let kept: Remembered<Values> | undefined
-    for (let known = this.#registry.get(req); known; known = known.next) {
-      if (known.name !== name) kept = { ...known, next: kept }
+    let kept: Given<Values> | undefined
+    for (let given = this.#registry.get(req); given; given = given.next) {
+      if (given.name !== name) kept = { ...given, next: kept }
     }
-    if (kept) this.#registry.set(req, kept)
-    else this.#registry.delete(req)
+    this.#registry.set(req, kept)
   }
 
   /** As `get`, but read anew and not remembered. */
