@@ -56,6 +56,7 @@ export async function revokeSessions(database: Database, userId: string, options
   }
   const { id, except } = options
   if (id !== undefined && !/^\d{1,18}$/.test(String(id))) return 0 // no session has such a number
-  const key = typeof except === 'string' ? sessionKey(except) : except && internals.stored(except)?.key
-  return await database.revoke(userId, id === undefined ? null : String(id), key ?? null)
+  const token = typeof except === 'string' ? except : except && internals.stored(except)?.token
+  const key = token === undefined ? null : sessionKey(token)
+  return await database.revoke(userId, id === undefined ? null : String(id), key)
 }

@@ -89,22 +89,23 @@ export class Saver {
       return
     }
     const cookie = this.#sign(session, stored.token)
+    const key = sessionKey(stored.token)
     const version = ifUnchanged || renews ? stored.seenVersion : null
-    let result = await this.#database.save(this.#arguments(stored.key, session, changes, version))
+    let result = await this.#database.save(this.#arguments(key, session, changes, version))
     if (result.status === 'conflict' && !ifUnchanged) {
       changes = internals.changes(session)
-      result = await this.#database.save(this.#arguments(stored.key, session, changes, null))
+      result = await this.#database.save(this.#arguments(key, session, changes, null))
     }
     switch (result.status) {
       case 'saved':
-        internals.saved(session, stored.token, stored.key, changes, result)
+        internals.saved(session, stored.token, changes, result)
         await this.#limitUser(changes)
         return this.#writeCookie(res, session, cookie)
       case 'gone':
         throw this.#gone(keepCookieIfGone ? undefined : res, session)
       case 'conflict': {
         // Not from the result: it lacks the user id, which may have changed too.
-        const row = await this.#database.get(stored.key)
+        const row = await this.#database.get(key)
         if (!row) throw this.#gone(keepCookieIfGone ? undefined : res, session)
         internals.load(session, { ...stored, row, seenVersion: row.version })
         throw new PGStoreError('conflict', 'Somebody else saved this session first; it now holds what they saved.')
@@ -118,17 +119,16 @@ export class Saver {
     if (changes.isEmpty) return
     const token = newToken()
     const cookie = this.#sign(session, token)
-    const key = sessionKey(token)
-    const result = await this.#database.save(this.#arguments(key, session, changes, 0))
+    const result = await this.#database.save(this.#arguments(sessionKey(token), session, changes, 0))
     if (result.status !== 'saved') throw unexpected('session_save', result)
-    internals.saved(session, token, key, changes, result)
+    internals.saved(session, token, changes, result)
     await this.#limitUser(changes)
     this.#writeCookie(res, session, cookie)
   }
 
   async #destroy(req: RequestLike, res: ResponseLike, session: Session<object>): Promise<void> {
     const stored = internals.stored(session)
-    if (stored) await this.#database.destroy(stored.key)
+    if (stored) await this.#database.destroy(sessionKey(stored.token))
     const options = { ...session.options }
     internals.ended(session)
     // A visitor who never had a session has no cookie to delete.
@@ -140,13 +140,14 @@ export class Saver {
     if (!stored || session.options.maxAge < 0) return await this.#save(req, res, session, {})
     this.#begin(session, res)
     const changes = internals.changes(session)
-    const token = newToken(stored.key)
+    const oldKey = sessionKey(stored.token)
+    const token = newToken(oldKey)
     const cookie = this.#sign(session, token)
-    const key = sessionKey(token)
-    const result = await this.#database.regenerate(this.#arguments(stored.key, session, changes, null), key)
+    const save = this.#arguments(oldKey, session, changes, null)
+    const result = await this.#database.regenerate(save, sessionKey(token))
     if (result.status === 'gone') throw this.#gone(res, session)
     if (result.status !== 'saved') throw unexpected('session_regenerate', result)
-    internals.saved(session, token, key, changes, result)
+    internals.saved(session, token, changes, result)
     await this.#limitUser(changes)
     this.#writeCookie(res, session, cookie)
   }

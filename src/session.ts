@@ -32,10 +32,10 @@ export function parseValues(data: string): object {
 
 /** What the store knows of a session's row. */
 export interface Stored {
+  /** Its key is worked out anew where it is needed: a buffer of 32 bytes holds on to the 8 kB that node cut it from. */
   readonly token: string
   /** Its cookie is to be signed anew. */
   readonly isOutdated: boolean
-  readonly key: Buffer
   readonly row: SessionRow
   /** The version that `values` began from: behind `row.version` when somebody else's save was merged with ours. */
   readonly seenVersion: number
@@ -46,7 +46,7 @@ interface Internals {
   load(session: Session<object>, stored: Stored): void
   /** @param outdated whether values that are outdated in the row count as changed */
   changes(session: Session<object>, outdated?: boolean): Changes
-  saved(session: Session<object>, token: string, key: Buffer, changes: Changes, result: SaveResult): void
+  saved(session: Session<object>, token: string, changes: Changes, result: SaveResult): void
   ended(session: Session<object>): void
 }
 
@@ -165,7 +165,7 @@ export class Session<Values extends object = Record<string, unknown>> {
       stored: (session) => session.#stored,
       load: (session, stored) => session.#load(stored),
       changes: (session, outdated = false) => session.#changes(outdated ? session.#stored?.row.outdated : undefined),
-      saved: (session, token, key, changes, result) => session.#saved(token, key, changes, result),
+      saved: (session, token, changes, result) => session.#saved(token, changes, result),
       ended: (session) => session.#ended(),
     }
   }
@@ -211,7 +211,7 @@ export class Session<Values extends object = Record<string, unknown>> {
   }
 
   /** After a save or regenerate that Postgres took. */
-  #saved(token: string, key: Buffer, changes: Changes, result: SaveResult): void {
+  #saved(token: string, changes: Changes, result: SaveResult): void {
     const before = this.#stored
     const userId = this.userId ?? null
     const row: SessionRow = {
@@ -228,7 +228,7 @@ export class Session<Values extends object = Record<string, unknown>> {
     // Another's save came in between and was merged with: what `values` was read from is older than the row.
     const seenVersion = !before || previous === before.seenVersion ? result.version : before.seenVersion
     if (changes.isData) this.#base = changes.base
-    this.#stored = { token, isOutdated: false, key, row, seenVersion }
+    this.#stored = { token, isOutdated: false, row, seenVersion }
   }
 
   /** Destroyed, or found gone: from here on a new anonymous session that holds nothing. */

@@ -139,11 +139,10 @@ export class PGStore<Values extends object = Record<string, unknown>> extends Se
     const found = readToken(req, name, this.codecs)
     if (!found) return new Session<Values>(this.#origin, name, this.#options)
     const { token, isOutdated } = found
-    const key = sessionKey(token)
-    const row = await this.#sessions.get(key)
+    const row = await this.#sessions.get(sessionKey(token))
     // Made no sooner than there is something to hold: what waits with a request is what garbage collection copies.
     const session = new Session<Values>(this.#origin, name, this.#options)
-    if (row) internals.load(session, { token, isOutdated, key, row, seenVersion: row.version })
+    if (row) internals.load(session, { token, isOutdated, row, seenVersion: row.version })
     return session
   }
 
