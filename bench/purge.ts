@@ -1,10 +1,11 @@
 // Group `purge`: a million expired sessions beside a hundred thousand live ones, while visitors read at a steady rate.
 
 import { randomBytes } from 'node:crypto'
+import { setTimeout as pause } from 'node:timers/promises'
 import connectPgSimple from 'connect-pg-simple'
 import session from 'express-session'
 import { fillPgSimple, fillSessions, tokenOf } from './fill.ts'
-import { Latencies, type Row, round } from './measure.ts'
+import { Latencies, median, type Row, round } from './measure.ts'
 import { openPool, type Postgres } from './servers.ts'
 import { pgstore } from './systems.ts'
 
@@ -20,48 +21,69 @@ interface Purger {
   close(): Promise<void>
 }
 
+/** By turns, each with a schema of its own: one stall of the machine within a purge is its p99. */
 export async function measurePurge(
   postgres: Postgres,
-  { expired, live, seconds }: { expired: number; live: number; seconds: number },
+  { rounds, ...size }: { rounds: number; expired: number; live: number; seconds: number },
 ): Promise<Row[]> {
-  const rows: Row[] = []
-  for (const open of [pgstorePurger, pgSimplePurger]) {
-    const purger = await open(postgres.url)
-    await purger.fill(expired, live)
-    await steadyReads(purger, live, new Promise((resolve) => setTimeout(resolve, 1000)))
-    const before = await steadyReads(purger, live, new Promise((resolve) => setTimeout(resolve, seconds * 1000)))
-    const start = performance.now()
-    const purge = purger.purge()
-    const during = await steadyReads(purger, live, purge)
-    const elapsed = (performance.now() - start) / 1000
-    const purged = await purge
-    if (purged !== expired) throw new Error(`${purger.name}: ${purged} of ${expired} purged`)
-    await purger.close()
-    const common = { concurrency: 1, clientCpuUs: null, serverCpuUs: null }
-    rows.push({
-      bench: 'purge',
-      system: purger.name,
-      ...common,
-      opsPerSecond: Math.round(purged / elapsed),
-      p50Ms: during.p50Ms,
-      p99Ms: during.p99Ms,
-      expired,
-      live,
-      readsPerSecond,
-      readP50BeforeMs: before.p50Ms,
-      readP99BeforeMs: before.p99Ms,
-      readP99Ratio: round(during.p99Ms / before.p99Ms),
-    })
+  const figures = new Map<string, PurgeFigures[]>()
+  for (let turn = 0; turn < rounds; turn++) {
+    for (const open of [pgstorePurger, pgSimplePurger]) {
+      const purger = await open(postgres.url)
+      figures.set(purger.name, [...(figures.get(purger.name) ?? []), await purgeOnce(purger, size)])
+    }
   }
-  return rows
+  return [...figures].map(([system, all]) => {
+    const of = (figure: (each: PurgeFigures) => number) => round(median(all.map(figure)))
+    return {
+      bench: 'purge',
+      system,
+      concurrency: 1,
+      clientCpuUs: null,
+      serverCpuUs: null,
+      opsPerSecond: Math.round(of(({ rowsPerSecond }) => rowsPerSecond)),
+      p50Ms: of(({ during }) => during.p50Ms),
+      p99Ms: of(({ during }) => during.p99Ms),
+      expired: size.expired,
+      live: size.live,
+      readsPerSecond,
+      readP50BeforeMs: of(({ before }) => before.p50Ms),
+      readP99BeforeMs: of(({ before }) => before.p99Ms),
+      readP99Ratio: of(({ before, during }) => during.p99Ms / before.p99Ms),
+    }
+  })
+}
+
+interface PurgeFigures {
+  readonly rowsPerSecond: number
+  readonly before: ReadFigures
+  readonly during: ReadFigures
+}
+
+interface ReadFigures {
+  readonly p50Ms: number
+  readonly p99Ms: number
+}
+
+async function purgeOnce(
+  purger: Purger,
+  { expired, live, seconds }: { expired: number; live: number; seconds: number },
+): Promise<PurgeFigures> {
+  await purger.fill(expired, live)
+  await steadyReads(purger, live, pause(1000))
+  const before = await steadyReads(purger, live, pause(seconds * 1000))
+  const start = performance.now()
+  const purge = purger.purge()
+  const during = await steadyReads(purger, live, purge)
+  const elapsed = (performance.now() - start) / 1000
+  const purged = await purge
+  if (purged !== expired) throw new Error(`${purger.name}: ${purged} of ${expired} purged`)
+  await purger.close()
+  return { rowsPerSecond: purged / elapsed, before, during }
 }
 
 /** Reads until `ended`. Latency counts from when a read was sent: the timer that sends it is up to a millisecond late. */
-async function steadyReads(
-  purger: Purger,
-  live: number,
-  ended: Promise<unknown>,
-): Promise<{ readonly p50Ms: number; readonly p99Ms: number }> {
+async function steadyReads(purger: Purger, live: number, ended: Promise<unknown>): Promise<ReadFigures> {
   const latencies = new Latencies()
   const open = new Set<Promise<void>>()
   let isOver = false
@@ -73,7 +95,7 @@ async function steadyReads(
     const due = start + (asked * 1000) / readsPerSecond
     const now = performance.now()
     if (due > now) {
-      await new Promise((resolve) => setTimeout(resolve, 1))
+      await pause(1)
       continue
     }
     asked++
@@ -85,8 +107,7 @@ async function steadyReads(
   }
   await over
   await Promise.all(open)
-  const { p50Ms, p99Ms } = latencies.percentiles()
-  return { p50Ms: round(p50Ms), p99Ms: round(p99Ms) }
+  return latencies.percentiles()
 }
 
 async function pgstorePurger(connectionString: string): Promise<Purger> {

@@ -33,7 +33,9 @@ const groups: Readonly<Record<string, (bench: Bench) => Promise<Row[]>>> = {
   purge: async ({ postgres, isQuick }) =>
     await measurePurge(
       postgres,
-      isQuick ? { expired: 100_000, live: 10_000, seconds: 3 } : { expired: 1_000_000, live: 100_000, seconds: 15 },
+      isQuick
+        ? { rounds: 1, expired: 100_000, live: 10_000, seconds: 3 }
+        : { rounds: 3, expired: 1_000_000, live: 100_000, seconds: 15 },
     ),
   growth: async ({ postgres, isQuick }) =>
     await measureGrowth(postgres, isQuick ? [1e4, 1e5] : [1e4, 1e5, 1e6, 5e6], pace(isQuick, 7, 1)),
