@@ -208,8 +208,7 @@ function decodeGobString(data: Buffer): string | undefined {
   if (data[message.next] !== 0x0c || data[message.next + 1] !== 0x00) return undefined
   const text = decodeGobUint(data, message.next + 2)
   if (!text || text.next + text.value !== data.length) return undefined
-  const value = data.toString('utf8', text.next)
-  return value.includes('\ufffd') && !isUtf8(data.subarray(text.next)) ? undefined : value
+  return isUtf8(data.subarray(text.next)) ? data.toString('utf8', text.next) : undefined
 }
 
 /** Up to 0x7f one byte; above, the negated count of bytes and then the bytes, big end first. */

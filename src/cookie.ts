@@ -22,8 +22,8 @@ export interface ReadToken {
 /** The first of the request's cookies with this name that a codec verifies. */
 export function readToken(req: RequestLike, name: string, codecs: readonly Codec[]): ReadToken | undefined {
   for (const cookie of readCookies(req, name)) {
-    for (let index = 0; index < codecs.length; index++) {
-      const token = codecs[index]?.decode(name, cookie)
+    for (const [index, codec] of codecs.entries()) {
+      const token = codec.decode(name, cookie)
       if (typeof token === 'string') return { token, isOutdated: index > 0 }
     }
   }
