@@ -1,6 +1,7 @@
 // Many sessions at once, by SQL. Session n has a token that both sides can work out: 43 characters of base64url, as a real one.
 import { createHash } from 'node:crypto'
 import type pg from 'pg'
+import type { PGStore } from '../src/index.ts'
 
 export interface Range {
   readonly from: number
@@ -43,4 +44,11 @@ export async function fillPgSimple(pool: pg.Pool, table: string, { from, to, exp
      from generate_series($1::bigint, $2::bigint - 1) as n`,
     [from, to, expiresIn],
   )
+}
+
+/** Reads a session of `fillSessions` as a server does: by its cookie, up to its values. */
+export async function readFilled(store: PGStore, number: number): Promise<void> {
+  const cookie = `sid=${store.codecs[0]?.encode('sid', tokenOf(number))}`
+  const found = await store.get({ headers: { cookie } }, 'sid')
+  if (!found.values['user']) throw new Error(`session ${number} is empty`)
 }

@@ -1,6 +1,6 @@
 // Group `growth`: does a read cost the same as the table grows?
 import { randomBytes } from 'node:crypto'
-import { fillSessions, tokenOf } from './fill.ts'
+import { fillSessions, readFilled } from './fill.ts'
 import { measure, type Row, type Sample, summary } from './measure.ts'
 import type { Pace } from './read-save.ts'
 import { openPool, type Postgres } from './servers.ts'
@@ -23,12 +23,7 @@ export async function measureGrowth(postgres: Postgres, sizes: readonly number[]
     const samples = new Map<number, Sample[]>(sizes.map((size) => [size, []]))
     for (let round = 0; round <= pace.rounds; round++) {
       for (const { size, store } of stores) {
-        const [codec] = store.codecs
-        const read = async (number: number): Promise<void> => {
-          const cookie = `sid=${codec?.encode('sid', tokenOf(number))}`
-          const found = await store.new({ headers: { cookie } }, 'sid')
-          if (!found.values['user']) throw new Error(`session ${number} is empty`)
-        }
+        const read = (number: number) => readFilled(store, number)
         const sample = await measure(read, { callers, seconds: pace.seconds, count: size, cpu: postgres.cpu })
         if (round > 0) samples.get(size)?.push(sample)
       }

@@ -11,25 +11,25 @@ export const sharedBuffersMb: number = Math.max(128, Math.min(6144, Math.floor(o
 const reserved = '/proc/sys/vm/nr_hugepages'
 
 /**
- * Reserves what Postgres' shared memory takes, until `release` or the end of this process: root may, under Linux, and does
+ * Reserves what Postgres' shared memory takes, until what it returns is called or this process ends: root may, under Linux, and does
  * where as much again stays free. Without them Postgres takes pages of the usual size.
  */
-export function reserveHugePages(): { release(): void } {
+export function reserveHugePages(): () => void {
+  const wanted = sharedBuffersMb * 1.05 + 128
   let before: string
   try {
     const info = fs.readFileSync('/proc/meminfo', 'utf8')
-    const kilobytes = (name: string) => Number(new RegExp(`^${name}: +(\\d+)`, 'm').exec(info)?.[1])
-    const wanted = sharedBuffersMb * 1.05 + 128
-    if (!(kilobytes('MemAvailable') > 2 * wanted * 1024)) return { release() {} }
+    const megabytes = (name: string) => Number(new RegExp(`^${name}: +(\\d+)`, 'm').exec(info)?.[1]) / 1024
+    if (!(megabytes('MemAvailable') > 2 * wanted)) return () => {}
     before = fs.readFileSync(reserved, 'utf8')
-    fs.writeFileSync(reserved, String(Number(before) + Math.ceil((wanted * 1024) / kilobytes('Hugepagesize'))))
+    fs.writeFileSync(reserved, String(Number(before) + Math.ceil(wanted / megabytes('Hugepagesize'))))
   } catch {
-    return { release() {} } // another system, or not root: `huge_pages_status` among the results' facts says so
+    return () => {} // another system, or not root: `huge_pages_status` among the results' facts says so
   }
   const release = () => {
     process.off('exit', release)
     fs.writeFileSync(reserved, before)
   }
   process.once('exit', release)
-  return { release }
+  return release
 }

@@ -14,13 +14,16 @@ export interface Row {
   readonly [extra: string]: string | number | null
 }
 
-export interface Sample {
+export interface Percentiles {
+  readonly p50Ms: number
+  readonly p99Ms: number
+}
+
+export interface Sample extends Percentiles {
   readonly operations: number
   /** Calls that failed; they are no operations. */
   readonly errors?: number
   readonly seconds: number
-  readonly p50Ms: number
-  readonly p99Ms: number
   readonly clientCpuUs: number | null
   readonly serverCpuUs: number | null
 }
@@ -118,7 +121,7 @@ export class Latencies {
     this.sum += value
   }
 
-  percentiles(): { readonly p50Ms: number; readonly p99Ms: number } {
+  percentiles(): Percentiles {
     const sorted = this.#values.slice(0, this.count).sort()
     const at = (share: number) => sorted[Math.min(this.count - 1, Math.floor(this.count * share))] ?? 0
     return { p50Ms: at(0.5), p99Ms: at(0.99) }

@@ -4,8 +4,8 @@ import { randomBytes } from 'node:crypto'
 import { setTimeout as pause } from 'node:timers/promises'
 import connectPgSimple from 'connect-pg-simple'
 import session from 'express-session'
-import { fillPgSimple, fillSessions, tokenOf } from './fill.ts'
-import { Latencies, median, type Row, round } from './measure.ts'
+import { fillPgSimple, fillSessions, readFilled, tokenOf } from './fill.ts'
+import { Latencies, median, type Percentiles, type Row, round } from './measure.ts'
 import { openPool, type Postgres } from './servers.ts'
 import { pgstore } from './systems.ts'
 
@@ -41,7 +41,7 @@ export async function measurePurge(
       concurrency: 1,
       clientCpuUs: null,
       serverCpuUs: null,
-      opsPerSecond: Math.round(of(({ rowsPerSecond }) => rowsPerSecond)),
+      opsPerSecond: of(({ rowsPerSecond }) => rowsPerSecond),
       p50Ms: of(({ during }) => during.p50Ms),
       p99Ms: of(({ during }) => during.p99Ms),
       expired: size.expired,
@@ -56,13 +56,9 @@ export async function measurePurge(
 
 interface PurgeFigures {
   readonly rowsPerSecond: number
-  readonly before: ReadFigures
-  readonly during: ReadFigures
-}
-
-interface ReadFigures {
-  readonly p50Ms: number
-  readonly p99Ms: number
+  /** Of the reads. */
+  readonly before: Percentiles
+  readonly during: Percentiles
 }
 
 async function purgeOnce(
@@ -83,7 +79,7 @@ async function purgeOnce(
 }
 
 /** Reads until `ended`. Latency counts from when a read was sent: the timer that sends it is up to a millisecond late. */
-async function steadyReads(purger: Purger, live: number, ended: Promise<unknown>): Promise<ReadFigures> {
+async function steadyReads(purger: Purger, live: number, ended: Promise<unknown>): Promise<Percentiles> {
   const latencies = new Latencies()
   const open = new Set<Promise<void>>()
   let isOver = false
@@ -113,7 +109,6 @@ async function steadyReads(purger: Purger, live: number, ended: Promise<unknown>
 async function pgstorePurger(connectionString: string): Promise<Purger> {
   const store = await pgstore.PGStore.open({ connectionString, keyPairs: [randomBytes(32)], schema: 'purged' })
   const admin = openPool(connectionString, 1)
-  const [codec] = store.codecs
   return {
     name: 'pgstore',
     async fill(expired, live) {
@@ -122,10 +117,7 @@ async function pgstorePurger(connectionString: string): Promise<Purger> {
       await admin.query('vacuum analyze purged.sessions')
       await admin.query('checkpoint')
     },
-    async read(number) {
-      const found = await store.new({ headers: { cookie: `sid=${codec?.encode('sid', tokenOf(number))}` } }, 'sid')
-      if (!found.values['user']) throw new Error(`session ${number} is empty`)
-    },
+    read: (number) => readFilled(store, number),
     purge: () => store.purgeExpired(),
     async close() {
       await store.close()

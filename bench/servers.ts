@@ -39,7 +39,7 @@ export function openPool(connectionString: string, max: number): pg.Pool {
 /** A database of its own on `DATABASE_URL`'s server where that is set, else on an embedded server. */
 export async function openPostgres(): Promise<Postgres> {
   const given = process.env['DATABASE_URL']
-  const hugePages = given ? undefined : reserveHugePages()
+  const releaseHugePages = given ? undefined : reserveHugePages()
   const server = given ? undefined : await startPostgres({ settings })
   const admin = openPool(given ?? (server?.url() as string), 1)
   const name = `pgstore_bench_${process.pid}`
@@ -58,7 +58,7 @@ export async function openPostgres(): Promise<Postgres> {
       await admin.query(`drop database ${name} with (force)`)
       await admin.end()
       await server?.stop()
-      hugePages?.release()
+      releaseHugePages?.()
     },
   }
 }
