@@ -80,7 +80,7 @@ async function redisStore(options: object): Promise<session.Store> {
 }
 
 async function pgstoreExpress(): Promise<session.Store> {
-  const file = new URL('../dist/express-session.js', import.meta.url).href
+  const file = new URL('../dist/adapters/express-session.js', import.meta.url).href
   const { ExpressSessionStore } = (await import(file)) as {
     ExpressSessionStore: { open(options: object): Promise<session.Store> }
   }

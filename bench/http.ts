@@ -23,7 +23,7 @@ export async function measureHttp(
   redis: Redis | undefined,
   { rounds, seconds }: Pace,
 ): Promise<Row[]> {
-  const hasAdapter = fs.existsSync(new URL('../dist/express-session.js', import.meta.url))
+  const hasAdapter = fs.existsSync(new URL('../dist/adapters/express-session.js', import.meta.url))
   if (!hasAdapter) console.log('Skipped: Express + pgstore. There is no express-session store yet.')
   const names = [
     'node:http, no session',

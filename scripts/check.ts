@@ -35,7 +35,7 @@ function lintSql(): boolean {
 }
 
 function migrationsAreFresh(): boolean {
-  return fs.readFileSync(path.join(root, 'src/migrations.ts'), 'utf8') === migrationsModule()
+  return fs.readFileSync(path.join(root, 'src/schema/migrations.generated.ts'), 'utf8') === migrationsModule()
 }
 
 /** The bench has packages of its own, the peers it measures: nobody else should have to install them. */
@@ -73,7 +73,7 @@ step('types: tsc', () => run('tsc') && run('tsc', '-p', 'examples')) // the exam
 step('promises: oxlint', () => run('oxlint', '--type-aware', '--deny-warnings', 'src', 'test', 'scripts', 'examples'))
 step('bench: tsc, oxlint', checkBench)
 step('SQL: squawk', lintSql)
-step('src/migrations.ts is what migrations/committed says: npm run migration', migrationsAreFresh)
+step('src/schema/migrations.generated.ts is what migrations/committed says: npm run migration', migrationsAreFresh)
 step(
   'docs/api.md is what the comments say: npm run api',
   () => fs.readFileSync(path.join(root, 'docs/api.md'), 'utf8') === apiPage(),

@@ -1,5 +1,5 @@
 // `npm run migration [graphile-migrate command]`: authors a migration against a scratch Postgres, then writes
-// src/migrations.ts, the module that ships the committed files. Without a command: `current`, which applies the committed
+// src/schema/migrations.generated.ts, the module that ships the committed files. Without a command: `current`, which applies the committed
 // migrations and the one in migrations/current, and shows whether they run. `commit --message "..."` freezes it.
 import { spawnSync } from 'node:child_process'
 import fs from 'node:fs'
@@ -11,7 +11,7 @@ import { startPostgres } from './postgres.ts'
 const root = path.join(path.dirname(fileURLToPath(import.meta.url)), '..')
 const committed = path.join(root, 'migrations/committed')
 
-/** The text of src/migrations.ts for the files in migrations/committed. */
+/** The text of src/schema/migrations.generated.ts for the files in migrations/committed. */
 export function migrationsModule(): string {
   const names = fs.readdirSync(committed).filter((name) => name.endsWith('.sql'))
   const entries = names.sort().map((name) => {
@@ -47,8 +47,8 @@ async function main(args: readonly string[]): Promise<number> {
     const run = (command: readonly string[]) =>
       spawnSync('graphile-migrate', command, { cwd: root, env, stdio: 'inherit' }).status ?? 1
     const status = run(['migrate']) || run(args)
-    fs.writeFileSync(path.join(root, 'src/migrations.ts'), migrationsModule())
-    console.log(`src/migrations.ts holds ${fs.readdirSync(committed).length} migrations.`)
+    fs.writeFileSync(path.join(root, 'src/schema/migrations.generated.ts'), migrationsModule())
+    console.log(`src/schema/migrations.generated.ts holds ${fs.readdirSync(committed).length} migrations.`)
     return status
   } finally {
     await server.stop()

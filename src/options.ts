@@ -1,16 +1,18 @@
 // What a store is made with, checked once and all of it: every problem is named in one error.
-import { type BatchLimits, type BatchOptions, defaultBatchLimits } from './batch.ts'
-import { type Codec, codecsFromPairs, hashKeys, type Key } from './codec.ts'
-import { PGStoreError } from './errors.ts'
+
+import { type Codec, codecsFromPairs, hashKeys, type Key } from './cookie/codec.ts'
 import {
   type CookieOptions,
   cookieOptionProblems,
   defaultCookieOptions,
   longestLife,
   type SessionOptions,
-} from './http.ts'
-import type { ListenConnection } from './listen.ts'
-import type { Pool } from './pool.ts'
+} from './cookie/cookie-options.ts'
+import { type BatchLimits, type BatchOptions, defaultBatchLimits } from './database/batcher.ts'
+import type { Pool } from './database/pool.ts'
+import { PGStoreError } from './errors.ts'
+import type { ListenConnection } from './events/listen.ts'
+import { schemaProblems } from './schema/schema-name.ts'
 
 /** How a store is set up. Give `connectionString` or `pool`, and `keyPairs` or `codecs`; the rest has defaults. */
 export interface PGStoreOptions {
@@ -220,14 +222,6 @@ const listenFields = ['connectionString', 'host', 'port', 'user', 'password', 'd
 export function maxLengthProblems(maxLength: unknown): string[] {
   const isLimit = Number.isInteger(maxLength) && Number(maxLength) >= 0 && Number(maxLength) < 2 ** 31
   return isLimit ? [] : ['maxLength must be a whole number of bytes, or 0 for no limit']
-}
-
-/** The name stands unquoted in SQL and, with a suffix, names a channel: at most 63 bytes. Reserved words: see `migrate`. */
-export function schemaProblems(schema: unknown): string[] {
-  const isName = typeof schema === 'string' && /^[a-z_][a-z0-9_]{0,49}$/.test(schema) && !schema.startsWith('pg_')
-  return isName
-    ? []
-    : ['schema must be a lower-case identifier of at most 50 characters that does not begin with "pg_"']
 }
 
 function unknownNames(given: object, known: object): string[] {

@@ -13,8 +13,8 @@ import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 import pg from 'pg'
 import { embeddedBin, majorVersion, startPostgres, systemBin } from '../scripts/postgres.ts'
-import { grantStatements } from '../src/grants.ts'
 import { migrate } from '../src/index.ts'
+import { grantStatements } from '../src/schema/grants.ts'
 import { requirementVerdicts } from './security/verdicts.ts'
 
 const here = path.dirname(fileURLToPath(import.meta.url))

@@ -1,6 +1,7 @@
-import { type CleanupEvent, cleanupEvents, loadWorker, setSchedule } from '../cleanup.ts'
-import { type CleanupStatus, MaintenanceDatabase } from '../maintenance.ts'
-import { purge } from '../purge.ts'
+import { loadWorker, setSchedule } from '../cleanup/cleanup.ts'
+import { type CleanupEvent, cleanupEvents } from '../cleanup/cleanup-events.ts'
+import { purge } from '../cleanup/purge.ts'
+import { type CleanupStatus, MaintenanceDatabase } from '../database/cleanup-functions.ts'
 import { type Command, databaseUrl, type Flags, onSignal, print, withPool } from './command.ts'
 import { Progress } from './progress.ts'
 

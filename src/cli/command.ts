@@ -1,6 +1,6 @@
 // What a command of the command line is, and what all of them share.
 import type pg from 'pg'
-import { openPool } from '../pool.ts'
+import { openPool } from '../database/pool.ts'
 
 export interface Flags {
   readonly databaseUrl: string | undefined

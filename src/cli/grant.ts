@@ -1,6 +1,6 @@
 import type pg from 'pg'
 import { databaseError, PGStoreError } from '../errors.ts'
-import { grantedFunctions, grantStatements, type Right } from '../grants.ts'
+import { grantedFunctions, grantStatements, type Right } from '../schema/grants.ts'
 import { type Command, print, UsageError, withPool } from './command.ts'
 
 export const grantCommand: Command = {

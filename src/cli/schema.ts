@@ -1,4 +1,4 @@
-import { migrate, schemaSql } from '../migrate.ts'
+import { migrate, schemaSql } from '../schema/migrate.ts'
 import { type Command, print, withPool } from './command.ts'
 
 export const migrateCommand: Command = {

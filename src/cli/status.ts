@@ -1,5 +1,5 @@
-import { type CleanupStatus, MaintenanceDatabase, type SessionStats } from '../maintenance.ts'
-import { migrations } from '../migrations.ts'
+import { type CleanupStatus, MaintenanceDatabase, type SessionStats } from '../database/cleanup-functions.ts'
+import { migrations } from '../schema/migrations.generated.ts'
 import { describeCleanup, publicStatus } from './cleanup.ts'
 import { type Command, print, withPool } from './command.ts'
 

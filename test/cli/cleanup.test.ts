@@ -1,10 +1,10 @@
 // `pgstore cleanup start|stop|status|watch`, `purge` and `worker`, as processes.
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { addExpired, connections, countSessions, startOver, terminate } from '../crowd.ts'
-import { closeAll, row, sql, until } from '../harness.ts'
-import { endPrograms, type Program, pgstore } from '../program.ts'
-import { startProxy } from '../proxy.ts'
+import { addExpired, connections, countSessions, startOver, terminate } from '../support/crowd.ts'
+import { closeAll, row, sql, until } from '../support/harness.ts'
+import { endPrograms, type Program, pgstore } from '../support/program.ts'
+import { startProxy } from '../support/proxy.ts'
 
 test.before.each(startOver)
 test.after.each(endPrograms)

@@ -1,9 +1,9 @@
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { connectPgSimple } from '../../src/import/connect-pg-simple.ts'
-import { sessionKey } from '../../src/token.ts'
-import { admin, databaseUrl, emptyDatabase, rejection, row, sql, until } from '../harness.ts'
+import { connectPgSimple } from '../../src/cli/import/connect-pg-simple.ts'
+import { sessionKey } from '../../src/session/token.ts'
 import { closeEverything, connect, present, save, stored } from '../sql/calls.ts'
+import { admin, databaseUrl, emptyDatabase, rejection, row, sql, until } from '../support/harness.ts'
 import { pgstore } from './pgstore.ts'
 import { counts, importCounts, take } from './reports.ts'
 

@@ -1,9 +1,9 @@
 // The command line as its users start it: a process. It runs the built package: npm test builds it.
 import { type ChildProcess, spawn } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
-import { databaseUrl } from '../harness.ts'
+import { databaseUrl } from '../support/harness.ts'
 
-const program = fileURLToPath(new URL('../../dist/cli.js', import.meta.url))
+const program = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url))
 
 export interface Outcome {
   readonly code: number | null

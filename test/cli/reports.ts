@@ -1,8 +1,9 @@
 // What comes of an import, as far as the tests compare it.
-import { Database } from '../../src/database.ts'
-import { emptyReport, type ImportOptions, runImport } from '../../src/import/run.ts'
-import type { Source } from '../../src/import/source.ts'
-import { admin } from '../harness.ts'
+
+import { emptyReport, type ImportOptions, runImport } from '../../src/cli/import/run.ts'
+import type { Source } from '../../src/cli/import/source.ts'
+import { Database } from '../../src/database/session-functions.ts'
+import { admin } from '../support/harness.ts'
 import { type Outcome, pgstore } from './pgstore.ts'
 
 export interface Report {

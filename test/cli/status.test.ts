@@ -1,9 +1,9 @@
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { statusWarnings } from '../../src/cli/status.ts'
-import { Database } from '../../src/database.ts'
-import { admin, sql, until } from '../harness.ts'
+import { Database } from '../../src/database/session-functions.ts'
 import { closeEverything, create } from '../sql/calls.ts'
+import { admin, sql, until } from '../support/harness.ts'
 import { pgstore, pgstoreJson } from './pgstore.ts'
 
 test.before.each(async () => {

@@ -2,8 +2,8 @@
 import fs from 'node:fs'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { addExpired, startOver } from '../crowd.ts'
-import { closeAll, row, sql } from '../harness.ts'
+import { addExpired, startOver } from '../support/crowd.ts'
+import { closeAll, row, sql } from '../support/harness.ts'
 
 const text = fs.readFileSync(new URL('../../docs/cleanup.md', import.meta.url), 'utf8')
 const [, question = ''] = /```sql\n(select[^`]+)```/.exec(text) ?? []

@@ -8,7 +8,7 @@ import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { admin, databaseUrl, row, sql, until } from '../harness.ts'
+import { admin, databaseUrl, row, sql, until } from '../support/harness.ts'
 
 const main = fileURLToPath(new URL('../../examples/demo/main.ts', import.meta.url))
 const folders: string[] = []

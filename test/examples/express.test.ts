@@ -3,7 +3,7 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { closeAll, databaseUrl, row, sql, until } from '../harness.ts'
+import { closeAll, databaseUrl, row, sql, until } from '../support/harness.ts'
 
 const main = fileURLToPath(new URL('../../examples/express/main.ts', import.meta.url))
 const children: ChildProcess[] = []

@@ -3,9 +3,9 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { Browser } from '../browser.ts'
-import { closeAll, databaseUrl, sql, until } from '../harness.ts'
-import { freePort } from '../port.ts'
+import { Browser } from '../support/browser.ts'
+import { closeAll, databaseUrl, sql, until } from '../support/harness.ts'
+import { freePort } from '../support/port.ts'
 
 const children: ChildProcess[] = []
 

@@ -4,7 +4,7 @@ import os from 'node:os'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { test } from 'uvu'
-import { closeAll } from '../harness.ts'
+import { closeAll } from '../support/harness.ts'
 import { testProgram } from './other_language.ts'
 
 const source = fileURLToPath(new URL('../../examples/go', import.meta.url))

@@ -3,7 +3,7 @@ import { randomBytes } from 'node:crypto'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { codecsFromPairs, type Session } from '../../src/index.ts'
-import { databaseUrl, sql, testStore, Visitor } from '../harness.ts'
+import { databaseUrl, sql, testStore, Visitor } from '../support/harness.ts'
 
 export interface Program {
   /** Whether it can decrypt a cookie. */

@@ -2,8 +2,8 @@ import { spawn, spawnSync } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { closeAll, databaseUrl, row, sql, until } from '../harness.ts'
-import { endPrograms, pgstore } from '../program.ts'
+import { closeAll, databaseUrl, row, sql, until } from '../support/harness.ts'
+import { endPrograms, pgstore } from '../support/program.ts'
 
 test.after.each(endPrograms)
 test.after(closeAll)

@@ -1,7 +1,7 @@
 import { spawnSync } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { test } from 'uvu'
-import { closeAll } from '../harness.ts'
+import { closeAll } from '../support/harness.ts'
 import { testProgram } from './other_language.ts'
 
 const script = fileURLToPath(new URL('../../examples/python/session.py', import.meta.url))

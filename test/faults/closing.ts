@@ -1,6 +1,6 @@
 // A server that cleans up, watches and listens, and closes its store when it is told to end.
 import { PGStore } from '../../src/index.ts'
-import { hashKey } from '../harness.ts'
+import { hashKey } from '../support/harness.ts'
 
 const store = new PGStore({ connectionString: process.argv[2], keyPairs: [hashKey] })
 await store.startCleanup('1 second')

@@ -2,7 +2,7 @@
 // touched, and which cookie is set. The clock of this process may be wrong: see the test.
 import fs from 'node:fs'
 import { PGStore } from '../../src/index.ts'
-import { hashKey, TestResponse } from '../harness.ts'
+import { hashKey, TestResponse } from '../support/harness.ts'
 
 const [, , connectionString, file = ''] = process.argv
 const store = new PGStore({ connectionString, keyPairs: [hashKey] })

@@ -4,7 +4,7 @@ import os from 'node:os'
 import path from 'node:path'
 import * as assert from 'uvu/assert'
 import { type PostgresServer, startPostgres } from '../../scripts/postgres.ts'
-import { serverBin } from '../harness.ts'
+import { serverBin } from '../support/harness.ts'
 
 /** `npm run faults` repeats each as often as its description says; `npm test` less often, for the sake of time. */
 export function times(full: number, quick: number): number {

@@ -2,10 +2,10 @@
 import pg from 'pg'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import type { CleanupEvent } from '../../src/cleanup.ts'
+import type { CleanupEvent } from '../../src/cleanup/cleanup-events.ts'
 import { migrate, PGStore, type PGStoreError } from '../../src/index.ts'
-import { closeAll, hashKey, rejection, until, Visitor } from '../harness.ts'
-import { endPrograms, Program, program } from '../program.ts'
+import { closeAll, hashKey, rejection, until, Visitor } from '../support/harness.ts'
+import { endPrograms, Program, program } from '../support/program.ts'
 import { canStartServers, duration, OwnServer, report, times } from './faults.ts'
 
 const server = new OwnServer({ max_connections: '25', superuser_reserved_connections: '3' })
@@ -59,7 +59,7 @@ async function listening(): Promise<number[]> {
 }
 
 function worker(): Program {
-  return new Program(['dist/cli.js', 'worker'], { DATABASE_URL: server.url })
+  return new Program(['dist/cli/main.js', 'worker'], { DATABASE_URL: server.url })
 }
 
 async function addExpired(): Promise<void> {

@@ -1,6 +1,6 @@
 // A server under load, with the worker in it: 16 visitors at once, until it is told to end.
 import { PGStore } from '../../src/index.ts'
-import { hashKey, TestResponse } from '../harness.ts'
+import { hashKey, TestResponse } from '../support/harness.ts'
 
 const store = new PGStore({ connectionString: process.argv[2], keyPairs: [hashKey] })
 await store.startCleanup('200 milliseconds')

@@ -7,10 +7,10 @@ import pg from 'pg'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { PGStoreError } from '../../src/index.ts'
-import { addExpired, addLive, countSessions, startOver, terminate } from '../crowd.ts'
-import { closeAll, databaseUrl, rejection, row, sql, testStore, until, Visitor } from '../harness.ts'
-import { endPrograms, Program, program } from '../program.ts'
 import { call, closeClients, connect, count, create, newKey, present, save } from '../sql/calls.ts'
+import { addExpired, addLive, countSessions, startOver, terminate } from '../support/crowd.ts'
+import { closeAll, databaseUrl, rejection, row, sql, testStore, until, Visitor } from '../support/harness.ts'
+import { endPrograms, Program, program } from '../support/program.ts'
 import { duration, quantile, report, times } from './faults.ts'
 
 test.before.each(startOver)
@@ -252,7 +252,7 @@ test('F11: nor does it make a worker purge too early or too late', async () => {
       static now() { return RealDate.now() + by }
     }`
     const worker = new Program(
-      ['--import', `data:text/javascript,${encodeURIComponent(skew)}`, 'dist/cli.js', 'worker'],
+      ['--import', `data:text/javascript,${encodeURIComponent(skew)}`, 'dist/cli/main.js', 'worker'],
       { DATABASE_URL: databaseUrl },
     )
     await worker.line(/waiting/, 30)

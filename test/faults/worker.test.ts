@@ -1,10 +1,10 @@
 // What happens to the recurring purge when its workers, connections and clients fail.
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { addExpired, addLive, connections, countSessions, startOver, terminate } from '../crowd.ts'
-import { closeAll, databaseUrl, row, sql, testStore, until } from '../harness.ts'
-import { endPrograms, type Program, pgstore } from '../program.ts'
 import { closeClients, connect } from '../sql/calls.ts'
+import { addExpired, addLive, connections, countSessions, startOver, terminate } from '../support/crowd.ts'
+import { closeAll, databaseUrl, row, sql, testStore, until } from '../support/harness.ts'
+import { endPrograms, type Program, pgstore } from '../support/program.ts'
 import { duration, quantile, report, times } from './faults.ts'
 
 test.before.each(startOver)

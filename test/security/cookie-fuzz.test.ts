@@ -3,7 +3,7 @@ import { randomBytes } from 'node:crypto'
 import fc from 'fast-check'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { closeAll, hashKey, testStore, Visitor } from '../harness.ts'
+import { closeAll, hashKey, testStore, Visitor } from '../support/harness.ts'
 import { requirement } from './requirement.ts'
 import { CountingPool, closeSites, fetchSite, nodeSite, type Pages, rawRequest, type Values } from './site.ts'
 

@@ -1,9 +1,9 @@
 // What a long name, a long value or a long header can do.
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { readCookies } from '../../src/http.ts'
+import { readCookies } from '../../src/cookie/cookie-header.ts'
 import { type PGStoreError, SecureCookie } from '../../src/index.ts'
-import { closeAll, hashKey, rejection, row, TestResponse, testStore } from '../harness.ts'
+import { closeAll, hashKey, rejection, row, TestResponse, testStore } from '../support/harness.ts'
 import { requirement } from './requirement.ts'
 import { CountingPool, closeSites, fetchSite, nodeSite, type Values } from './site.ts'
 

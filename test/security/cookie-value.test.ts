@@ -7,8 +7,8 @@ import { fileURLToPath } from 'node:url'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { type Codec, codecsFromPairs, type PGStoreError, SecureCookie } from '../../src/index.ts'
-import { newToken, sessionKey } from '../../src/token.ts'
-import { closeAll, hashKey, sql, testStore, Visitor } from '../harness.ts'
+import { newToken, sessionKey } from '../../src/session/token.ts'
+import { closeAll, hashKey, sql, testStore, Visitor } from '../support/harness.ts'
 import { answered, requirement } from './requirement.ts'
 import { CountingPool, closeSites, nodeSite, pairOf, type Values } from './site.ts'
 
@@ -83,9 +83,9 @@ requirement('S1', 'nothing secret in src/ is drawn from another generator than c
   const others = /Math\.random|randomUUID|getRandomValues|pseudoRandomBytes|randomInt/
   assert.equal(
     files.filter((file) => others.test(fs.readFileSync(path.join(source, file), 'utf8'))),
-    ['worker.ts'], // spreads out the moments at which workers wake
+    ['cleanup/worker.ts'], // spreads out the moments at which workers wake
   )
-  assert.match(fs.readFileSync(path.join(source, 'token.ts'), 'utf8'), 'randomBytes(')
+  assert.match(fs.readFileSync(path.join(source, 'session/token.ts'), 'utf8'), 'randomBytes(')
 })
 
 requirement('S4', 'a value signed for one cookie name is refused under every other', async () => {

@@ -3,7 +3,7 @@
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import type { PGStore } from '../../src/index.ts'
-import { closeAll, row, sql, TestResponse, testStore, Visitor } from '../harness.ts'
+import { closeAll, row, sql, TestResponse, testStore, Visitor } from '../support/harness.ts'
 import { requirement } from './requirement.ts'
 import { CountingPool, closeSites, fetchSite, nodeSite, type Pages, type Values } from './site.ts'
 

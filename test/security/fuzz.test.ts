@@ -2,8 +2,8 @@
 import pg from 'pg'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { grantedFunctions } from '../../src/grants.ts'
-import { closeAll, until } from '../harness.ts'
+import { grantedFunctions } from '../../src/schema/grants.ts'
+import { closeAll, until } from '../support/harness.ts'
 import { requirement, skipped } from './requirement.ts'
 import { canStart, type StrictServer, startReason, startStrict } from './server.ts'
 

@@ -4,7 +4,7 @@ import type { AddressInfo } from 'node:net'
 import pg from 'pg'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { clientUrl, closeAll, row, sql, testStore } from '../harness.ts'
+import { clientUrl, closeAll, row, sql, testStore } from '../support/harness.ts'
 import { requirement } from './requirement.ts'
 import { keyOf, newVisitor, tokenOf } from './visitors.ts'
 

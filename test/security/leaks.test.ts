@@ -9,6 +9,7 @@ import pg from 'pg'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { PGStore, PGStoreError, type PGStoreOptions } from '../../src/index.ts'
+import { call, newKey, save } from '../sql/calls.ts'
 import {
   clientUrl,
   closeAll,
@@ -19,8 +20,7 @@ import {
   TestResponse,
   testStore,
   until,
-} from '../harness.ts'
-import { call, newKey, save } from '../sql/calls.ts'
+} from '../support/harness.ts'
 import { requirement, skipped } from './requirement.ts'
 import { canStart, type StrictServer, startReason, startStrict } from './server.ts'
 import { fullWorkload, keyOf, newVisitor, tokenOf } from './visitors.ts'
@@ -424,7 +424,7 @@ requirement(
   'S52',
   'the command line takes its database from the environment, and shows it to nobody who lists processes',
   async () => {
-    const child = spawn(process.execPath, ['dist/cli.js', 'cleanup', 'watch'], {
+    const child = spawn(process.execPath, ['dist/cli/main.js', 'cleanup', 'watch'], {
       env: { ...process.env, DATABASE_URL: databaseUrl },
     })
     let said = ''

@@ -3,7 +3,8 @@ import type pg from 'pg'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { codecsFromPairs } from '../../src/index.ts'
-import { newToken } from '../../src/token.ts'
+import { newToken } from '../../src/session/token.ts'
+import { call, closeClients, connect, newKey, save } from '../sql/calls.ts'
 import {
   admin,
   clientUrl,
@@ -15,8 +16,7 @@ import {
   TestResponse,
   testStore,
   Visitor,
-} from '../harness.ts'
-import { call, closeClients, connect, newKey, save } from '../sql/calls.ts'
+} from '../support/harness.ts'
 import { requirement } from './requirement.ts'
 import { inWaves, keyOf, newVisitor, signIn, signOut, thief, tokenOf } from './visitors.ts'
 

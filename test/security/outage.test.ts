@@ -2,7 +2,7 @@
 import pg from 'pg'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { admin, closeAll, row, testStore } from '../harness.ts'
+import { admin, closeAll, row, testStore } from '../support/harness.ts'
 import { requirement } from './requirement.ts'
 import { CountingPool, closeSites, fetchSite, nodeSite, type Pages, pairOf, type Values } from './site.ts'
 

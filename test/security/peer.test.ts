@@ -2,7 +2,7 @@
 import fs from 'node:fs'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { closeAll, emptyDatabase } from '../harness.ts'
+import { closeAll, emptyDatabase } from '../support/harness.ts'
 
 interface Comparison {
   readonly attack: string

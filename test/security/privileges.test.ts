@@ -5,10 +5,20 @@ import fs from 'node:fs'
 import pg from 'pg'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { grantedFunctions, grantStatements } from '../../src/grants.ts'
 import { migrate, PGStore } from '../../src/index.ts'
-import { admin, clientUrl, closeAll, databaseUrl, emptyDatabase, hashKey, row, sql, testStore } from '../harness.ts'
+import { grantedFunctions, grantStatements } from '../../src/schema/grants.ts'
 import { call, closeClients, connect, create, newKey, present, save } from '../sql/calls.ts'
+import {
+  admin,
+  clientUrl,
+  closeAll,
+  databaseUrl,
+  emptyDatabase,
+  hashKey,
+  row,
+  sql,
+  testStore,
+} from '../support/harness.ts'
 import { requirement } from './requirement.ts'
 import { newVisitor } from './visitors.ts'
 
@@ -427,7 +437,7 @@ requirement(
       const refused = await migrate(admin, { schema }).catch((error) => error.code)
       assert.is(refused, 'invalid_option', schema)
     }
-    const cli = spawnSync(process.execPath, ['dist/cli.js', 'purge', '--schema', names[0] ?? ''], {
+    const cli = spawnSync(process.execPath, ['dist/cli/main.js', 'purge', '--schema', names[0] ?? ''], {
       env: { ...process.env, DATABASE_URL: clientUrl },
       encoding: 'utf8',
     })
@@ -437,7 +447,7 @@ requirement(
 )
 
 requirement('S35', 'a query of the client is made of what its own pages say and the schema’s checked name', () => {
-  const page = fs.readFileSync(new URL('../../src/calls.ts', import.meta.url), 'utf8')
+  const page = fs.readFileSync(new URL('../../src/database/sql-functions.ts', import.meta.url), 'utf8')
   const queries = [...page.matchAll(/`select [^`]*`/g)].map(([query]) => query)
   const parts = queries.flatMap((query) => [...query.matchAll(/\{([^}]+)\}/g)].map(([, part]) => part))
   assert.ok(queries.length > 0)

@@ -6,9 +6,9 @@ import os from 'node:os'
 import path from 'node:path'
 import pg from 'pg'
 import { type PostgresServer, startPostgres } from '../../scripts/postgres.ts'
-import { grantStatements } from '../../src/grants.ts'
 import { migrate } from '../../src/index.ts'
-import { serverBin } from '../harness.ts'
+import { grantStatements } from '../../src/schema/grants.ts'
+import { serverBin } from '../support/harness.ts'
 
 /** Whether there are programs to start a server with. */
 export const canStart: boolean = serverBin !== ''

@@ -1,7 +1,7 @@
 // What visitors share: a cache in front of the site, and the number of sessions that one user may have.
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { closeAll, row, TestResponse, testStore } from '../harness.ts'
+import { closeAll, row, TestResponse, testStore } from '../support/harness.ts'
 import { requirement } from './requirement.ts'
 import { type Answer, closeSites, fetchSite, nodeSite, type Pages, pairOf, type Site, type Values } from './site.ts'
 

@@ -3,7 +3,7 @@ import http from 'node:http'
 import net from 'node:net'
 import type { PGStore, RequestLike, ResponseLike, Session } from '../../src/index.ts'
 import { PGStoreError, type Pool } from '../../src/index.ts'
-import { admin } from '../harness.ts'
+import { admin } from '../support/harness.ts'
 
 export type Values = Record<string, unknown>
 

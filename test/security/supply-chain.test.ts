@@ -2,7 +2,7 @@
 import fs from 'node:fs'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { closeAll } from '../harness.ts'
+import { closeAll } from '../support/harness.ts'
 import { requirement } from './requirement.ts'
 
 test.after(closeAll)

@@ -1,7 +1,7 @@
 // Visitors of a store for the security tests, and what would give them away: their tokens, keys and cookies.
 import { createHash } from 'node:crypto'
 import type { PGStore } from '../../src/index.ts'
-import { TestResponse, Visitor } from '../harness.ts'
+import { TestResponse, Visitor } from '../support/harness.ts'
 
 /** The token in a visitor's cookie, as the store's codecs read it. */
 export function tokenOf(store: PGStore, visitor: Visitor): string {

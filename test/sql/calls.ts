@@ -1,7 +1,7 @@
 // Calls of the SQL functions by the names of their parameters, and sessions to call them on.
 import { randomBytes } from 'node:crypto'
 import pg from 'pg'
-import { admin, closeAll, databaseUrl, row, sql, until } from '../harness.ts'
+import { admin, closeAll, databaseUrl, row, sql, until } from '../support/harness.ts'
 
 /** What session_save and session_regenerate answer. */
 export interface Saved {

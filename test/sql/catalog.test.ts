@@ -3,7 +3,7 @@ import { randomBytes } from 'node:crypto'
 import fs from 'node:fs'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { databaseUrl, row, sql } from '../harness.ts'
+import { databaseUrl, row, sql } from '../support/harness.ts'
 import { type Client, call, closeClients, closeEverything, connect, create, newKey, save } from './calls.ts'
 
 test.after.each(closeClients)

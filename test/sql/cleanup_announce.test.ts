@@ -1,7 +1,7 @@
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { migrate } from '../../src/index.ts'
-import { admin, sql, until } from '../harness.ts'
+import { admin, sql, until } from '../support/harness.ts'
 import { call, closeClients, closeEverything, connect } from './calls.ts'
 import { announced } from './schedule.ts'
 

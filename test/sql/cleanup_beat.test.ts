@@ -1,6 +1,6 @@
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { row } from '../harness.ts'
+import { row } from '../support/harness.ts'
 import { call, closeClients, closeEverything } from './calls.ts'
 import { announced, resetSchedule, schedule, startDue } from './schedule.ts'
 

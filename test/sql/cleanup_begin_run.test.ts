@@ -1,6 +1,6 @@
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { sql } from '../harness.ts'
+import { sql } from '../support/harness.ts'
 import { call, closeClients, closeEverything, connect, untilBlocked } from './calls.ts'
 import { announced, holds, resetSchedule, schedule, startDue } from './schedule.ts'
 

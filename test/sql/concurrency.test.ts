@@ -3,7 +3,7 @@
 import type pg from 'pg'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { row, sql, until } from '../harness.ts'
+import { row, sql, until } from '../support/harness.ts'
 import {
   call,
   closeClients,

@@ -1,6 +1,6 @@
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { sql } from '../harness.ts'
+import { sql } from '../support/harness.ts'
 import { closeEverything, connect, count, create, expire } from './calls.ts'
 
 test.before.each(async () => {

@@ -1,7 +1,7 @@
 // A save of a live session must not touch an index: its update is heap-only, and the table does not bloat.
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { sql, until } from '../harness.ts'
+import { sql, until } from '../support/harness.ts'
 import { type Client, call, closeClients, closeEverything, connect, create, present, save, stored } from './calls.ts'
 
 test.after.each(closeClients)

@@ -1,6 +1,6 @@
 // The one row of the recurring purge, and what its functions answer and announce.
 import type pg from 'pg'
-import { admin, row, sql, until } from '../harness.ts'
+import { admin, row, sql, until } from '../support/harness.ts'
 import { type Client, call, connect } from './calls.ts'
 
 /** What the functions answer: the row, and the status of the call. `every` and times as text. */

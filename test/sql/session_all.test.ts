@@ -1,7 +1,7 @@
 // What concerns everybody's sessions: for administrators.
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { sql } from '../harness.ts'
+import { sql } from '../support/harness.ts'
 import { call, closeEverything, count, create, expire, stored } from './calls.ts'
 
 test.before.each(async () => {

@@ -1,7 +1,7 @@
 // What the listeners of <schema>_sessions hear: which sessions ended or changed their key, and nothing else.
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { sql, until } from '../harness.ts'
+import { sql, until } from '../support/harness.ts'
 import { call, closeClients, closeEverything, connect, count, create, expire, newKey, present, save } from './calls.ts'
 
 test.after.each(closeClients)

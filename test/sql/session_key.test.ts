@@ -1,7 +1,7 @@
 import { createHash, randomBytes } from 'node:crypto'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { row } from '../harness.ts'
+import { row } from '../support/harness.ts'
 import { closeEverything } from './calls.ts'
 
 test.after(closeEverything)

@@ -1,6 +1,6 @@
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { sql } from '../harness.ts'
+import { sql } from '../support/harness.ts'
 import { call, closeEverything, connect, count, create, expire, newKey, save, stored } from './calls.ts'
 
 test.after(closeEverything)

@@ -1,6 +1,6 @@
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { sql } from '../harness.ts'
+import { sql } from '../support/harness.ts'
 import { age, call, closeEverything, create, expire, present, without } from './calls.ts'
 
 test.after(closeEverything)

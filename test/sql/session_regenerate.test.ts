@@ -1,6 +1,6 @@
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { row, sql } from '../harness.ts'
+import { row, sql } from '../support/harness.ts'
 import {
   age,
   call,

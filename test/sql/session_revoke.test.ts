@@ -1,6 +1,6 @@
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { row } from '../harness.ts'
+import { row } from '../support/harness.ts'
 import { closeEverything, count, create, expire, newKey, present, stored } from './calls.ts'
 
 test.after(closeEverything)

@@ -1,7 +1,7 @@
 // session_save for one session. Its array form: session_save_array.test.ts; expiry: session_save_expiry.test.ts.
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { sql } from '../harness.ts'
+import { sql } from '../support/harness.ts'
 import {
   closeEverything,
   connect,

@@ -1,7 +1,7 @@
 // When a session ends: the expiry that session_save sets, its touch, and the lifetime that caps both.
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { row, sql } from '../harness.ts'
+import { row, sql } from '../support/harness.ts'
 import { age, closeEverything, create, expire, newKey, present, save, stored } from './calls.ts'
 
 test.after(closeEverything)

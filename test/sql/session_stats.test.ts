@@ -1,6 +1,6 @@
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { row, sql, until } from '../harness.ts'
+import { row, sql, until } from '../support/harness.ts'
 import { call, closeEverything, create, expire, save } from './calls.ts'
 
 test.before.each(async () => {

@@ -3,11 +3,11 @@ import Fastify from 'fastify'
 import { Hono } from 'hono'
 import Koa from 'koa'
 import type { SessionStorage } from 'react-router'
-import { sessions as fastifySessions } from '../../src/fastify.ts'
-import { sessions as honoSessions, type SessionVariables } from '../../src/hono.ts'
+import { sessions as fastifySessions } from '../../src/adapters/fastify.ts'
+import { sessions as honoSessions, type SessionVariables } from '../../src/adapters/hono.ts'
+import { sessions as koaSessions, type SessionContext } from '../../src/adapters/koa.ts'
+import { createPGSessionStorage } from '../../src/adapters/react-router.ts'
 import type { PGStore, Session } from '../../src/index.ts'
-import { sessions as koaSessions, type SessionContext } from '../../src/koa.ts'
-import { createPGSessionStorage } from '../../src/react-router.ts'
 
 interface Visit {
   visits?: number

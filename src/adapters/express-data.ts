@@ -1,0 +1,36 @@
+// What of an express-session session is stored, and what a session is read back as. Its `cookie` is one key of the data like
+// any other; only its expiry moves at every request, and so it stands in the row alone.
+import type { SessionData } from 'express-session'
+import { longestLife } from '../cookie/cookie-options.ts'
+import type { KnownSession } from '../session/token-sessions.ts'
+
+type RollingCookie = SessionData['cookie'] & { originalMaxAge: number }
+
+/** Whether the cookie's expiry is counted from each visit; a fixed date, or none, is stored as it is. */
+function isRolling(cookie: SessionData['cookie'] | undefined): cookie is RollingCookie {
+  return typeof cookie?.originalMaxAge === 'number'
+}
+
+/** As JSON has it: dates are strings, and what JSON cannot carry is left out, as by every store for express-session. */
+export function storedValues(data: SessionData): Record<string, unknown> {
+  const values = JSON.parse(JSON.stringify(data))
+  if (isRolling(values.cookie)) {
+    delete values.cookie.expires
+    delete values.cookie.originalExpires // @fastify/session's own note of it
+  }
+  return values
+}
+
+/** The session's data; its expiry is by this server's clock, whatever the database's says. */
+export function sessionData(known: KnownSession): SessionData {
+  const data = known.values() as unknown as SessionData
+  if (isRolling(data.cookie)) data.cookie.expires = new Date(Date.now() + known.remainingMs)
+  return data
+}
+
+/** Seconds that the session lives without a visit; 0 or less when it is over. */
+export function ttlOf({ cookie }: SessionData, ttlWithoutExpiry: number): number {
+  const untilExpiry = cookie?.expires ? new Date(cookie.expires).getTime() - Date.now() : Number.NaN
+  const ms = isRolling(cookie) ? cookie.originalMaxAge : untilExpiry
+  return Number.isFinite(ms) ? Math.min(ms / 1000, longestLife) : ttlWithoutExpiry
+}

@@ -1,0 +1,253 @@
+// Express's sessions in Postgres: a store for express-session, and for @fastify/session, which takes the same stores.
+/* oxlint-disable typescript/no-misused-promises -- with a callback, the promise that Store's types know nothing of never rejects */
+
+import session, { type SessionData } from 'express-session'
+import type { SessionCleanup } from '../cleanup/cleanup.ts'
+import type { Codec } from '../cookie/codec.ts'
+import { longestLife } from '../cookie/cookie-options.ts'
+import { PGStoreError } from '../errors.ts'
+import type { PGStoreOptions } from '../options.ts'
+import { unexpected } from '../saver.ts'
+import { attachment } from '../session/attachment.ts'
+import type { KnownSession, SaveByTokenOptions, TokenSessions } from '../session/token-sessions.ts'
+import type { ListedSession } from '../session/user-sessions.ts'
+import { PGStore } from '../store.ts'
+import { sessionData, storedValues, ttlOf } from './express-data.ts'
+
+/** How the store is set up: give `connectionString`, `pool` or `store`; the rest has defaults, those of `PGStore` but for maxLength. */
+export interface ExpressSessionStoreOptions extends Omit<PGStoreOptions, 'keyPairs' | 'codecs' | 'options'> {
+  /** A `PGStore` that you open and close; whatever is an option of `PGStore` is then its. */
+  readonly store?: PGStore | undefined
+  /** Largest session in bytes of JSON text, after merging; 0 means no limit. Default: 65,536. */
+  readonly maxLength?: number | undefined
+  /** Seconds that a session lives without a visit when its cookie has neither maxAge nor expires. Default: 86,400 (a day). */
+  readonly ttl?: number | undefined
+  /**
+   * Whose session it is, asked at every save, so that a user's sessions can be listed and revoked; undefined and null are an
+   * anonymous visitor's. Default: nobody's.
+   */
+  readonly userId?: ((session: Partial<SessionData>) => string | number | null | undefined) | undefined
+}
+
+/** A session as `all` shows it. */
+export type IdentifiedSession = SessionData & { readonly id: string }
+
+type Callback<Value> = (error: unknown, value?: Value) => void
+type Request = Parameters<session.Store['createSession']>[0]
+
+const defaultMaxLength = 65_536
+
+/** express-session signs the cookie; a PGStore of ours is never asked to. */
+const noCookies: Codec = { encode: () => '', decode: () => undefined }
+
+/** @fastify/session copies what it was given by `for in`, inherited keys too, and so carries along what is known of it. */
+const knownKey = '__pgstore'
+type Marked = { [knownKey]?: KnownSession }
+
+/**
+ * A store for express-session: concurrent requests that change different keys both keep their change, and no save brings back
+ * a session that was ended.
+ *
+ * The methods of express-session's protocol take a callback, or return a promise where none is given. They fail with a
+ * `PGStoreError`; what its codes mean stands there.
+ */
+export class ExpressSessionStore extends session.Store {
+  readonly #store: PGStore
+  readonly #ttl: number
+  readonly #userId: ExpressSessionStoreOptions['userId']
+  readonly #known = attachment<KnownSession>()
+  /** The store to close: one that was given is not ours. */
+  #own: PGStore | undefined
+
+  /** @throws {PGStoreError} `invalid_option` */
+  constructor({ store, ttl = 86_400, userId, ...options }: ExpressSessionStoreOptions) {
+    super()
+    if (!(typeof ttl === 'number' && ttl >= 0.001 && ttl <= longestLife)) {
+      throw new PGStoreError('invalid_option', 'ttl must be a number of seconds up to a hundred years.')
+    }
+    const [extra] = Object.keys(options)
+    if (store && extra) throw new PGStoreError('invalid_option', `${extra} is an option of the store that is given.`)
+    if (!store) this.#own = new PGStore({ maxLength: defaultMaxLength, ...options, codecs: [noCookies] })
+    this.#store = store ?? (this.#own as PGStore)
+    this.#ttl = ttl
+    this.#userId = userId
+  }
+
+  /** As the constructor, and installs or upgrades the schema unless `migrate` is false: see `PGStore.open`. */
+  static async open({
+    ttl,
+    userId,
+    ...options
+  }: Omit<ExpressSessionStoreOptions, 'store'> & {
+    readonly migrate?: boolean | undefined
+  }): Promise<ExpressSessionStore> {
+    const store = await PGStore.open({ maxLength: defaultMaxLength, ...options, codecs: [noCookies] })
+    const opened = new ExpressSessionStore({ store, ttl, userId })
+    opened.#own = store
+    return opened
+  }
+
+  /** For the cleanup of expired sessions, and for the events. */
+  get pgstore(): SessionCleanup & Pick<PGStore, 'events'> {
+    return this.#store
+  }
+
+  override async get(sid: string, callback?: Callback<SessionData>): Promise<SessionData | undefined> {
+    return await answer(callback, async () => {
+      const known = await this.#sessions.get(sid)
+      if (!known) return undefined
+      const data = this.#show(known)
+      return callback ? Object.setPrototypeOf(data, { [knownKey]: known }) : data
+    })
+  }
+
+  /**
+   * Saves what changed since the session was read. One that was not read is created, or replaces what is there; one whose time
+   * is over is ended.
+   *
+   * A session that was ended meanwhile stays so, and nothing is saved: `gone`. It is no error at the end of a response that
+   * has begun: nobody can be told any more, and Express would cut the response off.
+   */
+  override async set(sid: string, data: SessionData, callback?: Callback<void>): Promise<void> {
+    return await answer(callback, async () => {
+      if (ttlOf(data, this.#ttl) < 0.001) await this.#sessions.destroy(sid)
+      else if (!(await this.#save(sid, data, storedValues(data), this.#options(data))) && !hasAnswered(data))
+        throw gone()
+    })
+  }
+
+  /** Extends the session's life once a tenth of it has passed. A session that has ended is no error. */
+  override async touch(sid: string, data: SessionData, callback?: Callback<void>): Promise<void> {
+    return await answer(callback, async () => {
+      const known = this.#knownOf(data) ?? (await this.#sessions.get(sid))
+      // With the cookie: express-session only touches a session when nothing else changed, a new maxAge included.
+      const { cookie } = storedValues(data)
+      const values = Object.assign(known?.values() ?? {}, cookie && { cookie })
+      if (known) await this.#save(sid, data, values, { ttl: ttlOf(data, this.#ttl), known })
+    })
+  }
+
+  override async destroy(sid: string, callback?: Callback<void>): Promise<void> {
+    return await answer(callback, async () => void (await this.#sessions.destroy(sid)))
+  }
+
+  /** All live sessions, each with its number as `id`: no sid can be told from what is stored. Takes the role admin. */
+  override async all(callback?: Callback<IdentifiedSession[]>): Promise<IdentifiedSession[]> {
+    return await answer(callback, async () => {
+      const sessions: IdentifiedSession[] = []
+      for await (const known of this.#sessions.all()) sessions.push({ ...this.#show(known), id: known.id })
+      return sessions
+    })
+  }
+
+  /** The numbers of all live sessions, not their sids. Takes the role admin. */
+  async ids(callback?: Callback<string[]>): Promise<string[]> {
+    return await answer(callback, async () => (await this.all()).map(({ id }) => id))
+  }
+
+  /** How many live sessions there are. Takes the role admin. */
+  override async length(callback?: Callback<number>): Promise<number> {
+    return await answer(callback, async () => await this.#sessions.count())
+  }
+
+  /** Ends all sessions. Takes the role admin. */
+  override async clear(callback?: Callback<void>): Promise<void> {
+    return await answer(callback, async () => void (await this.#sessions.clear()))
+  }
+
+  /**
+   * Saves the request's session under a new sid, in one statement: the old sid is dead at once, and what it holds stays. For
+   * sign-in, where `req.session.regenerate()` begins an empty session in its place. `req.session` is a new object afterwards.
+   *
+   * @throws {PGStoreError} `gone` when somebody else renewed or ended it first
+   */
+  async renew(req: Request): Promise<void> {
+    const data = req.session as SessionData
+    const known = this.#knownOf(data)
+    if (!known) return await this.set(req.sessionID, data) // never stored: nobody has its sid
+    const renewed = await this.#sessions.regenerate(known, storedValues(data), this.#options(data))
+    if (!renewed) throw gone()
+    req.sessionID = renewed.token
+    this.createSession(req, this.#show(renewed.known))
+  }
+
+  /** A user's live sessions, newest first; a number is `idOf` the session that has it. */
+  async list(userId: string): Promise<ListedSession<SessionData>[]> {
+    return (await this.#store.list(userId)) as unknown as ListedSession<SessionData>[]
+  }
+
+  /** Ends a user's sessions: the one with this number, all, or all but the one with the sid `except`. Returns how many. */
+  async revoke(
+    userId: string,
+    options: { readonly id?: string | number | bigint; readonly except?: string } = {},
+  ): Promise<number> {
+    return await this.#store.revoke(userId, options)
+  }
+
+  /** The number of a session that was read or saved: not secret, fit for logs. */
+  idOf(data: object): string | undefined {
+    return this.#knownOf(data)?.id
+  }
+
+  /** Ends what the store opened, and nothing that it was given. */
+  async close(): Promise<void> {
+    await this.#own?.close()
+  }
+
+  /** express-session's own, which keeps in mind what the session was read with. */
+  override createSession(req: Request, data: SessionData): session.Session & SessionData {
+    const known = this.#knownOf(data)
+    const created = super.createSession(req, data)
+    delete (created as Marked)[knownKey]
+    if (known) this.#known.set(created, known)
+    return created
+  }
+
+  get #sessions(): TokenSessions {
+    return this.#store.byToken
+  }
+
+  #knownOf(data: object): KnownSession | undefined {
+    return this.#known.get(data) ?? (data as Marked)[knownKey]
+  }
+
+  #show(known: KnownSession): SessionData {
+    const data = sessionData(known)
+    this.#known.set(data, known)
+    return data
+  }
+
+  #options(data: SessionData): SaveByTokenOptions {
+    const userId = this.#userId?.(data) ?? null
+    return {
+      ttl: ttlOf(data, this.#ttl),
+      userId: this.#userId && (typeof userId === 'number' ? String(userId) : userId),
+      known: this.#knownOf(data),
+    }
+  }
+
+  /** Returns whether the session is live. */
+  async #save(sid: string, data: SessionData, values: object, options: SaveByTokenOptions): Promise<boolean> {
+    const saved = await this.#sessions.save(sid, values, options)
+    if (saved) this.#known.set(data, saved)
+    return saved !== undefined
+  }
+}
+
+function gone(): PGStoreError {
+  return unexpected('session_save', { status: 'gone' })
+}
+
+function hasAnswered(data: object): boolean {
+  return (data as { req?: { res?: { headersSent?: boolean } } }).req?.res?.headersSent === true
+}
+
+/** To the callback where there is one, outside of any promise: what it throws is the caller's. */
+async function answer<Value>(callback: Callback<Value> | undefined, work: () => Promise<Value>): Promise<Value> {
+  if (!callback) return await work()
+  work().then(
+    (value) => process.nextTick(callback, null, value),
+    (error) => process.nextTick(callback, error),
+  )
+  return undefined as Value
+}

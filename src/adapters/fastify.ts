@@ -1,0 +1,63 @@
+// `pgstore/fastify`: a plugin that gives every request its session.
+
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import type { NodeResponseLike } from '../cookie/response.ts'
+import { attachment } from '../session/attachment.ts'
+import type { PGStore } from '../store.ts'
+import { type OpenedSession, openSession, type RequestSession, type RequestSessionOptions } from './request-session.ts'
+
+export type { RequestSession } from './request-session.ts'
+
+export interface SessionsOptions extends RequestSessionOptions {
+  readonly store: PGStore<object>
+}
+
+/**
+ * What your sessions hold: `declare module 'pgstore/fastify' { interface SessionValues { visits?: number } }`. Fastify types
+ * what a plugin adds once for all requests, so this cannot come from the store's own type. Until you declare it, anything.
+ */
+// biome-ignore lint/suspicious/noEmptyInterface: it is the user's to fill
+export interface SessionValues {}
+
+declare module 'fastify' {
+  interface FastifyRequest {
+    /** `const session = await request.session()`. */
+    session: RequestSession<keyof SessionValues extends never ? Record<string, unknown> : SessionValues>
+  }
+}
+
+/** `app.register(sessions, { store })`, before the routes that use `request.session`. */
+export function sessions(app: FastifyInstance, { store, ...options }: SessionsOptions, done: () => void): void {
+  const opened = attachment<OpenedSession<object>>()
+  app.decorateRequest('session')
+  app.addHook('onRequest', (request, reply, next) => {
+    const own = openSession(store, request.raw, headersOf(reply), options)
+    opened.set(request, own)
+    request.session = own.session as FastifyRequest['session']
+    next()
+  })
+  app.addHook('onSend', async (request, reply, payload) => {
+    const own = opened.get(request)
+    opened.set(request, undefined) // a save that fails here is answered by an error, which is sent too
+    const { status } = payload instanceof Response ? payload : { status: reply.statusCode }
+    await own?.finish(headersOf(reply), status)
+  })
+  done()
+}
+
+Object.assign(sessions, {
+  [Symbol.for('skip-override')]: true, // for the instance that registers it, not for one of its own
+  [Symbol.for('fastify.display-name')]: 'pgstore',
+  [Symbol.for('plugin-meta')]: { name: 'pgstore', fastify: '>=5' },
+})
+
+/** Fastify's own headers, which would win over the same ones of its raw response. */
+function headersOf(reply: FastifyReply): NodeResponseLike {
+  return {
+    get headersSent() {
+      return reply.raw.headersSent
+    },
+    getHeader: (name) => reply.getHeader(name),
+    setHeader: (name, value) => reply.removeHeader(name).header(name, value), // it adds to a Set-Cookie that is there
+  }
+}

@@ -1,0 +1,64 @@
+// `pgstore/koa`: a middleware that gives every request its session.
+import type { ServerResponse } from 'node:http'
+import type { DefaultState, Middleware } from 'koa'
+import type { PGStore } from '../store.ts'
+import { openSession, type RequestSession, type RequestSessionOptions } from './request-session.ts'
+
+export type { RequestSession, RequestSessionOptions } from './request-session.ts'
+
+/**
+ * What the middleware adds to a context. `new Koa().use(sessions(store))` knows it from there on; an app in several files
+ * says it once: `new Koa<Koa.DefaultState, SessionContext<Visit>>()`.
+ */
+export interface SessionContext<Values extends object = Record<string, unknown>> {
+  /** `const session = await ctx.session()`. */
+  session: RequestSession<Values>
+}
+
+/** `app.use(sessions(store))`, before the middlewares that use `ctx.session`. */
+export function sessions<Values extends object>(
+  store: PGStore<Values>,
+  options: RequestSessionOptions = {},
+): Middleware<DefaultState, SessionContext<Values>> {
+  return async (ctx, next) => {
+    const { name, session, finish } = openSession(store, ctx.req, ctx.res, options)
+    ctx.session = session
+    try {
+      try {
+        await next()
+      } catch (error) {
+        await finish(ctx.res, statusOf(error))
+        throw error
+      }
+      if (ctx.respond !== false) await finish(ctx.res, ctx.status)
+    } catch (error) {
+      keepHeaders(ctx.res, name, error)
+      throw error
+    }
+  }
+}
+
+interface KoaError {
+  status?: unknown
+  statusCode?: unknown
+  headers?: object
+}
+
+/** The status that Koa answers with to this error. */
+function statusOf(error: unknown): number {
+  const { status, statusCode } = Object(error) as KoaError
+  const found = status || statusCode
+  return typeof found === 'number' ? found : 500
+}
+
+/** Koa takes all headers off an answer that becomes an error, but for those in the error: ours are to stay. */
+function keepHeaders(res: ServerResponse, name: string, error: unknown): void {
+  if (!(error instanceof Error)) return
+  const headers: Record<string, unknown> = {}
+  const cookies = [res.getHeader('set-cookie') ?? []].flat().filter((line) => String(line).startsWith(`${name}=`))
+  if (cookies.length > 0) headers['set-cookie'] = cookies
+  for (const header of ['vary', 'cache-control']) {
+    if (statusOf(error) < 500 && res.hasHeader(header)) headers[header] = res.getHeader(header)
+  }
+  Object.assign(error, { headers: { ...headers, ...(error as KoaError).headers } })
+}

@@ -1,0 +1,125 @@
+// `pgstore/react-router`: a SessionStorage for React Router and Remix. Not createSessionStorage's four callbacks: they get the
+// whole data and an id, so that a late commit overwrites what others saved, or brings back what was ended.
+
+import type { CookieSerializeOptions, Session as RouterSession, SessionData, SessionStorage } from 'react-router'
+import { PGStoreError } from '../errors.ts'
+import { attachment } from '../session/attachment.ts'
+import type { Session } from '../session/session.ts'
+import type { PGStore } from '../store.ts'
+import { type OpenedSession, openSession, type RequestSessionOptions } from './request-session.ts'
+
+/** React Router's session, and whose it is: for `store.list()` and `store.revoke()`. */
+export interface PGSession<Data, FlashData = Data> extends RouterSession<Data, FlashData> {
+  /** Set it at sign-in, before `regenerateSession`. A string of 1 to 1024 bytes. */
+  userId: string | undefined
+}
+
+export interface PGSessionStorage<Data = SessionData, FlashData = Data> extends SessionStorage<Data, FlashData> {
+  getSession: (cookieHeader?: string | null) => Promise<PGSession<Data, FlashData>>
+  /**
+   * Saves the keys that changed, and resolves to the Set-Cookie header: '' where there is none to set, which browsers ignore.
+   * Of the options it takes `maxAge`, kept with the session; the cookie's other attributes are the store's. A session that was
+   * ended elsewhere meanwhile is not saved, and is a new one from here on.
+   */
+  commitSession: (session: RouterSession<Data, FlashData>, options?: CookieSerializeOptions) => Promise<string>
+  /** Ends the session, and resolves to the Set-Cookie header that deletes the cookie. */
+  destroySession: (session: RouterSession<Data, FlashData>) => Promise<string>
+  /**
+   * Commits with a new token, and the old one is dead at once: in place of `commitSession` at sign-in and at every change of
+   * privilege.
+   *
+   * @throws {PGStoreError} `gone` when another request regenerated or ended the session first
+   */
+  regenerateSession: (session: RouterSession<Data, FlashData>, options?: CookieSerializeOptions) => Promise<string>
+}
+
+/** In place of `createCookieSessionStorage()` and its like; cookies are signed by the store. */
+export function createPGSessionStorage<Data = SessionData, FlashData = Data>(
+  store: PGStore<object>,
+  options: RequestSessionOptions = {},
+): PGSessionStorage<Data, FlashData> {
+  const opened = attachment<{ own: OpenedSession<object>; session: Session<object>; headers: Headers }>()
+
+  /** Does this with a session of ours, and returns the cookie that was set on the way. */
+  async function cookieOf(
+    given: object,
+    { maxAge, ...others }: CookieSerializeOptions,
+    work: (own: OpenedSession<object>, headers: Headers) => Promise<void>,
+  ): Promise<string> {
+    const found = opened.get(given)
+    if (!found) throw new PGStoreError('invalid_option', 'This session is not from getSession().')
+    const [refused] = Object.entries(others).find(([, value]) => value !== undefined) ?? []
+    if (refused) throw new PGStoreError('invalid_option', `${refused} is the store's to set, for all sessions.`)
+    if (maxAge !== undefined) found.session.options.maxAge = maxAge
+    await work(found.own, found.headers)
+    return found.headers.getSetCookie()[0] ?? ''
+  }
+
+  return {
+    async getSession(cookieHeader) {
+      const headers = new Headers()
+      const own = openSession(store, { headers: { cookie: cookieHeader ?? undefined } }, headers, options)
+      const session = await own.session()
+      const given = new KeyedSession(session)
+      opened.set(given, { own, session, headers })
+      return given as PGSession<Data, FlashData>
+    },
+    commitSession: (given, settings = {}) => cookieOf(given, settings, (own, headers) => own.finish(headers, 200)),
+    destroySession: (given) => cookieOf(given, {}, (own) => own.session.destroy()),
+    regenerateSession: (given, settings = {}) => cookieOf(given, settings, (own) => own.session.regenerate()),
+  }
+}
+
+/** A session's values by React Router's methods. */
+class KeyedSession {
+  readonly #session: Session<Record<string, unknown>>
+
+  constructor(session: Session<object>) {
+    this.#session = session as Session<Record<string, unknown>>
+  }
+
+  get id(): string {
+    return this.#session.id ?? ''
+  }
+
+  get userId(): string | undefined {
+    return this.#session.userId
+  }
+
+  set userId(userId: string | undefined) {
+    this.#session.userId = userId
+  }
+
+  get data(): object {
+    return { ...this.#session.values }
+  }
+
+  has(name: string): boolean {
+    return [name, flashName(name)].some((key) => Object.hasOwn(this.#session.values, key))
+  }
+
+  get(name: string): unknown {
+    const { values } = this.#session
+    if (Object.hasOwn(values, name)) return values[name]
+    const flash = flashName(name)
+    if (!Object.hasOwn(values, flash)) return undefined
+    const value = values[flash]
+    delete values[flash]
+    return value
+  }
+
+  set(name: string, value: unknown): void {
+    this.#session.values[name] = value
+  }
+
+  flash(name: string, value: unknown): void {
+    this.#session.values[flashName(name)] = value
+  }
+
+  unset(name: string): void {
+    delete this.#session.values[name]
+  }
+}
+
+/** React Router's own key for what lasts until it is read, as `FlashSessionData` spells it. */
+const flashName = (name: string): string => `__flash_${name}__`

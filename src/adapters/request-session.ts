@@ -1,0 +1,87 @@
+// One request's session, for the frameworks that save it by themselves. Every adapter does the same: docs/frameworks.md.
+
+import type { RequestLike } from '../cookie/cookie-header.ts'
+import type { ResponseLike } from '../cookie/response.ts'
+import { PGStoreError } from '../errors.ts'
+import type { SaveOptions } from '../saver.ts'
+import type { Session } from '../session/session.ts'
+import type { PGStore } from '../store.ts'
+
+/** A request's session: call it, and it is read. */
+export interface RequestSession<Values extends object = Record<string, unknown>> {
+  /**
+   * The visitor's session: one query at the first call, the same object from then on. What you change in it is saved before
+   * the answer's headers leave, unless its status is 500 or above. A request that never calls this costs nothing.
+   */
+  (): Promise<Session<Values>>
+  /**
+   * `store.regenerate()` at once: a new token for the visitor, at sign-in and at every change of privilege.
+   *
+   * @throws {PGStoreError} `gone` when another request regenerated or ended the session first
+   */
+  regenerate(): Promise<void>
+  /** `store.destroy()` at once: sign-out. The session object is a new, empty one from here on. */
+  destroy(): Promise<void>
+  /**
+   * Saves at once instead of at the end.
+   *
+   * @throws {PGStoreError} `gone`; `conflict` with `ifUnchanged`; else as `store.save()`
+   */
+  save(options?: SaveOptions): Promise<void>
+}
+
+export interface RequestSessionOptions {
+  /** Name of the cookie: `__Host-sid` where the store's cookies are secure, have path '/' and no domain. Default: 'sid'. */
+  readonly name?: string
+}
+
+/** What an adapter needs of it: the session for its handlers, and the save at the end. */
+export interface OpenedSession<Values extends object> {
+  readonly session: RequestSession<Values>
+  /** Name of its cookie. */
+  readonly name: string
+  /** Whether a handler asked for it: only then is there anything to save, and an answer that depends on the visitor. */
+  readonly isRead: () => boolean
+  /** Saves what the handlers changed, to an answer with this status. */
+  readonly finish: (res: ResponseLike, status: number) => Promise<void>
+}
+
+/**
+ * @param res takes the cookie of what handlers save by themselves
+ * @param inFramework what an error becomes before a handler sees it
+ */
+export function openSession<Values extends object>(
+  store: PGStore<Values>,
+  req: RequestLike,
+  res: ResponseLike,
+  { name = 'sid' }: RequestSessionOptions,
+  inFramework: (error: unknown) => unknown = (error) => error,
+): OpenedSession<Values> {
+  let session: Session<Values> | undefined
+  const use = async <Result>(work: (session: Session<Values>) => Result | Promise<Result>) => {
+    try {
+      session = await store.get(req, name)
+      return await work(session)
+    } catch (error) {
+      throw inFramework(error)
+    }
+  }
+  return {
+    session: Object.assign(() => use((read) => read), {
+      regenerate: () => use((read) => store.regenerate(req, res, read)),
+      destroy: () => use((read) => store.destroy(req, res, read)),
+      save: (options?: SaveOptions) => use((read) => store.save(req, res, read, options)),
+    }),
+    name,
+    isRead: () => session !== undefined,
+    async finish(answer, status) {
+      if (!session || status >= 500) return
+      try {
+        await store.save(req, answer, session, { keepCookieIfGone: true })
+      } catch (error) {
+        // Ended elsewhere while the handler ran. It is as if it had ended a moment later: the answer stands.
+        if (!(error instanceof PGStoreError && error.code === 'gone')) throw error
+      }
+    },
+  }
+}

@@ -1,0 +1,181 @@
+// The recurring purge as a client sees it: one schedule for everybody, in the database. The work itself is worker.ts.
+
+import type { CleanupState, CleanupStatus, MaintenanceDatabase } from '../database/cleanup-functions.ts'
+import { PGStoreError } from '../errors.ts'
+import { type ChannelEvents, type EventStream, noConnection } from '../events/channel-events.ts'
+import type { ListenConnection } from '../events/listen.ts'
+import { type CleanupEvent, cleanupEvents, publicStatus } from './cleanup-events.ts'
+import { purge } from './purge.ts'
+import type { CleanupHandle } from './worker.ts'
+
+export interface StartCleanupOptions {
+  /**
+   * Run a worker in this process, which needs the package graphile-worker. false only sets the schedule, for a worker that
+   * runs elsewhere (`npx pgstore worker`). Default: true.
+   */
+  readonly worker?: boolean
+}
+
+/** The seed's StartCleanup, StopCleanup and CountExpiredSessions, for a fleet. */
+export abstract class SessionCleanup {
+  readonly #database: MaintenanceDatabase
+  readonly #schema: string
+  readonly #connection: ListenConnection | undefined
+  readonly #events: ChannelEvents<CleanupEvent>
+  #worker: { readonly handle: Promise<CleanupHandle>; users: number } | undefined
+  readonly #ending = new Set<Promise<void>>()
+  #isClosed = false
+
+  protected constructor(database: MaintenanceDatabase, connection: ListenConnection | undefined, schema: string) {
+    this.#database = database
+    this.#connection = connection
+    this.#schema = schema
+    this.#events = cleanupEvents(database, connection, schema)
+  }
+
+  /** How many expired sessions wait to be purged. */
+  async countExpiredSessions(): Promise<number> {
+    return await this.#database.countExpired()
+  }
+
+  /** Purges expired sessions now, until none is left, in batches of `limit` (default 1000). Returns how many. */
+  async purgeExpired({ limit = 1000 }: { readonly limit?: number } = {}): Promise<number> {
+    if (!Number.isInteger(limit) || limit < 1) {
+      throw new PGStoreError('invalid_option', 'limit must be a whole number of at least 1.')
+    }
+    return await purge(this.#database, { batchSize: limit, pauseMs: 0, goOn: () => true })
+  }
+
+  /**
+   * Switches the recurring purge on for everybody, and runs a worker for it in this process. Any number of servers may do so:
+   * of their workers one does each run. Starting it again with another interval changes the interval.
+   *
+   * @param every the time between two runs as a Postgres interval, from '100 milliseconds' to '1 year'; default '5 minutes'
+   * @throws {PGStoreError} `invalid_option` for another interval, or where graphile-worker is not installed
+   */
+  async startCleanup(every = '5 minutes', { worker = true }: StartCleanupOptions = {}): Promise<CleanupHandle> {
+    checkInterval(every)
+    this.#checkOpen()
+    // First, so that a worker that cannot start does not leave a schedule that nobody keeps.
+    const handle = worker ? await this.#joinWorker() : { stop: async () => {}, done: Promise.resolve() }
+    try {
+      this.#checkOpen()
+      await setSchedule(this.#database, every)
+    } catch (error) {
+      await handle.stop()
+      throw error
+    }
+    return { ...handle, [Symbol.asyncDispose]: handle.stop }
+  }
+
+  /** Switches the recurring purge off for everybody; a purge under way ends after the batch in hand. */
+  async stopCleanup(): Promise<CleanupStatus> {
+    return publicStatus(await this.#database.cleanupStop())
+  }
+
+  async cleanupStatus(): Promise<CleanupStatus> {
+    return publicStatus(await this.#database.cleanupStatus())
+  }
+
+  /** What the purge does, everywhere, as it happens; begins with the present state and goes on through outages. */
+  watchCleanup(): EventStream<CleanupEvent> {
+    this.#checkOpen()
+    return this.#events.subscribe()
+  }
+
+  protected async closeCleanup(): Promise<void> {
+    this.#isClosed = true
+    if (this.#worker) void this.#end(this.#worker.handle)
+    await Promise.all([this.#events.close(), ...this.#ending])
+  }
+
+  #checkOpen(): void {
+    if (this.#isClosed) throw new PGStoreError('closed', 'The store is closed.')
+  }
+
+  /** One worker for all who start the cleanup on this store; it ends with the last of them. */
+  async #joinWorker(): Promise<Pick<CleanupHandle, 'stop' | 'done'>> {
+    this.#worker ??= { handle: startWorker(this.#connection, this.#schema), users: 0 }
+    const worker = this.#worker
+    worker.users++
+    let handle: CleanupHandle
+    try {
+      handle = await worker.handle
+    } catch (error) {
+      if (this.#worker === worker) this.#worker = undefined
+      throw error
+    }
+    let left: Promise<void> | undefined
+    let resolveDone = () => {}
+    const done = new Promise<void>((resolve) => {
+      resolveDone = resolve
+    })
+    void handle.done.then(resolveDone)
+    const leave = async () => {
+      if (--worker.users === 0) await this.#end(worker.handle)
+      resolveDone()
+    }
+    return {
+      done,
+      async stop() {
+        left ??= leave()
+        await left
+      },
+    }
+  }
+
+  async #end(handle: Promise<CleanupHandle>): Promise<void> {
+    if (this.#worker?.handle === handle) this.#worker = undefined
+    const ending = handle.then(
+      (worker) => worker.stop(),
+      () => {}, // it never began, which whoever started it has been told
+    )
+    this.#ending.add(ending)
+    await ending
+    this.#ending.delete(ending)
+  }
+}
+
+async function startWorker(connection: ListenConnection | undefined, schema: string): Promise<CleanupHandle> {
+  if (connection === undefined) throw new PGStoreError('invalid_option', noConnection)
+  const { CleanupWorker } = await loadWorker()
+  return await CleanupWorker.start(connection, { schema })
+}
+
+/** @throws {PGStoreError} `invalid_option` where graphile-worker, which only this part needs, is not installed */
+export async function loadWorker(): Promise<typeof import('./worker.ts')> {
+  return await import('./worker.ts').catch((error: NodeJS.ErrnoException) => {
+    if (error.code !== 'ERR_MODULE_NOT_FOUND') throw error
+    throw new PGStoreError(
+      'invalid_option',
+      'A worker needs the package graphile-worker: npm install graphile-worker@0.17',
+    )
+  })
+}
+
+/** @throws {PGStoreError} `invalid_option` for an interval that cannot be one */
+export async function setSchedule(database: MaintenanceDatabase, every: string): Promise<CleanupState> {
+  checkInterval(every)
+  const state = await database.cleanupStart(every).catch((error: PGStoreError) => {
+    if (error.sqlState?.startsWith('22')) throw notAnInterval()
+    throw error
+  })
+  if (state.status === 'invalid') {
+    throw new PGStoreError('invalid_option', 'every must be an interval from 100 milliseconds to a year.')
+  }
+  return state
+}
+
+function notAnInterval(): PGStoreError {
+  return new PGStoreError('invalid_option', "every must be an interval such as '5 minutes' or '00:05:00'.")
+}
+
+/** Postgres has the last word on intervals; what is none at all would be an error there, and end a connection. */
+function checkInterval(every: unknown): void {
+  const unit = '(milliseconds?|ms|seconds?|secs?|s|minutes?|mins?|m|hours?|h|days?|d|weeks?|w|months?|mons?|years?|y)'
+  const isInterval =
+    typeof every === 'string' &&
+    (new RegExp(`^(\\s*\\d{1,9}(\\.\\d{1,6})?\\s*${unit}\\b)+\\s*$`, 'i').test(every) ||
+      /^\d{1,4}:\d\d(:\d\d(\.\d{1,6})?)?$/.test(every))
+  if (!isInterval) throw notAnInterval()
+}

@@ -1,0 +1,39 @@
+// Deleting what has expired, batch by batch: short statements, with room for others in between.
+
+import type { MaintenanceDatabase } from '../database/cleanup-functions.ts'
+import { PGStoreError } from '../errors.ts'
+
+/** A smaller batch, after one that took too long. */
+const smallBatch = 100
+
+export interface PurgeOptions {
+  /** Sessions deleted by one statement. */
+  readonly batchSize: number
+  /** Milliseconds between two batches. */
+  readonly pauseMs: number
+  /** Asked before each further batch, with the number purged so far: false ends the purge. */
+  readonly goOn: (purged: number) => Promise<boolean> | boolean
+}
+
+/** Purges until a batch is short or `goOn` says no. Returns how many; what a failure left behind is told by `goOn` alone. */
+export async function purge(
+  database: MaintenanceDatabase,
+  { batchSize, pauseMs, goOn }: PurgeOptions,
+): Promise<number> {
+  let limit = batchSize
+  for (let total = 0; ; ) {
+    let purged: number
+    try {
+      purged = await database.purgeExpired(limit)
+    } catch (error) {
+      const isTooSlow = error instanceof PGStoreError && error.code === 'timeout'
+      if (!isTooSlow || limit <= smallBatch) throw error
+      limit = smallBatch
+      continue
+    }
+    total += purged
+    if (purged < limit) return total
+    if (pauseMs > 0) await new Promise((resolve) => setTimeout(resolve, pauseMs))
+    if (!(await goOn(total))) return total
+  }
+}

@@ -1,0 +1,299 @@
+// The process side of the recurring purge: it learns the schedule from the database, keeps the alarm set for the next run, and
+// purges when the alarm rings here.
+import type pg from 'pg'
+import { type CleanupState, MaintenanceDatabase } from '../database/cleanup-functions.ts'
+import { openPool } from '../database/pool.ts'
+import { databaseError, PGStoreError } from '../errors.ts'
+import { atMost, Sockets } from '../events/deadline.ts'
+import { ChannelListener, type ListenConnection } from '../events/listen.ts'
+import { schemaProblems } from '../schema/schema-name.ts'
+import { Alarm } from './alarm.ts'
+import { cleanupChannel } from './cleanup-events.ts'
+import { purge } from './purge.ts'
+
+/** A part of the recurring purge that runs in this process. */
+export interface CleanupHandle extends AsyncDisposable {
+  /** Ends this process's part, after the batch in hand; the schedule stays. Idempotent. */
+  stop(): Promise<void>
+  /** Settles when this process's part has ended. */
+  readonly done: Promise<void>
+}
+
+export interface RunWorkerOptions {
+  /** Leads to Postgres itself, as LISTEN is not delivered behind a transaction pooler. */
+  readonly connectionString: string
+  /** pgstore's schema. Default: 'pgstore'. */
+  readonly schema?: string | undefined
+  /** graphile-worker's schema, which an application that uses it may share. Default: 'graphile_worker'. */
+  readonly workerSchema?: string | undefined
+  /** Sessions deleted by one statement; a hundred after a timeout. Default: 1000. */
+  readonly batchSize?: number | undefined
+  /** Milliseconds between two batches, which leave the database to others. Default: 50. */
+  readonly pauseMs?: number | undefined
+  /** Hears what happens. Default: warnings go to the console. */
+  readonly log?: ((level: 'info' | 'warning', message: string) => void) | undefined
+}
+
+interface WorkerSettings {
+  readonly workerSchema: string
+  readonly batchSize: number
+  readonly pauseMs: number
+  readonly log: (level: 'info' | 'warning', message: string) => void
+}
+
+/**
+ * Runs a worker for the recurring purge in this process: `npx pgstore worker` as a function. It waits for a schedule, through
+ * `startCleanup`, psql or the command line, for as long as it runs, and outlives outages of the database.
+ *
+ * @throws {PGStoreError} `invalid_option`; `unavailable`, `forbidden` or `not_installed` when it cannot start
+ */
+export async function runWorker({ connectionString, ...settings }: RunWorkerOptions): Promise<CleanupHandle> {
+  if (typeof connectionString !== 'string')
+    throw new PGStoreError('invalid_option', 'connectionString must be a string.')
+  return await CleanupWorker.start({ connectionString }, settings)
+}
+
+/** Changes are announced; what an announcement missed is found by looking now and then. */
+const pollMs = 30_000
+
+export class CleanupWorker implements CleanupHandle {
+  readonly done: Promise<void>
+  readonly #sockets = new Sockets()
+  readonly #pool: pg.Pool
+  readonly #database: MaintenanceDatabase
+  #listener: ChannelListener | undefined
+  readonly #settings: WorkerSettings
+  readonly #channel: string
+  #poll: NodeJS.Timeout | undefined
+  readonly #alarm: Alarm
+  #look: NodeJS.Timeout | undefined
+  #probe: NodeJS.Timeout | undefined
+  #probeText = ''
+  #purge: Promise<void> | undefined
+  #syncing: Promise<void> | undefined
+  #syncAgain = false
+  /** Time of the job that this worker knows to be set; undefined to set it again. */
+  #armedFor: number | undefined
+  #wasEnabled = false
+  #complaint: string | undefined
+  #stopping: Promise<void> | undefined
+  #resolveDone: () => void = () => {}
+
+  static async start(
+    connection: ListenConnection,
+    { schema = 'pgstore', ...settings }: Omit<RunWorkerOptions, 'connectionString'>,
+  ): Promise<CleanupWorker> {
+    const { batchSize = 1000, pauseMs = 50, workerSchema = 'graphile_worker' } = settings
+    const problems = [
+      ...schemaProblems(schema),
+      ...schemaProblems(workerSchema).map((problem) => `workerS${problem.slice(1)}`),
+    ]
+    if (!Number.isInteger(batchSize) || batchSize < 1) problems.push('batchSize must be a whole number of at least 1')
+    if (!(pauseMs >= 0 && pauseMs <= 60_000)) problems.push('pauseMs must be from 0 to 60,000')
+    if (problems.length > 0) throw new PGStoreError('invalid_option', `${problems.join('; ')}.`)
+    const log = settings.log ?? logWarnings
+    const worker = new CleanupWorker(connection, schema, { batchSize, pauseMs, workerSchema, log })
+    try {
+      await worker.#database.cleanupBeat() // what stands in the way is told here, and not in a loop
+      await worker.#alarm.start()
+      worker.#listen(connection)
+      return worker
+    } catch (error) {
+      await worker.stop()
+      throw databaseError('Starting the worker', error)
+    }
+  }
+
+  private constructor(connection: ListenConnection, schema: string, settings: WorkerSettings) {
+    const { create: stream } = this.#sockets
+    const pool = openPool({ ...connection, application_name: 'pgstore worker', max: 4, stream })
+    // graphile-worker borrows clients and does not listen to all of them: one that is lost meanwhile would end the process.
+    pool.on('connect', (client) => client.on('error', () => {}))
+    this.done = new Promise((resolve) => {
+      this.#resolveDone = resolve
+    })
+    this.#pool = pool
+    this.#database = new MaintenanceDatabase(pool, schema)
+    this.#settings = settings
+    this.#channel = cleanupChannel(schema)
+    this.#alarm = new Alarm(pool, {
+      name: `${schema}:purge`,
+      workerSchema: settings.workerSchema,
+      ring: () => this.#ring(),
+      warn: (message) => settings.log('warning', message),
+    })
+  }
+
+  #listen(connection: ListenConnection): void {
+    this.#listener = new ChannelListener(connection, this.#channel, {
+      notified: (payload) => this.#notified(payload),
+      connected: () => this.#connected(),
+    })
+    this.#poll = setInterval(() => {
+      this.#armedFor = undefined
+      void this.#sync()
+      this.#tidy()
+    }, pollMs)
+    this.#tidy()
+  }
+
+  #tidy(): void {
+    this.#alarm.tidy().catch((error) => this.#complain(error))
+  }
+
+  /** After the batch in hand; within five seconds, whether the database answers or not. */
+  async stop(): Promise<void> {
+    this.#stopping ??= (async () => {
+      clearInterval(this.#poll)
+      clearTimeout(this.#look)
+      clearTimeout(this.#probe)
+      await Promise.all([this.#listener?.close(), this.#alarm.stop()])
+      await atMost(2500, this.#purge)
+      await atMost(500, this.#pool.end())
+      this.#sockets.cut()
+      this.#resolveDone()
+    })()
+    await this.#stopping
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.stop()
+  }
+
+  /** The job's work. It never fails: a failed job would stay in the table, and the next look sets another anyway. */
+  async #ring(): Promise<void> {
+    this.#armedFor = undefined // this job is used up
+    try {
+      const state = await this.#database.cleanupBeginRun()
+      await this.#apply(state).catch((error) => this.#lookAgain(error)) // the run is ours, whatever became of the next job
+      if (state.status !== 'due') return
+      this.#purge ??= this.#runPurge().finally(() => {
+        this.#purge = undefined
+      })
+    } catch (error) {
+      this.#lookAgain(error)
+    }
+  }
+
+  #notified(payload: unknown): void {
+    const { type, probe } = (payload ?? {}) as { type?: unknown; probe?: unknown }
+    if (type !== 'probe') void this.#sync()
+    else if (probe === this.#probeText) clearTimeout(this.#probe)
+  }
+
+  #connected(): void {
+    this.#armedFor = undefined
+    void this.#sync()
+    this.#checkDelivery()
+  }
+
+  /** Reads the schedule and acts on it; one at a time, and once more if something happened meanwhile. */
+  async #sync(): Promise<void> {
+    if (this.#stopping) return
+    this.#syncAgain = true
+    this.#syncing ??= (async () => {
+      while (this.#syncAgain && !this.#stopping) {
+        this.#syncAgain = false
+        try {
+          const state = await this.#database.cleanupBeat()
+          if (isOverdue(state)) await this.#ring()
+          else await this.#apply(state)
+        } catch (error) {
+          this.#lookAgain(error)
+        }
+      }
+    })().finally(() => {
+      this.#syncing = undefined
+    })
+    await this.#syncing
+  }
+
+  #lookAgain(error: unknown): void {
+    if (this.#stopping) return
+    this.#complain(error)
+    clearTimeout(this.#look)
+    this.#look = setTimeout(() => void this.#sync(), 1000)
+  }
+
+  /** Once, and not every second of an outage. */
+  #complain(error: unknown): void {
+    const { message } = databaseError('Looking at the schedule', error)
+    if (this.#stopping || message === this.#complaint) return
+    this.#complaint = message
+    this.#settings.log('warning', message)
+  }
+
+  /** Keeps exactly one job, set for the next run; a job that is no longer wanted rings once and finds nothing to do. */
+  async #apply({ enabled, nextRunAt, now }: CleanupState): Promise<void> {
+    const due = enabled ? nextRunAt : this.#wasEnabled ? now : undefined
+    this.#wasEnabled = enabled
+    if (due !== undefined && this.#armedFor !== due.getTime() && !this.#stopping) {
+      await this.#alarm.set(due)
+      this.#armedFor = due.getTime()
+    }
+    this.#complaint = undefined
+    clearTimeout(this.#look)
+    if (due === undefined || this.#stopping) return
+    const wait = Math.min(Math.max(due.getTime() - now.getTime(), 0) + 2, pollMs) // both times are the database's
+    this.#look = setTimeout(() => {
+      this.#alarm.look()
+      // Another worker may have been faster, or the job may be lost: see where the schedule stands.
+      this.#look = setTimeout(() => void this.#sync(), 250)
+    }, wait)
+  }
+
+  /** Until nothing is due, cleaning is switched off, or this worker stops. */
+  async #runPurge(): Promise<void> {
+    const started = performance.now()
+    let purged = 0
+    let failure: string | null = null
+    const goOn = async (total: number) => {
+      purged = total
+      return this.#stopping === undefined && (await this.#database.cleanupBeat()).enabled
+    }
+    try {
+      purged = await purge(this.#database, { ...this.#settings, goOn })
+    } catch (error) {
+      const { sqlState, code } = databaseError('The purge', error)
+      failure = sqlState ?? code
+      this.#settings.log('warning', `The purge failed: ${failure}.`)
+    }
+    const ms = Math.round(performance.now() - started)
+    try {
+      await this.#database.cleanupEndRun(purged, ms, failure)
+      this.#settings.log('info', `Purged ${purged} sessions in ${ms} ms.`)
+    } catch (error) {
+      const reason = databaseError('cleanup_end_run', error).message
+      this.#settings.log('warning', `A run that purged ${purged} sessions could not be recorded: ${reason}.`)
+    }
+  }
+
+  /** Behind a transaction pooler LISTEN is accepted, and nothing is ever heard. */
+  #checkDelivery(): void {
+    this.#probeText = `${process.pid}.${Math.random()}`
+    clearTimeout(this.#probe)
+    this.#probe = setTimeout(() => {
+      const advice = `Give one that leads to Postgres itself; until then changes are noticed every ${pollMs / 1000} seconds.`
+      this.#settings.log(
+        'warning',
+        `This connection leads through a transaction pooler, as announcements do not arrive. ${advice}`,
+      )
+    }, 3000)
+    this.#probe.unref()
+    this.#database
+      .notify(this.#channel, { type: 'probe', probe: this.#probeText })
+      .catch(() => clearTimeout(this.#probe))
+  }
+}
+
+/**
+ * The job did not ring: a process that was killed took it along, or graphile-worker is still waiting out an outage, which may
+ * take it minutes. The schedule does not need it, only one who asks.
+ */
+function isOverdue({ enabled, nextRunAt, now }: CleanupState): boolean {
+  return enabled && nextRunAt !== undefined && now.getTime() - nextRunAt.getTime() > 2000
+}
+
+function logWarnings(level: 'info' | 'warning', message: string): void {
+  if (level === 'warning') console.warn(`pgstore worker: ${message}`)
+}

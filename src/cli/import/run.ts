@@ -1,0 +1,169 @@
+// Moving sessions in from an old store. Each is created under its key, and one that is there already stays as it is: an import
+// may be interrupted and run again.
+
+import type { SaveArguments, SaveResult } from '../../database/row.ts'
+import type { Database } from '../../database/session-functions.ts'
+import { PGStoreError } from '../../errors.ts'
+import { sessionKey } from '../../session/token.ts'
+import { type Found, type Item, type Source, unreadable } from './source.ts'
+
+export interface ImportOptions {
+  /** Path to the user's id in the session's values, such as ['passport', 'user']. */
+  readonly userPath: readonly string[]
+  /** Largest session in bytes; 0 for no limit. */
+  readonly maxLength: number
+  /** Seconds from now at which a session ends at the latest; null for never. */
+  readonly lifetimeSeconds: number | null
+  readonly dryRun: boolean
+  /** Asked after each batch: false ends the import. */
+  readonly goOn: (report: ImportReport) => boolean
+}
+
+/** Counts of sessions. */
+export interface ImportReport {
+  read: number
+  taken: number
+  alreadyThere: number
+  expired: number
+  tooLarge: number
+  unreadable: number
+  /** Why they are unreadable: a phrase, and how many. */
+  readonly problems: Record<string, number>
+  interrupted: boolean
+}
+
+export function emptyReport(): ImportReport {
+  const counts = { read: 0, taken: 0, alreadyThere: 0, expired: 0, tooLarge: 0, unreadable: 0 }
+  return { ...counts, problems: {}, interrupted: false }
+}
+
+/** Sessions and bytes in one call. */
+const mostItems = 256
+const mostBytesAtOnce = 1024 * 1024
+
+/** Fills the report as it goes, so that it tells how far it came before an error. */
+export async function runImport(
+  source: Source,
+  database: Database,
+  options: ImportOptions,
+  report: ImportReport,
+): Promise<void> {
+  for await (const items of source.batches()) {
+    report.read += items.length
+    const taken: Found[] = []
+    for (const item of items) {
+      if ('as' in item) count(report, item)
+      else taken.push(item)
+    }
+    for (const chunk of chunks(taken)) {
+      const saves = chunk.map((session) => saveOf(session, options))
+      const outcomes = options.dryRun ? await rehearse(database, chunk, saves) : await saveAll(database, saves)
+      for (const outcome of outcomes) count(report, outcome)
+    }
+    if (!options.goOn(report)) {
+      report.interrupted = true
+      return
+    }
+  }
+}
+
+type Outcome = { readonly as: 'taken' | 'alreadyThere' } | Exclude<Item, Found>
+
+function count(report: ImportReport, outcome: Outcome): void {
+  report[outcome.as]++
+  if (outcome.as !== 'unreadable') return
+  report.problems[outcome.problem] = (report.problems[outcome.problem] ?? 0) + 1
+}
+
+function* chunks(sessions: readonly Found[]): Generator<readonly Found[]> {
+  let chunk: Found[] = []
+  let bytes = 0
+  for (const session of sessions) {
+    if (chunk.length === mostItems || (chunk.length > 0 && bytes + session.json.length > mostBytesAtOnce)) {
+      yield chunk
+      chunk = []
+      bytes = 0
+    }
+    chunk.push(session)
+    bytes += session.json.length
+  }
+  if (chunk.length > 0) yield chunk
+}
+
+function saveOf({ token, values, json, ttlSeconds }: Found, options: ImportOptions): SaveArguments {
+  return {
+    key: sessionKey(token),
+    set: json,
+    unset: [],
+    ttlSeconds,
+    version: 0,
+    userId: userId(values, options.userPath),
+    maxLength: options.maxLength,
+    lifetimeSeconds: options.lifetimeSeconds,
+  }
+}
+
+/** Text or a number at the end of the path; anything else is nobody. */
+function userId(values: object, path: readonly string[]): string | null {
+  let value: unknown = path.length === 0 ? null : values
+  for (const name of path) {
+    const isThere = typeof value === 'object' && value !== null && Object.hasOwn(value, name)
+    value = isThere ? (value as { readonly [key: string]: unknown })[name] : null
+  }
+  if (typeof value !== 'string' && typeof value !== 'number') return null
+  const id = String(value)
+  return id !== '' && Buffer.byteLength(id) <= 1024 ? id : null
+}
+
+async function saveAll(database: Database, saves: readonly SaveArguments[]): Promise<Outcome[]> {
+  try {
+    const results = await database.saveMany(saves)
+    return await Promise.all(
+      results.map(async (result, i) => outcome(result ?? (await database.save(saves[i] as SaveArguments)))),
+    )
+  } catch (error) {
+    // One of them holds what Postgres does not take: the others shall not suffer for it.
+    const isRefused = error instanceof PGStoreError && /^(22|54)/.test(error.sqlState ?? '')
+    if (!isRefused) throw error
+    if (saves.length === 1) return [unreadable('a value that a session cannot hold')]
+    const outcomes: Outcome[] = []
+    for (const save of saves) outcomes.push(...(await saveAll(database, [save])))
+    return outcomes
+  }
+}
+
+function outcome({ status }: SaveResult): Outcome {
+  switch (status) {
+    case 'saved':
+      return { as: 'taken' }
+    case 'conflict':
+      return { as: 'alreadyThere' }
+    case 'too_large':
+      return { as: 'tooLarge' }
+    default:
+      return unreadable('a session that session_save refuses')
+  }
+}
+
+/** What would come of it, without a write. */
+async function rehearse(
+  database: Database,
+  sessions: readonly Found[],
+  saves: readonly SaveArguments[],
+): Promise<Outcome[]> {
+  const rows = await database.getMany(saves.map(({ key }) => key))
+  return saves.map(({ maxLength }, i): Outcome => {
+    if (rows[i]) return { as: 'alreadyThere' }
+    const { json } = sessions[i] as Found
+    const isTooLarge = maxLength > 0 && Buffer.byteLength(json) + spaces(JSON.parse(json)) > maxLength
+    return { as: isTooLarge ? 'tooLarge' : 'taken' }
+  })
+}
+
+/** What Postgres' text of JSON has more than ours: a space after each comma and colon. */
+function spaces(value: unknown): number {
+  if (typeof value !== 'object' || value === null) return 0
+  const inner = Object.values(value)
+  const own = Array.isArray(value) ? inner.length - 1 : 2 * inner.length - 1
+  return inner.reduce<number>((sum, item) => sum + spaces(item), Math.max(own, 0))
+}

@@ -1,0 +1,87 @@
+// A table of an old store in Postgres, read from its beginning to its end in short read-only transactions: no snapshot is held
+// open, and nothing is written or locked.
+import type pg from 'pg'
+import { openPool } from '../../database/pool.ts'
+import { databaseError, PGStoreError } from '../../errors.ts'
+import { batchSize } from './source.ts'
+
+export class Table {
+  readonly #pool: pg.Pool
+  readonly #name: string
+  readonly #quoted: string
+
+  /**
+   * @param name `table`, found by the search_path, or `schema.table`; written as Postgres keeps it, without quotes
+   * @throws {PGStoreError} `invalid_option` for what is no such name
+   */
+  constructor(connectionString: string, name: string) {
+    const parts = name.split('.')
+    if (parts.length > 2 || parts.some((part) => part === '' || /["\0]/.test(part))) {
+      throw new PGStoreError('invalid_option', 'The table is a name, or schema.name, without quotes.')
+    }
+    this.#name = name
+    this.#quoted = parts.map((part) => `"${part}"`).join('.')
+    this.#pool = openPool({
+      connectionString,
+      application_name: 'pgstore import',
+      max: 1,
+      query_timeout: 300_000,
+      onConnect: () => {}, // a standby may be read
+    })
+  }
+
+  /** How many rows Postgres takes it to have; 0 where it was never analyzed. */
+  async estimate(): Promise<number> {
+    const text = 'select greatest(reltuples, 0)::bigint from pg_catalog.pg_class where oid = $1::text::regclass'
+    const [row] = await this.#read(text, [this.#quoted])
+    return Number(row?.[0] ?? 0)
+  }
+
+  /**
+   * All rows by their key, `batchSize` at once; those added behind the place reached are missed.
+   *
+   * @param columns SQL expressions of which the first is the key: a column that an index has
+   * @param first a key below all
+   */
+  async *batches(columns: readonly [string, ...string[]], first: string): AsyncGenerator<unknown[][]> {
+    const text = `select ${columns.join(', ')} from ${this.#quoted} where ${columns[0]} > $1 order by ${columns[0]} limit $2`
+    for (let last: unknown = first; ; ) {
+      const rows = await this.#read(text, [last, batchSize])
+      if (rows.length > 0) yield rows
+      if (rows.length < batchSize) return
+      last = rows.at(-1)?.[0]
+    }
+  }
+
+  async close(): Promise<void> {
+    await this.#pool.end()
+  }
+
+  async #read(text: string, values: unknown[]): Promise<unknown[][]> {
+    let client: pg.PoolClient | undefined
+    let failure: PGStoreError | undefined
+    try {
+      client = await this.#pool.connect()
+      await client.query('begin transaction read only')
+      const { rows } = await client.query<unknown[]>({ text, values, rowMode: 'array' })
+      await client.query('commit')
+      return rows
+    } catch (error) {
+      failure = this.#explain(error)
+      throw failure
+    } finally {
+      client?.release(failure)
+    }
+  }
+
+  #explain(error: unknown): PGStoreError {
+    const failure = databaseError(`Reading the table ${this.#name}`, error)
+    if (failure.code !== 'not_installed') return failure
+    return new PGStoreError('database', `There is no table ${this.#name}: name it with --table.`, failure.sqlState)
+  }
+}
+
+/** Seconds until a time in this column; infinity stays what it is. */
+export function secondsUntil(column: string): string {
+  return `(extract(epoch from ${column}::timestamptz) - extract(epoch from now()))::double precision`
+}

@@ -1,0 +1,169 @@
+#!/usr/bin/env node
+import { parseArgs } from 'node:util'
+import { PGStoreError } from '../errors.ts'
+import { schemaProblems } from '../schema/schema-name.ts'
+import { cleanupStart, cleanupStatus, cleanupStop, cleanupWatch, purgeCommand, workerCommand } from './cleanup.ts'
+import { type Command, type Flags, print, Unfinished, UsageError } from './command.ts'
+import { grantCommand } from './grant.ts'
+import { importConnectPgSimple, importConnectRedis, importPgstoreGo } from './import-commands.ts'
+import { migrateCommand, sqlCommand } from './schema.ts'
+import { statusCommand } from './status.ts'
+
+const commands: readonly Command[] = [
+  statusCommand,
+  migrateCommand,
+  sqlCommand,
+  grantCommand,
+  workerCommand,
+  cleanupStart,
+  cleanupStop,
+  cleanupStatus,
+  cleanupWatch,
+  purgeCommand,
+  importConnectPgSimple,
+  importConnectRedis,
+  importPgstoreGo,
+]
+
+/** Every option, those of some commands only too: the name of its value and what it does. */
+const options: Readonly<
+  Record<string, { readonly flag: keyof Flags; readonly value?: string; readonly help: string }>
+> = {
+  'database-url': { flag: 'databaseUrl', value: 'URL', help: "the database; default: the environment's DATABASE_URL" },
+  schema: { flag: 'schema', value: 'NAME', help: 'the schema; default: pgstore' },
+  every: {
+    flag: 'every',
+    value: 'TIME',
+    help: "time between two runs: '30 seconds', '5 minutes' (the default), '1 day'",
+  },
+  from: { flag: 'from', value: 'URL', help: 'the old store; default: the same database' },
+  table: { flag: 'table', value: 'NAME', help: "the old store's table, or schema.table" },
+  prefix: { flag: 'prefix', value: 'TEXT', help: "the old store's prefix of its keys; default: sess:" },
+  name: { flag: 'name', value: 'NAME', help: "the name of the Go program's sessions and cookie" },
+  keys: { flag: 'keys', value: 'FILE', help: "the file with the Go program's keys; default: PGSTORE_IMPORT_KEYS" },
+  'user-key': { flag: 'userKey', value: 'PATH', help: "where a session holds its user's id, such as passport.user" },
+  'max-length': { flag: 'maxLength', value: 'BYTES', help: 'leave larger sessions; default: 0, no limit' },
+  lifetime: {
+    flag: 'lifetime',
+    value: 'SECONDS',
+    help: 'from now, the longest that one may live; default: 7776000 (90 days); 0: no limit',
+  },
+  'dry-run': { flag: 'dryRun', help: 'tell what would be done, and do nothing' },
+  as: { flag: 'as', value: 'RIGHT', help: 'client (the application), cleanup (the worker) or admin (all of it)' },
+  print: { flag: 'print', help: 'print the SQL and connect to nothing' },
+  json: { flag: 'json', help: 'print JSON' },
+}
+
+/** What every command takes. */
+const common: readonly (keyof Flags)[] = ['databaseUrl', 'schema', 'json']
+
+function usage(shown: readonly Command[]): string {
+  const pad = (text: string, width: number) => text.padEnd(width)
+  const width = Math.max(15, ...shown.map(({ name }) => name.length + 1))
+  const isOverview = shown.length === commands.length
+  const flags = new Set([...common, ...(isOverview ? [] : shown.flatMap((command) => command.options ?? []))])
+  const lines = Object.entries(options)
+    .filter(([, { flag }]) => flags.has(flag))
+    .map(([name, { value, help }]) => `  ${pad(`--${name}${value ? ` ${value}` : ''}`, 20)} ${help}`)
+  return [
+    'pgstore: HTTP sessions in Postgres',
+    '',
+    ...shown.map(({ name, argument, summary }) => {
+      return `  pgstore ${pad(argument ? `${name} ${argument}` : name, width)} ${summary}`
+    }),
+    '',
+    ...(shown.length === 1 && shown[0]?.details ? [shown[0].details, ''] : []),
+    ...lines,
+    `  ${pad('--help', 20)} print this${isOverview ? '; after a command: what it does, and its own options' : ''}`,
+    '',
+    'Exit codes: 0 done, 1 failed, 2 used wrongly.',
+  ].join('\n')
+}
+
+interface Parsed {
+  readonly values: Readonly<Record<string, string | boolean | undefined>>
+  readonly positionals: readonly string[]
+}
+
+function parse(args: readonly string[]): Parsed {
+  const known = Object.fromEntries(
+    Object.entries(options).map(([name, { value }]) => [name, { type: value ? 'string' : 'boolean' } as const]),
+  )
+  try {
+    return parseArgs({
+      args: [...args],
+      options: { ...known, help: { type: 'boolean', short: 'h' } },
+      allowPositionals: true,
+    })
+  } catch (error) {
+    throw new UsageError(error instanceof Error ? error.message : String(error))
+  }
+}
+
+function findCommand(words: readonly string[]): { command: Command; argument: string | undefined } {
+  const command = commands.find(({ name }) => name === words.slice(0, name.split(' ').length).join(' '))
+  if (!command) throw new UsageError(words.length > 0 ? `There is no command "${words.join(' ')}".` : 'Which command?')
+  const rest = words.slice(command.name.split(' ').length)
+  const argument = command.argument === undefined ? undefined : rest.shift()
+  if (command.argument !== undefined && argument === undefined) {
+    throw new UsageError(`Which ${command.argument}? "${command.name}" takes one.`)
+  }
+  if (rest[0] !== undefined) throw new UsageError(`"${command.name}" takes no argument "${rest[0]}".`)
+  return { command, argument }
+}
+
+async function main(args: readonly string[]): Promise<number> {
+  try {
+    const { values, positionals } = parse(args)
+    const begins = ({ name }: Command) => name.startsWith(positionals.join(' '))
+    if (values['help']) {
+      print(usage(commands.some(begins) ? commands.filter(begins) : commands))
+      return 0
+    }
+    const { command, argument } = findCommand(positionals)
+    for (const [name, { flag }] of Object.entries(options)) {
+      if (values[name] !== undefined && ![...common, ...(command.options ?? [])].includes(flag)) {
+        throw new UsageError(`"${command.name}" takes no option --${name}.`)
+      }
+    }
+    const schema = (values['schema'] as string | undefined) ?? 'pgstore'
+    for (const problem of schemaProblems(schema)) throw new UsageError(`${problem}.`)
+    await command.run({
+      databaseUrl: (values['database-url'] as string | undefined) ?? process.env['DATABASE_URL'],
+      schema,
+      every: values['every'] as string | undefined,
+      argument,
+      as: values['as'] as string | undefined,
+      print: values['print'] === true,
+      json: values['json'] === true,
+      from: values['from'] as string | undefined,
+      table: values['table'] as string | undefined,
+      prefix: values['prefix'] as string | undefined,
+      name: values['name'] as string | undefined,
+      keys: values['keys'] as string | undefined,
+      userKey: values['user-key'] as string | undefined,
+      maxLength: values['max-length'] as string | undefined,
+      lifetime: values['lifetime'] as string | undefined,
+      dryRun: values['dry-run'] === true,
+    })
+    return 0
+  } catch (error) {
+    return fail(error, args.includes('--json'))
+  }
+}
+
+function fail(error: unknown, json: boolean): number {
+  if (error instanceof Unfinished) return 1
+  if (error instanceof UsageError) {
+    process.stderr.write(`${error.message}\n\n${usage(commands)}\n`)
+    return 2
+  }
+  const code = error instanceof PGStoreError ? error.code : 'failed'
+  const message = error instanceof Error ? error.message : String(error)
+  if (json) print(JSON.stringify({ error: code, message }))
+  process.stderr.write(`${message}\n`)
+  return code === 'invalid_option' ? 2 : 1
+}
+
+process.stdout.on('error', () => process.exit(0)) // the reader has left, as `head` does
+process.exitCode = await main(process.argv.slice(2))

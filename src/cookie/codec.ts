@@ -1,0 +1,227 @@
+// The wire format of Go's gorilla/securecookie, read strictly: a Go program with the same keys reads our cookies, and the
+// reverse. https://github.com/gorilla/securecookie
+import { isUtf8 } from 'node:buffer'
+import {
+  createCipheriv,
+  createDecipheriv,
+  createSecretKey,
+  hash,
+  type KeyObject,
+  randomBytes,
+  timingSafeEqual,
+} from 'node:crypto'
+import { PGStoreError } from '../errors.ts'
+
+/** Turns a value into a signed cookie value and back. `decode` never throws: what is not ours is `undefined`. */
+export interface Codec {
+  encode(name: string, value: string): string
+  decode(name: string, cookie: string): string | undefined
+  /** Sets the age in seconds beyond which `decode` refuses; 0 for no limit. `store.maxAge()` calls it where it exists. */
+  maxAge?(seconds: number): void
+}
+
+/** Key material: a string stands for its UTF-8 bytes. */
+export type Key = string | Uint8Array
+
+/** Longest cookie value in characters, as securecookie's default. Browsers ignore a cookie of more than 4096 bytes. */
+const maxLength = 4096
+
+/** Of SHA-256: the block that it works on, and its result. */
+const blockBytes = 64
+const macBytes = 32
+
+/**
+ * One pair of keys: `base64( time | base64(payload) | HMAC-SHA256 )`, where the payload is the gob encoding of a string,
+ * AES-CTR encrypted when there is a block key.
+ */
+export class SecureCookie implements Codec {
+  readonly #inner: Buffer
+  readonly #outer: Buffer
+  readonly #block: { readonly key: KeyObject; readonly cipher: string } | undefined
+  #maxAge = 30 * 86400
+
+  /**
+   * @param hashKey at least 32 bytes, for HMAC-SHA256
+   * @param blockKey 16, 24 or 32 bytes for AES-128, -192 or -256; null for no encryption
+   * @throws {PGStoreError} `invalid_option` for any other length
+   */
+  constructor(hashKey: Key, blockKey: Key | null = null) {
+    const problems = keyProblems(hashKey, blockKey)
+    if (problems.length > 0) throw new PGStoreError('invalid_option', `${problems.join('; ')}.`)
+    const key = bytes(hashKey)
+    const padded = Buffer.concat([key.length > blockBytes ? hash('sha256', key, 'buffer') : key], blockBytes)
+    this.#inner = Buffer.concat([padded.map((byte) => byte ^ 0x36)], blockBytes + maxLength)
+    this.#outer = Buffer.concat([padded.map((byte) => byte ^ 0x5c)], blockBytes + macBytes)
+    if (blockKey === null) return
+    const block = bytes(blockKey)
+    this.#block = { key: createSecretKey(block), cipher: `aes-${block.length * 8}-ctr` }
+  }
+
+  /**
+   * Refuses cookies older than this many seconds; 0 refuses none for their age. Default: 30 days.
+   *
+   * @throws {PGStoreError} `invalid_option` for what is no number, or a negative one
+   */
+  maxAge(seconds: number): void {
+    // No cookie is older than NaN seconds.
+    if (typeof seconds !== 'number' || !(seconds >= 0)) {
+      throw new PGStoreError('invalid_option', 'maxAge must be a number of seconds, or 0 for no limit.')
+    }
+    this.#maxAge = seconds
+  }
+
+  /**
+   * The cookie value that carries `value` under the cookie name `name`, at most 4096 characters.
+   *
+   * @throws {PGStoreError} `invalid_value` when it would be longer, or `value` holds half a surrogate pair
+   */
+  encode(name: string, value: string): string {
+    if (!value.isWellFormed()) throw new PGStoreError('invalid_value', 'The value is not well-formed Unicode.')
+    let payload = encodeGobString(value)
+    if (this.#block) {
+      const iv = randomBytes(16)
+      const cipher = createCipheriv(this.#block.cipher, this.#block.key, iv)
+      payload = Buffer.concat([iv, cipher.update(payload), cipher.final()])
+    }
+    const signed = `${Math.floor(Date.now() / 1000)}|${encodeBase64(payload)}`
+    const cookie = encodeBase64(Buffer.concat([Buffer.from(`${signed}|`, 'latin1'), this.#mac(name, signed)]))
+    if (cookie.length > maxLength) throw new PGStoreError('invalid_value', 'The value is too long for a cookie.')
+    return cookie
+  }
+
+  /** The value inside, or undefined when the cookie is not ours, not for this name, altered, or too old. */
+  decode(name: string, cookie: string): string | undefined {
+    if (cookie.length > maxLength) return undefined
+    const opened = this.open(name, cookie)
+    return opened && decodeGobString(opened.payload)
+  }
+
+  /**
+   * What stands inside, whatever it encodes and however long it is, and when it was signed, in seconds since the epoch;
+   * undefined as for `decode`. Go's pgstore writes its rows in the cookies' format too.
+   */
+  open(name: string, text: string): { readonly payload: Buffer; readonly signedAt: number } | undefined {
+    const raw = decodeBase64(text)
+    if (!raw) return undefined
+    // The MAC is the last 32 bytes and may itself hold a "|": what precedes it is cut at its own two.
+    const end = raw.length - 33
+    if (end < 0 || raw[end] !== 0x7c) return undefined
+    const signed = raw.toString('latin1', 0, end)
+    if (!timingSafeEqual(this.#mac(name, signed), raw.subarray(end + 1))) return undefined
+    const [, time, inner] = /^(-?\d{1,15})\|([^|]*)$/.exec(signed) ?? []
+    if (time === undefined || inner === undefined) return undefined
+    const signedAt = Number(time)
+    if (this.#maxAge !== 0 && signedAt < Math.floor(Date.now() / 1000) - this.#maxAge) return undefined
+    const payload = decodeBase64(inner)
+    if (!payload) return undefined
+    if (!this.#block) return { payload, signedAt }
+    if (payload.length <= 16) return undefined
+    const decipher = createDecipheriv(this.#block.cipher, this.#block.key, payload.subarray(0, 16))
+    return { payload: Buffer.concat([decipher.update(payload.subarray(16)), decipher.final()]), signedAt }
+  }
+
+  /** HMAC-SHA256, RFC 2104, as two hashes: at a third of what an HMAC object costs, and every read needs one. */
+  #mac(name: string, signed: string): Buffer {
+    const message = `${name}|${signed}`
+    const fits = message.length * 3 <= maxLength
+    const inner = fits ? this.#inner : Buffer.concat([this.#inner.subarray(0, blockBytes), Buffer.from(message)])
+    const end = fits ? blockBytes + inner.write(message, blockBytes) : inner.length
+    this.#outer.write(sha256(inner.subarray(0, end)), blockBytes, 'latin1')
+    return Buffer.from(sha256(this.#outer), 'latin1')
+  }
+}
+
+/**
+ * One codec for each pair of keys, as securecookie's CodecsFromPairs: hash key, block key, hash key, block key … The first
+ * signs, all verify. An odd last key is a hash key without encryption.
+ *
+ * @throws {PGStoreError} `invalid_option`, naming every key of a wrong length by its position
+ */
+export function codecsFromPairs(...keyPairs: readonly (Key | null | undefined)[]): Codec[] {
+  const pairs: [Key, Key | null][] = []
+  const problems: string[] = []
+  for (let i = 0; i < keyPairs.length; i += 2) {
+    const hashKey = keyPairs[i]
+    const blockKey = keyPairs[i + 1] ?? null
+    problems.push(...keyProblems(hashKey, blockKey, `key ${i}: `, `key ${i + 1}: `))
+    if (hashKey !== null && hashKey !== undefined) pairs.push([hashKey, blockKey])
+  }
+  if (keyPairs.length === 0) problems.push('at least one hash key is needed')
+  if (problems.length > 0) throw new PGStoreError('invalid_option', `keyPairs: ${problems.join('; ')}.`)
+  return pairs.map(([hashKey, blockKey]) => new SecureCookie(hashKey, blockKey))
+}
+
+/** The hash keys among `keyPairs`, in their order. */
+export function hashKeys(keyPairs: readonly (Key | null | undefined)[]): Uint8Array[] {
+  return keyPairs.flatMap((key, index) => (index % 2 === 0 && key ? bytes(key) : []))
+}
+
+function keyProblems(hashKey: Key | null | undefined, blockKey: Key | null, hash = '', block = ''): string[] {
+  const problems: string[] = []
+  if (hashKey === null || hashKey === undefined) problems.push(`${hash}a hash key is missing`)
+  else if (!isKey(hashKey)) problems.push(`${hash}a hash key is a Uint8Array or a string`)
+  else if (bytes(hashKey).length < 32)
+    problems.push(`${hash}a hash key has at least 32 bytes, this one ${bytes(hashKey).length}`)
+  if (blockKey === null) return problems
+  if (!isKey(blockKey)) problems.push(`${block}a block key is a Uint8Array, a string or null`)
+  else if (![16, 24, 32].includes(bytes(blockKey).length)) {
+    problems.push(`${block}a block key has 16, 24 or 32 bytes, this one ${bytes(blockKey).length}`)
+  }
+  return problems
+}
+
+function isKey(key: unknown): key is Key {
+  return typeof key === 'string' || key instanceof Uint8Array
+}
+
+function bytes(key: Key): Buffer {
+  return typeof key === 'string' ? Buffer.from(key, 'utf8') : Buffer.from(key)
+}
+
+/** A character for each byte: node makes that faster than a buffer. */
+function sha256(data: Buffer): string {
+  return hash('sha256', data, 'binary')
+}
+
+/** Base64url with padding: Go refuses it without. */
+function encodeBase64(data: Buffer): string {
+  const text = data.toString('base64url')
+  return text + '='.repeat((4 - (text.length % 4)) % 4)
+}
+
+/** Canonical padded base64url, or undefined: two spellings of one cookie would be two cookies for one session. */
+function decodeBase64(text: string): Buffer | undefined {
+  const data = Buffer.from(text, 'base64url')
+  return encodeBase64(data) === text ? data : undefined
+}
+
+/** https://pkg.go.dev/encoding/gob: message length, type id of string (6, as an int: 0x0c), a zero, length, bytes. */
+function encodeGobString(value: string): Buffer {
+  const text = Buffer.from(value, 'utf8')
+  const body = Buffer.concat([Buffer.of(0x0c, 0x00), encodeGobUint(text.length), text])
+  return Buffer.concat([encodeGobUint(body.length), body])
+}
+
+function decodeGobString(data: Buffer): string | undefined {
+  const message = decodeGobUint(data, 0)
+  if (!message || message.next + message.value !== data.length) return undefined
+  if (data[message.next] !== 0x0c || data[message.next + 1] !== 0x00) return undefined
+  const text = decodeGobUint(data, message.next + 2)
+  if (!text || text.next + text.value !== data.length) return undefined
+  return isUtf8(data.subarray(text.next)) ? data.toString('utf8', text.next) : undefined
+}
+
+/** Up to 0x7f one byte; above, the negated count of bytes and then the bytes, big end first. */
+function encodeGobUint(value: number): Buffer {
+  if (value <= 0x7f) return Buffer.of(value)
+  return value <= 0xff ? Buffer.of(0xff, value) : Buffer.of(0xfe, value >> 8, value & 0xff)
+}
+
+function decodeGobUint(data: Buffer, at: number): { readonly value: number; readonly next: number } | undefined {
+  const first = data[at]
+  if (first === undefined) return undefined
+  if (first <= 0x7f) return { value: first, next: at + 1 }
+  const count = 256 - first
+  if (count > 2 || at + count >= data.length) return undefined // a cookie holds at most 4096 characters
+  return { value: data.readUIntBE(at + 1, count), next: at + 1 + count }
+}

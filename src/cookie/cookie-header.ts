@@ -1,0 +1,39 @@
+// Cookies in: the values that a request's Cookie header holds under a name.
+
+/** A request: node's `IncomingMessage` (and what extends it) or a fetch `Request`. */
+export interface RequestLike {
+  readonly headers: { readonly cookie?: string | undefined } | { get(name: string): string | null }
+}
+
+/**
+ * The values of the request's cookies of this name, in order, four at the most: a bound on the work that a request can ask
+ * for. Names are compared as they are: decoding or trimming beyond space and tab would let a script plant `__Host-` names.
+ */
+export function readCookies(req: RequestLike, name: string): string[] {
+  const { headers } = req
+  const header = 'get' in headers && typeof headers.get === 'function' ? headers.get('cookie') : cookieField(headers)
+  const values: string[] = []
+  if (typeof header !== 'string' || !header.includes(name)) return values
+  let equals = -1
+  for (let at = 0; at < header.length && values.length < 4; ) {
+    let end = header.indexOf(';', at)
+    if (end < 0) end = header.length
+    // Looked for again only when it is passed: a header of semicolons would otherwise be searched to its end at each.
+    if (equals < at) equals = header.indexOf('=', at)
+    if (equals < 0) break
+    if (equals < end && trim(header, at, equals) === name) values.push(trim(header, equals + 1, end))
+    at = end + 1
+  }
+  return values
+}
+
+/** Its own: one that a polluted Object.prototype lends to every request would sign all visitors in as one. */
+function cookieField(headers: object): unknown {
+  return Object.hasOwn(headers, 'cookie') ? (headers as { cookie?: unknown }).cookie : undefined
+}
+
+function trim(text: string, start: number, end: number): string {
+  while (start < end && (text[start] === ' ' || text[start] === '\t')) start++
+  while (end > start && (text[end - 1] === ' ' || text[end - 1] === '\t')) end--
+  return text.slice(start, end)
+}

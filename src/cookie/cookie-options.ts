@@ -1,0 +1,125 @@
+// What a cookie's attributes may be, and the Set-Cookie line that they make.
+
+/** The attributes of a session's cookie: RFC 6265bis §4.1.2. */
+export interface CookieOptions {
+  /** Path that the cookie is sent for. Default: '/'. */
+  readonly path?: string
+  /** Domain whose subdomains get the cookie too; undefined keeps it to the host that set it. Default: undefined. */
+  readonly domain?: string | undefined
+  /**
+   * Seconds a session lives without a visit, and the cookie's Max-Age. 0 is a cookie that the browser drops at its end, over
+   * a row that lives one day; -1 ends the session at the next save. A session
+   * with a longer one than its store's is lost when its cookie becomes older than that: give the store the longest.
+   * Default: 2,592,000 (30 days).
+   */
+  readonly maxAge?: number
+  /** Keep the cookie from scripts. Default: true. */
+  readonly httpOnly?: boolean
+  /**
+   * Send the cookie over HTTPS alone. Over plain http most browsers then drop it without a word, but for http://localhost.
+   * Default: true.
+   */
+  readonly secure?: boolean
+  /** Which requests from other sites carry the cookie; 'none' needs `secure`. Default: 'lax'. */
+  readonly sameSite?: 'lax' | 'strict' | 'none'
+  /** Keep one cookie per embedding site (CHIPS); needs `secure`. Default: false. */
+  readonly partitioned?: boolean
+}
+
+/** The options of one session: the store's, copied, and the session's own to change before it is saved. */
+export type SessionOptions = { -readonly [Name in keyof CookieOptions]-?: CookieOptions[Name] }
+
+export const defaultCookieOptions: SessionOptions = {
+  path: '/',
+  domain: undefined,
+  maxAge: 30 * 86400,
+  httpOnly: true,
+  secure: true,
+  sameSite: 'lax',
+  partitioned: false,
+}
+
+/** Seconds in a hundred years, as session_save counts them: to Postgres' comparisons a year has 360 days. */
+export const longestLife: number = 100 * 360 * 86400
+
+/** RFC 6265bis §5.5: browsers cut a longer Max-Age to 400 days. */
+const longestMaxAge = 400 * 86400
+
+/** RFC 6265bis §5.7: browsers ignore a cookie whose name and value are longer together. */
+const longestPair = 4096
+
+/** What a cookie's value consists of: RFC 6265bis §4.1.1, without its quotes. */
+const cookieOctets = /^[\x21\x23-\x2b\x2d-\x3a\x3c-\x5b\x5d-\x7e]*$/
+
+/** RFC 9110 §5.6.2. */
+const token = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/
+
+/** What is wrong with these options, a sentence each; empty when they are right. */
+export function cookieOptionProblems(options: SessionOptions): string[] {
+  const problems: string[] = []
+  const { path, domain, maxAge, httpOnly, secure, sameSite, partitioned } = options
+  if (typeof path !== 'string' || !/^\/[\x20-\x3a\x3c-\x7e]*$/.test(path) || path.length > 1024) {
+    problems.push('path must begin with "/" and hold printable ASCII without ";"')
+  }
+  if (
+    domain !== undefined &&
+    !(typeof domain === 'string' && /^\.?[0-9a-z]([0-9a-z.-]{0,251}[0-9a-z])?$/i.test(domain))
+  ) {
+    problems.push('domain must be a host name')
+  }
+  if (typeof maxAge !== 'number' || !Number.isFinite(maxAge)) problems.push('maxAge must be a number of seconds')
+  else if (maxAge > longestLife) problems.push('maxAge must be at most a hundred years')
+  for (const [name, value] of Object.entries({ httpOnly, secure, partitioned })) {
+    if (typeof value !== 'boolean') problems.push(`${name} must be true or false`)
+  }
+  if (!['lax', 'strict', 'none'].includes(sameSite)) problems.push('sameSite must be "lax", "strict" or "none"')
+  if (sameSite === 'none' && !secure) problems.push('sameSite "none" needs secure')
+  if (partitioned && !secure) problems.push('partitioned needs secure')
+  return problems
+}
+
+/**
+ * What forbids a cookie of this name under these options: RFC 6265bis §4.1.3 for `__Secure-` and `__Host-`, and the layered
+ * cookies draft for `__Http-` and `__Host-Http-`.
+ */
+export function cookieNameProblems(name: string, options: SessionOptions): string[] {
+  if (typeof name !== 'string' || !token.test(name)) return ['a cookie name is an RFC 9110 token']
+  if (name.length > longestPair) return [`a cookie name of ${name.length} characters leaves none for its value`]
+  const problems: string[] = []
+  const prefix = /^__(host-http|host|http|secure)-/i.exec(name)?.[1]?.toLowerCase()
+  if (prefix === undefined) return problems
+  if (!options.secure) problems.push(`a cookie named ${name} needs secure`)
+  if (prefix.startsWith('host') && options.path !== '/') problems.push(`a cookie named ${name} needs path "/"`)
+  if (prefix.startsWith('host') && options.domain) problems.push(`a cookie named ${name} must have no domain`)
+  if (prefix.endsWith('http') && !options.httpOnly) problems.push(`a cookie named ${name} needs httpOnly`)
+  return problems
+}
+
+/** What keeps a browser from holding this name and value as they are; empty when nothing does. */
+export function cookiePairProblems(name: string, value: string): string[] {
+  if (typeof value !== 'string' || !cookieOctets.test(value)) {
+    return ['a codec made a cookie value that is not in the grammar of RFC 6265']
+  }
+  const length = name.length + value.length
+  if (length <= longestPair) return []
+  return [`the cookie would have ${length} bytes: browsers ignore one of more than ${longestPair}`]
+}
+
+/** A Set-Cookie line; `maxAge` in whole seconds, undefined for none. Attributes in the order of Go's net/http. */
+export function setCookieLine(
+  name: string,
+  value: string,
+  options: SessionOptions,
+  maxAge: number | undefined,
+): string {
+  let line = `${name}=${value}; Path=${options.path}`
+  if (options.domain) line += `; Domain=${options.domain}`
+  if (maxAge !== undefined) {
+    line +=
+      maxAge > 0 ? `; Max-Age=${Math.min(maxAge, longestMaxAge)}` : '; Expires=Thu, 01 Jan 1970 00:00:01 GMT; Max-Age=0'
+  }
+  if (options.httpOnly) line += '; HttpOnly'
+  if (options.secure) line += '; Secure'
+  line += { lax: '; SameSite=Lax', strict: '; SameSite=Strict', none: '; SameSite=None' }[options.sameSite]
+  return options.partitioned ? `${line}; Partitioned` : line
+}

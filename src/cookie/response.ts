@@ -1,0 +1,86 @@
+// Set-Cookie out, for node's and fetch's responses.
+import { PGStoreError } from '../errors.ts'
+
+/** What a fetch `Headers` offers and we use. */
+export interface HeadersLike {
+  append(name: string, value: string): void
+  delete(name: string): void
+  get(name: string): string | null
+  getSetCookie(): string[]
+  set(name: string, value: string): void
+}
+
+/** What node's `ServerResponse` (and what extends it) offers and we use. */
+export interface NodeResponseLike {
+  readonly headersSent: boolean
+  getHeader(name: string): number | string | readonly string[] | undefined
+  setHeader(name: string, value: string | readonly string[]): unknown
+}
+
+/** A response: node's `ServerResponse`, a fetch `Response`, or the `Headers` for one. */
+export type ResponseLike = NodeResponseLike | { readonly headers: HeadersLike } | HeadersLike
+
+/** @throws {PGStoreError} `headers_sent` when this response can take no cookie any more */
+export function checkHeadersOpen(res: ResponseLike): void {
+  if ('setHeader' in res) {
+    if (!res.headersSent) return
+    throw new PGStoreError(
+      'headers_sent',
+      'Save the session before the response is sent: its headers have left already.',
+    )
+  }
+  try {
+    headersOf(res).delete('x-pgstore-probe') // throws on immutable headers, does nothing on others
+  } catch {
+    throw new PGStoreError(
+      'headers_sent',
+      'These headers are immutable: save the session to a new Response or Headers.',
+    )
+  }
+}
+
+/**
+ * Sets this cookie line, in place of an earlier one for the same name: RFC 6265bis §4.1.1 allows one a response.
+ *
+ * @throws {PGStoreError} `headers_sent` when the response has left since `checkHeadersOpen`
+ */
+export function writeCookie(res: ResponseLike, name: string, line: string): void {
+  const isOther = (other: string) => !other.startsWith(`${name}=`)
+  if ('setHeader' in res) {
+    if (res.headersSent) {
+      throw new PGStoreError('headers_sent', 'The response was sent during the save: saved, but its cookie is not set.')
+    }
+    const present = res.getHeader('set-cookie') ?? []
+    const others = (typeof present === 'object' ? present : [String(present)]).filter(isOther)
+    res.setHeader('Set-Cookie', [...others, line])
+    return
+  }
+  const headers = headersOf(res)
+  const present = headers.getSetCookie()
+  if (!present.every(isOther)) {
+    headers.delete('set-cookie')
+    for (const other of present.filter(isOther)) headers.append('set-cookie', other)
+  }
+  headers.append('set-cookie', line)
+}
+
+/** Values of Cache-Control after which no shared cache hands the response to somebody else. */
+const unshared = /\b(no-store|(private|no-cache)(?!=))\b/i
+
+/**
+ * Keeps a response that depends on a session out of caches that others share (CVE-2023-30861): `Vary: Cookie`, and `no-store`
+ * unless the response says as much already.
+ */
+export function forbidCaching(res: ResponseLike): void {
+  const headers = 'setHeader' in res ? undefined : headersOf(res)
+  const read = (name: string) => String(('setHeader' in res ? res.getHeader(name) : headers?.get(name)) ?? '')
+  const write = (name: string, value: string) =>
+    'setHeader' in res ? void res.setHeader(name, value) : headers?.set(name, value)
+  const vary = read('vary')
+  if (!/(^|,)\s*(cookie|\*)\s*(,|$)/i.test(vary)) write('Vary', vary ? `${vary}, Cookie` : 'Cookie')
+  if (!unshared.test(read('cache-control'))) write('Cache-Control', 'no-store')
+}
+
+function headersOf(res: Exclude<ResponseLike, NodeResponseLike>): HeadersLike {
+  return 'headers' in res ? res.headers : res
+}

@@ -1,0 +1,58 @@
+// A session's token, in and out of its cookie.
+
+import { parseTime } from '../database/row.ts'
+import { PGStoreError } from '../errors.ts'
+import type { Codec } from './codec.ts'
+import { type RequestLike, readCookies } from './cookie-header.ts'
+import { cookiePairProblems, type SessionOptions, setCookieLine } from './cookie-options.ts'
+import { type ResponseLike, writeCookie } from './response.ts'
+
+export interface ReadToken {
+  readonly token: string
+  /** Signed by another than the first codec: to be signed anew at the next save. */
+  readonly isOutdated: boolean
+}
+
+/** The first of the request's cookies with this name that a codec verifies. */
+export function readToken(req: RequestLike, name: string, codecs: readonly Codec[]): ReadToken | undefined {
+  for (const cookie of readCookies(req, name)) {
+    for (const [index, codec] of codecs.entries()) {
+      const token = codec.decode(name, cookie)
+      if (typeof token === 'string') return { token, isOutdated: index > 0 }
+    }
+  }
+  return undefined
+}
+
+/**
+ * The cookie's value that carries the token: made before the query, so that no session is stored whose cookie cannot be sent.
+ *
+ * @throws {PGStoreError} `invalid_option` when no browser would keep it: a name too long, or a codec of the caller's
+ */
+export function signToken(name: string, token: string, codecs: readonly Codec[]): string {
+  const value = (codecs[0] as Codec).encode(name, token)
+  const problems = cookiePairProblems(name, value)
+  if (problems.length > 0) throw new PGStoreError('invalid_option', `${problems.join('; ')}.`)
+  return value
+}
+
+/**
+ * Sets the cookie. Max-Age is the session's maxAge, less where the absolute lifetime ends earlier: by the database's clock,
+ * so that a server whose own is wrong sets the same.
+ */
+export function writeToken(
+  res: ResponseLike,
+  name: string,
+  value: string,
+  options: SessionOptions,
+  row: { readonly expiresAt: string; readonly now: string },
+): void {
+  const remaining = Math.floor((parseTime(row.expiresAt) - parseTime(row.now)) / 1000)
+  const maxAge = options.maxAge === 0 ? undefined : Math.max(1, Math.min(Math.ceil(options.maxAge), remaining))
+  writeCookie(res, name, setCookieLine(name, value, options, maxAge))
+}
+
+/** Has the browser drop the cookie: same path, domain and partition as it was set with, or it would stay. */
+export function deleteToken(res: ResponseLike, name: string, options: SessionOptions): void {
+  writeCookie(res, name, setCookieLine(name, '', options, 0))
+}

@@ -1,0 +1,243 @@
+// Many callers, one call: sends at once when idle, gathers while calls are in flight.
+import { PGStoreError } from '../errors.ts'
+
+/** How the store's calls of get, save and destroy are gathered. The defaults suit one process and a pool of ten. */
+export interface BatchOptions {
+  /** Calls of a kind on their way to Postgres before the next ones are gathered. Default: 2. */
+  readonly inFlight?: number | undefined
+  /** Sessions in one call, at most. Default: 256. */
+  readonly items?: number | undefined
+  /** Bytes of session data in one call, at most; a larger session goes alone. Default: 1,048,576. */
+  readonly bytes?: number | undefined
+  /** Calls of a kind that may wait; one more is refused with `unavailable`. Default: 10,000. */
+  readonly waiting?: number | undefined
+}
+
+export type BatchLimits = Readonly<Record<keyof BatchOptions, number>>
+
+export const defaultBatchLimits: BatchLimits = { inFlight: 2, items: 256, bytes: 1024 * 1024, waiting: 10_000 }
+
+/** With no answer from the database for so long, as long as the pool lets a call wait for a connection, a call is refused. */
+const longestSilenceMs = 2000
+
+/** And after so long in any case. */
+const longestWaitMs = 10_000
+
+/** Calls on their own beside the batches: they wait for locks that others hold, and leave connections to the rest. */
+const mostAlone = 4
+
+/** In place of a result: to be sent alone. */
+export const alone: unique symbol = Symbol('alone')
+
+interface Transport<Item, Result> {
+  readonly sendOne: (item: Item) => Promise<Result>
+  /** A result for each; `alone` for one that would have kept the others waiting. */
+  readonly sendMany: (items: readonly Item[]) => Promise<readonly (Result | typeof alone)[]>
+  readonly keyOf: (item: Item) => string
+  readonly sizeOf: (item: Item) => number
+  /** Whether the two may stand in one call. */
+  readonly fit: (first: Item, other: Item) => boolean
+  /** Whether it does no harm to send it again when nobody knows whether it arrived. */
+  readonly isRepeatable: (item: Item) => boolean
+  /** Equal keys are one item, answered at once; otherwise they take turns, in order of arrival. */
+  readonly sharesKeys: boolean
+}
+
+interface Call<Item, Result> {
+  readonly item: Item
+  readonly key: string
+  readonly since: number
+  isRepeated: boolean
+  isAlone: boolean
+  resolve(result: Result): void
+  reject(error: unknown): void
+}
+
+/** Gathers the calls of one kind. */
+export class Batcher<Item, Result> {
+  readonly #transport: Transport<Item, Result>
+  readonly #limits: BatchLimits
+  #queue: Call<Item, Result>[] = []
+  /** By key that is in flight, the calls whose turn comes after that. */
+  readonly #parked = new Map<string, Call<Item, Result>[]>()
+  /** Keys whose first parked call is to be sent alone. */
+  readonly #lonely: string[] = []
+  #waiting = 0
+  #inFlight = 0
+  #alone = 0
+  #isScheduled = false
+  #clock: NodeJS.Timeout | undefined
+  #answeredAt = 0
+
+  constructor(transport: Transport<Item, Result>, limits: BatchLimits) {
+    this.#transport = transport
+    this.#limits = limits
+  }
+
+  /** @throws {PGStoreError} `unavailable` when too many wait, or this one has waited too long; else what the call throws */
+  send(item: Item): Promise<Result> {
+    return new Promise((resolve, reject) => {
+      if (this.#waiting >= this.#limits.waiting) {
+        throw new PGStoreError('unavailable', `${this.#waiting} calls wait for the database already.`)
+      }
+      const key = this.#transport.keyOf(item)
+      const call = { item, key, since: performance.now(), isRepeated: false, isAlone: false, resolve, reject }
+      const turns = this.#parked.get(key)
+      if (turns) turns.push(call)
+      else this.#queue.push(call)
+      this.#waiting++
+      this.#schedule()
+    })
+  }
+
+  /** Idle: at the end of this tick, for those that come with it. Busy: when all that has arrived by now has been heard. */
+  #schedule(): void {
+    if (this.#waiting > 0) this.#clock ??= setInterval(() => this.#refuseOld(), longestSilenceMs / 10).unref()
+    if (this.#isScheduled || this.#queue.length === 0 || this.#inFlight >= this.#limits.inFlight) return
+    this.#isScheduled = true
+    if (this.#inFlight === 0) process.nextTick(() => this.#flush())
+    else setImmediate(() => this.#flush())
+  }
+
+  #flush(): void {
+    this.#isScheduled = false
+    while (this.#inFlight < this.#limits.inFlight && this.#queue.length > 0) void this.#dispatch(this.#take())
+  }
+
+  /** From the head of the queue, a fair share for each call that may still go out: both ends are then kept busy. */
+  #take(): Call<Item, Result>[] {
+    const { fit, sizeOf } = this.#transport
+    const share = Math.ceil(this.#queue.length / (this.#limits.inFlight - this.#inFlight))
+    const most = Math.min(share, this.#limits.items)
+    const [first] = this.#queue
+    let bytes = 0
+    let count = 0
+    for (const { item } of this.#queue) {
+      bytes += sizeOf(item)
+      if (count === most || (first && count > 0 && (bytes > this.#limits.bytes || !fit(first.item, item)))) break
+      count++
+    }
+    return this.#queue.splice(0, count)
+  }
+
+  async #dispatch(calls: readonly Call<Item, Result>[]): Promise<void> {
+    this.#inFlight++
+    this.#waiting -= calls.length
+    if (!this.#transport.sharesKeys) this.#park(calls)
+    const left = await this.#settle(calls)
+    for (const call of left.toReversed()) {
+      call.isAlone = true
+      this.#waiting++
+      this.#parked.set(call.key, [call, ...(this.#parked.get(call.key) ?? [])])
+    }
+    const lonely = new Set(left.map(({ key }) => key))
+    this.#lonely.push(...lonely)
+    for (const { key } of calls) if (!lonely.has(key)) this.#unpark(key)
+    this.#inFlight--
+    this.#sendLonely()
+    this.#schedule()
+  }
+
+  /** Sends them in one call. Returns those that are to be sent alone. */
+  async #settle(calls: readonly Call<Item, Result>[]): Promise<readonly Call<Item, Result>[]> {
+    try {
+      let left: readonly Call<Item, Result>[] = []
+      if (calls.length > 1) left = await this.#sendMany(calls)
+      else for (const call of calls) call.resolve(await this.#transport.sendOne(call.item))
+      this.#answeredAt = performance.now()
+      return left
+    } catch (error) {
+      const known = error instanceof PGStoreError ? error : undefined
+      // One of them holds what Postgres does not take: the others shall not suffer for it.
+      if (calls.length > 1 && /^(22|54)/.test(known?.sqlState ?? '')) return calls
+      const repeated: Call<Item, Result>[] = []
+      for (const call of calls) {
+        if (known?.code === 'unavailable' && !call.isRepeated && this.#transport.isRepeatable(call.item)) {
+          call.isRepeated = true
+          repeated.push(call)
+        } else
+          call.reject(known && calls.length > 1 ? new PGStoreError(known.code, known.message, known.sqlState) : error)
+      }
+      return repeated.length === 0 ? [] : await this.#settle(repeated)
+    }
+  }
+
+  async #sendMany(calls: readonly Call<Item, Result>[]): Promise<readonly Call<Item, Result>[]> {
+    const { sendMany, sharesKeys } = this.#transport
+    const items: Item[] = []
+    const places = new Map<string, number>()
+    const placeOf = calls.map(({ item, key }) => {
+      const shared = sharesKeys ? places.get(key) : undefined
+      if (shared !== undefined) return shared
+      places.set(key, items.length)
+      return items.push(item) - 1
+    })
+    const results = await sendMany(items)
+    const left: Call<Item, Result>[] = []
+    for (const [index, call] of calls.entries()) {
+      const result = results[placeOf[index] as number] as Result | typeof alone
+      if (result === alone) left.push(call)
+      else call.resolve(result)
+    }
+    return left
+  }
+
+  /** While a key is in flight, later calls for it wait: two at once could overtake each other. */
+  #park(calls: readonly Call<Item, Result>[]): void {
+    for (const { key } of calls) this.#parked.set(key, [])
+    const isFree = ({ key }: Call<Item, Result>) => !this.#parked.has(key)
+    if (this.#queue.every(isFree)) return
+    for (const call of this.#queue) this.#parked.get(call.key)?.push(call)
+    this.#queue = this.#queue.filter(isFree)
+  }
+
+  #unpark(key: string): void {
+    const turns = this.#parked.get(key)
+    if (!turns) return
+    this.#parked.delete(key)
+    this.#queue.push(...turns)
+  }
+
+  #sendLonely(): void {
+    while (this.#alone < mostAlone && this.#lonely.length > 0) void this.#sendAlone(this.#lonely.shift() as string)
+  }
+
+  async #sendAlone(key: string): Promise<void> {
+    this.#alone++
+    for (let call = this.#nextAlone(key); call; call = this.#nextAlone(key)) {
+      this.#waiting--
+      await this.#settle([call])
+    }
+    this.#alone--
+    this.#unpark(key)
+    this.#sendLonely()
+    this.#schedule()
+  }
+
+  #nextAlone(key: string): Call<Item, Result> | undefined {
+    const turns = this.#parked.get(key)
+    return turns?.[0]?.isAlone ? turns.shift() : undefined
+  }
+
+  #refuseOld(): void {
+    const now = performance.now()
+    const isSilent = this.#answeredAt < now - longestSilenceMs
+    const oldest = now - (isSilent ? longestSilenceMs : longestWaitMs)
+    const isYoung = (call: Call<Item, Result>) => {
+      if (call.since > oldest) return true
+      this.#waiting--
+      call.reject(
+        new PGStoreError(
+          'unavailable',
+          `Not sent within ${Math.round(now - call.since)} ms: the database is too busy.`,
+        ),
+      )
+      return false
+    }
+    this.#queue = this.#queue.filter(isYoung)
+    for (const [key, turns] of this.#parked) this.#parked.set(key, turns.filter(isYoung))
+    if (this.#waiting > 0) return
+    clearInterval(this.#clock)
+    this.#clock = undefined
+  }
+}

@@ -1,0 +1,54 @@
+// A function of ours as one call. Nothing else in this package writes SQL for sessions than what calls this.
+import { databaseError } from '../errors.ts'
+import type { Parameter, Queryable } from './pool.ts'
+
+/** Rows come as arrays of text: a session's data and times are parsed only when somebody looks at them. */
+const types = { getTypeParser: () => (text: string) => text }
+
+export abstract class Calls {
+  readonly #client: Queryable
+  readonly #schema: string
+
+  constructor(client: Queryable, schema: string) {
+    this.#client = client
+    this.#schema = schema
+  }
+
+  protected async count(name: string, parameters: string, values: Parameter[]): Promise<number> {
+    const [row] = await this.call(name, name, parameters, values)
+    return Number(row?.[0])
+  }
+
+  /** The schema's name is checked by the store; all else in the text is written beside the call. */
+  protected async call(
+    name: string,
+    columns: string,
+    parameters: string,
+    values: Parameter[],
+  ): Promise<(string | null)[][]> {
+    const text = `select ${columns} from ${this.#schema}.${name}(${parameters})`
+    try {
+      return (await this.#client.query({ text, values, rowMode: 'array', types })).rows as (string | null)[][]
+    } catch (error) {
+      throw databaseError(name, error)
+    }
+  }
+
+  /** Rings a bell of this schema's; get, save and touch never do. */
+  async notify(channel: string, payload: object): Promise<void> {
+    const values = [channel, JSON.stringify(payload)]
+    try {
+      await this.#client.query({ text: 'select pg_notify($1, $2)', values, rowMode: 'array', types })
+    } catch (error) {
+      throw databaseError('pg_notify', error)
+    }
+  }
+}
+
+/** Times as seconds since the epoch: a timestamptz's text depends on the role's DateStyle and TimeZone. */
+export function epoch(time: string): string {
+  return `date_part('epoch', ${time})`
+}
+
+/** The database's clock, as a column. */
+export const now: string = epoch('now()')

@@ -1,0 +1,186 @@
+// Announcements of a channel as async iterables: one connection for as long as somebody iterates.
+import { PGStoreError } from '../errors.ts'
+import { ChannelListener, type ListenConnection } from './listen.ts'
+
+/** An endless sequence of events; leaving the loop ends the subscription. */
+export interface EventStream<Event> extends AsyncIterableIterator<Event> {
+  /** Resolves once events arrive: what happens before is not seen. */
+  readonly ready: Promise<void>
+}
+
+/** A consumer that stopped reading holds no more than this many events. */
+const backlog = 10_000
+
+/** Hands what is pushed to whoever iterates, in order; holds it back at first. */
+export class EventQueue<Event> implements EventStream<Event> {
+  readonly ready: Promise<void>
+  readonly #overflowed: () => void
+  readonly #ended: () => void
+  readonly #events: Event[] = []
+  readonly #waiting: ((result: IteratorResult<Event>) => void)[] = []
+  #resolveReady: () => void = () => {}
+  #state: 'held' | 'open' | 'ended' = 'held'
+  /** How many of the events are older than the hold. */
+  #older = 0
+  #release: ((first?: Event) => void) | undefined
+
+  /** @param overflowed the backlog was full, and all of it is dropped; @param ended is called once, at the end */
+  constructor(overflowed: () => void, ended: () => void) {
+    this.#overflowed = overflowed
+    this.#ended = ended
+    this.ready = new Promise((resolve) => {
+      this.#resolveReady = resolve
+    })
+  }
+
+  /**
+   * Holds back what comes from now on, until the function that it returns is called with what shall stand before it. Where it
+   * is held more than once, the last counts.
+   */
+  hold(): (first?: Event) => void {
+    if (this.#state === 'open') {
+      this.#state = 'held'
+      this.#older = this.#events.length
+    }
+    const release = (first?: Event) => {
+      if (this.#state !== 'held' || this.#release !== release) return
+      this.#state = 'open'
+      if (first !== undefined) this.#events.splice(this.#older, 0, first)
+      this.#resolveReady()
+      this.#deliver()
+    }
+    this.#release = release
+    return release
+  }
+
+  push(event: Event): void {
+    if (this.#state === 'ended') return
+    if (this.#events.length >= backlog) {
+      this.#events.length = 0
+      this.#older = 0
+      this.#overflowed()
+    }
+    this.#events.push(event)
+    this.#deliver()
+  }
+
+  end(): void {
+    if (this.#state === 'ended') return
+    this.#state = 'ended'
+    this.#resolveReady()
+    this.#deliver()
+    this.#ended()
+  }
+
+  async next(): Promise<IteratorResult<Event>> {
+    const result = new Promise<IteratorResult<Event>>((resolve) => this.#waiting.push(resolve))
+    this.#deliver()
+    return await result
+  }
+
+  async return(): Promise<IteratorResult<Event>> {
+    this.#events.length = 0
+    this.end()
+    return { done: true, value: undefined }
+  }
+
+  [Symbol.asyncIterator](): this {
+    return this
+  }
+
+  #deliver(): void {
+    if (this.#state === 'held') return
+    while (this.#waiting.length > 0 && (this.#events.length > 0 || this.#state === 'ended')) {
+      const value = this.#events.shift()
+      this.#waiting.shift()?.(value === undefined ? { done: true, value: undefined } : { done: false, value })
+    }
+  }
+}
+
+export interface ChannelHandlers<Event> {
+  /** The event that a payload stands for; undefined to ignore it. Any role that can connect may NOTIFY: check it. */
+  parse(payload: unknown): Event | undefined
+  /**
+   * What a consumer sees first, once LISTEN is in force, and again wherever announcements were lost: after an outage, and for
+   * one that fell far behind. It stands before whatever is announced after this call. undefined for nothing; asked again when
+   * it rejects.
+   */
+  connected(isFirst: boolean): Promise<Event | undefined>
+}
+
+export class ChannelEvents<Event> {
+  readonly #connection: ListenConnection | undefined
+  readonly #channel: string
+  readonly #handlers: ChannelHandlers<Event>
+  readonly #queues = new Set<EventQueue<Event>>()
+  #listener: ChannelListener | undefined
+  #isConnected = false
+  readonly #closing = new Set<Promise<void>>()
+
+  /** @param connection undefined where there is none to be had: nobody can subscribe */
+  constructor(connection: ListenConnection | undefined, channel: string, handlers: ChannelHandlers<Event>) {
+    this.#connection = connection
+    this.#channel = channel
+    this.#handlers = handlers
+  }
+
+  subscribe(): EventStream<Event> {
+    if (this.#connection === undefined) throw new PGStoreError('invalid_option', noConnection)
+    const queue: EventQueue<Event> = new EventQueue<Event>(
+      () => void this.#greet(queue, false),
+      () => {
+        this.#queues.delete(queue)
+        if (this.#queues.size === 0) this.#stop()
+      },
+    )
+    this.#queues.add(queue)
+    if (this.#isConnected) void this.#greet(queue, true)
+    this.#listener ??= this.#listen(this.#connection)
+    return queue
+  }
+
+  async close(): Promise<void> {
+    for (const queue of this.#queues) queue.end()
+    await Promise.all(this.#closing)
+  }
+
+  #listen(connection: ListenConnection): ChannelListener {
+    let isFirst = true
+    return new ChannelListener(connection, this.#channel, {
+      notified: (payload) => {
+        const event = this.#handlers.parse(payload)
+        if (event !== undefined) for (const queue of this.#queues) queue.push(event)
+      },
+      connected: () => {
+        this.#isConnected = true
+        for (const queue of this.#queues) void this.#greet(queue, isFirst)
+        isFirst = false
+      },
+    })
+  }
+
+  #stop(): void {
+    this.#isConnected = false
+    const closing = this.#listener?.close()
+    this.#listener = undefined
+    if (!closing) return
+    this.#closing.add(closing)
+    void closing.then(() => this.#closing.delete(closing))
+  }
+
+  async #greet(queue: EventQueue<Event>, isFirst: boolean): Promise<void> {
+    const release = queue.hold()
+    for (let wait = 50; this.#queues.has(queue); wait = Math.min(wait * 2, 2000)) {
+      try {
+        release(await this.#handlers.connected(isFirst))
+        return
+      } catch {
+        await new Promise((resolve) => setTimeout(resolve, wait).unref())
+      }
+    }
+  }
+}
+
+/** For whoever needs a connection of its own, and was given something that leads to none. */
+export const noConnection =
+  'This needs a connection of its own: give the store connectionString, directConnectionString or a pg.Pool.'

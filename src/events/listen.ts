@@ -1,0 +1,107 @@
+// The one wrapper of pg-listen: one channel, heard until it is closed, through every outage.
+import type { ClientConfig } from 'pg'
+import pgListen, { type Subscriber } from 'pg-listen'
+import { atMost, Sockets } from './deadline.ts'
+
+/** Where to LISTEN: a connection of its own, which must reach Postgres itself and no transaction pooler. */
+export type ListenConnection = Pick<
+  ClientConfig,
+  'connectionString' | 'host' | 'port' | 'user' | 'password' | 'database' | 'ssl'
+>
+
+export interface ListenHandlers {
+  /** A message arrived: its payload as parsed JSON, or undefined where it is none. Anybody may NOTIFY: check it. */
+  notified(payload: unknown): void
+  /** LISTEN is in force, at first and after each outage. What was announced in between is lost: read the table. */
+  connected(): void
+}
+
+/** pg-listen gives up after three seconds, hangs on a frozen server and outlives its close(): see docs/design.md. */
+export class ChannelListener {
+  readonly #connection: ListenConnection
+  readonly #channel: string
+  readonly #handlers: ListenHandlers
+  readonly #sockets = new Sockets()
+  readonly #abandoned = new WeakSet<Subscriber>()
+  #subscriber: Subscriber
+  #restart: NodeJS.Timeout | undefined
+  #closed = false
+
+  /** Connects in the background. */
+  constructor(connection: ListenConnection, channel: string, handlers: ListenHandlers) {
+    this.#connection = connection
+    this.#channel = channel
+    this.#handlers = handlers
+    this.#subscriber = this.#subscribe()
+  }
+
+  /** Ends within about a second, in an outage too, and leaves no timer, socket or connection behind. */
+  async close(): Promise<void> {
+    if (this.#closed) return
+    this.#closed = true
+    clearTimeout(this.#restart)
+    await atMost(1000, this.#subscriber.close())
+    this.#sockets.cut()
+  }
+
+  #subscribe(): Subscriber {
+    const isOver = () => this.#closed || this.#abandoned.has(subscriber)
+    const subscriber = pgListen.default(this.#config(), {
+      retryTimeout: 0,
+      retryInterval: (attempt: number) => {
+        if (isOver()) throw new Error('closed') // the only way out of pg-listen's retry loop
+        return Math.min(100 * 2 ** attempt, 1000)
+      },
+      paranoidChecking: 5000,
+      parse: parseJson,
+    })
+    const connected = () => {
+      if (isOver()) void subscriber.close().catch(() => {})
+      else this.#handlers.connected()
+    }
+    subscriber.notifications.on(this.#channel, (payload: unknown) => {
+      if (!isOver()) this.#handlers.notified(payload)
+    })
+    subscriber.events.on('error', () => this.#startAnew(subscriber))
+    const connecting = subscriber.connect()
+    const listening = subscriber.listenTo(this.#channel) ?? Promise.resolve()
+    listening.catch(() => {}) // looked at below, which may be never
+    // On the first connection LISTEN follows "connected", on the others it precedes it.
+    connecting
+      .then(
+        () => listening.then(connected).catch(() => this.#startAnew(subscriber)),
+        () => {}, // it goes on trying by itself
+      )
+      .finally(() => subscriber.events.on('connected', connected))
+    return subscriber
+  }
+
+  /** pg-listen stands still after an error in the middle of reconnecting. */
+  #startAnew(failed: Subscriber): void {
+    if (this.#closed || this.#abandoned.has(failed)) return
+    this.#abandoned.add(failed)
+    void failed.close().catch(() => {})
+    clearTimeout(this.#restart)
+    this.#restart = setTimeout(() => {
+      if (!this.#closed) this.#subscriber = this.#subscribe()
+    }, 250)
+  }
+
+  #config(): ClientConfig {
+    return {
+      ...this.#connection,
+      application_name: 'pgstore listen',
+      connectionTimeoutMillis: 3000,
+      query_timeout: 3000,
+      stream: this.#sockets.create, // so that close() can end an attempt that pg-listen has under way
+    }
+  }
+}
+
+function parseJson(payload: string): unknown {
+  try {
+    return JSON.parse(payload)
+  } catch {
+    return undefined
+  }
+}

@@ -1,0 +1,68 @@
+// The three rights, as GRANT statements. The signatures are written here and not looked up in the database: what a role is
+// given is what can be read on this page, and it can be printed without a database. A test compares them with the catalog.
+import { escapeIdentifier } from 'pg'
+import { PGStoreError } from '../errors.ts'
+import { schemaProblems } from './schema-name.ts'
+
+/** `client` is for the application, `cleanup` for the worker, `admin` for people: both, and everybody's sessions. */
+export type Right = 'client' | 'cleanup' | 'admin'
+
+const client = [
+  'session_key(text)',
+  'session_get(bytea)',
+  'session_get(bytea[])',
+  'session_save(bytea, jsonb, text[], interval, integer, text, integer, interval)',
+  'session_save(bytea[], jsonb[], jsonb[], interval[], integer[], text[], integer, interval)',
+  'session_destroy(bytea)',
+  'session_destroy(bytea[])',
+  'session_try_destroy(bytea[])',
+  'session_regenerate(bytea, bytea, interval, text, interval)',
+  'session_regenerate(bytea, bytea, interval, text, interval, jsonb, text[], integer, integer)',
+  'session_list(text)',
+  'session_revoke(text, bigint, bytea)',
+  'session_limit(text, integer)',
+] as const
+
+const cleanup = [
+  'count_expired()',
+  'purge_expired(integer)',
+  'session_stats(integer)',
+  'cleanup_start(interval)',
+  'cleanup_stop()',
+  'cleanup_status()',
+  'cleanup_begin_run()',
+  'cleanup_beat()',
+  'cleanup_end_run(bigint, integer, text)',
+] as const
+
+/** Everybody's sessions: for people, and for no program that a visitor can talk to. */
+const everybody = ['count_live()', 'session_all(bytea, integer)', 'session_clear(integer)'] as const
+
+/** The functions that a role with each right may run, as they stand in this version. */
+export const grantedFunctions: Readonly<Record<Right, readonly string[]>> = {
+  client,
+  cleanup,
+  admin: [...client, ...cleanup, ...everybody],
+}
+
+/**
+ * The statements that give `role` a right to this schema: they add to what it has, and may be run again.
+ *
+ * @throws {PGStoreError} `invalid_option`, naming what is wrong with the arguments
+ */
+export function grantStatements(role: string, right: Right, schema: string): string[] {
+  const problems = [...roleProblems(role), ...schemaProblems(schema)]
+  if (!Object.hasOwn(grantedFunctions, right)) problems.push('the right must be client, cleanup or admin')
+  if (problems.length > 0) throw new PGStoreError('invalid_option', `${problems.join('; ')}.`)
+  const to = `to ${escapeIdentifier(role)}`
+  const functions = grantedFunctions[right].map((signature) => `  ${schema}.${signature}`)
+  return [`grant usage on schema ${schema} ${to};`, `grant execute on function\n${functions.join(',\n')}\n${to};`]
+}
+
+/** Quoting does not help against these: "public" in quotes is still everybody, and a name too long is cut to another one. */
+function roleProblems(role: string): string[] {
+  if (role === 'public' || role === 'none') return [`${role} is no role: name the one that the program connects as`]
+  return role === '' || role.includes('\0') || Buffer.byteLength(role) > 63
+    ? ['the role must be a name of 1 to 63 bytes']
+    : []
+}

@@ -1,0 +1,74 @@
+// What a save sends: the top-level keys that differ from what is stored, so that two requests which change different keys
+// both keep their change.
+import { PGStoreError } from '../errors.ts'
+import { checkPlain, checkText, encodeJson, type Json, memberPath, sameJson } from './json.ts'
+
+export interface Difference {
+  /** JSON text of an object. */
+  readonly set: string
+  readonly unset: readonly string[]
+  /** Whether there is anything to set or to unset. */
+  readonly isData: boolean
+  /** What is stored once these are saved. */
+  readonly base: ReadonlyMap<string, Json>
+}
+
+/** The stored values by key, parsed anew: the ones that a caller holds may have been changed deep inside. */
+export function parseBase(data: string): ReadonlyMap<string, Json> {
+  return new Map(Object.entries(JSON.parse(data) as object))
+}
+
+/**
+ * How `values` differ from what is stored.
+ *
+ * @param own a key that is the store's own, with its value: what `values` say of it is not looked at
+ * @param outdated keys that count as changed whatever their value
+ * @throws {PGStoreError} `invalid_value`, naming the path
+ */
+export function difference(
+  base: ReadonlyMap<string, Json>,
+  values: object,
+  own?: readonly [name: string, value: Json | undefined],
+  outdated?: ReadonlySet<string>,
+): Difference {
+  if (typeof values !== 'object' || values === null || Array.isArray(values)) {
+    throw new PGStoreError('invalid_value', 'values must be an object.')
+  }
+  checkPlain(values, 'values')
+  const next = new Map<string, Json>()
+  const members: string[] = []
+  const compare = (name: string, value: unknown) => {
+    if (value === undefined) return
+    const stored = base.get(name)
+    if (stored !== undefined && !outdated?.has(name) && sameJson(stored, value, name)) {
+      next.set(name, stored)
+      return
+    }
+    checkText(name, memberPath('values', name))
+    const text = encodeJson(value, memberPath('values', name)) as string | undefined
+    if (text === undefined) return
+    next.set(name, JSON.parse(text))
+    members.push(`${JSON.stringify(name)}:${text}`)
+  }
+  for (const name of Object.keys(values)) {
+    if (name !== own?.[0]) compare(name, (values as Record<string, unknown>)[name])
+  }
+  if (own) compare(...own)
+  const unset = [...base.keys()].filter((name) => !next.has(name))
+  return { set: `{${members.join()}}`, unset, isData: members.length > 0 || unset.length > 0, base: next }
+}
+
+/**
+ * What to send for this user id: null leaves the stored one as it is, '' clears it.
+ *
+ * @throws {PGStoreError} `invalid_value`
+ */
+export function changedUserId(stored: string | null, userId: string | null | undefined): string | null {
+  if ((userId ?? null) === stored) return null
+  if (userId === undefined || userId === null) return ''
+  if (typeof userId !== 'string' || userId === '' || Buffer.byteLength(userId) > 1024) {
+    throw new PGStoreError('invalid_value', 'userId must be a string of 1 to 1024 bytes, or undefined.')
+  }
+  checkText(userId, 'userId')
+  return userId
+}

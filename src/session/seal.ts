@@ -1,0 +1,157 @@
+// Session data that the database's operator cannot read: each top-level value is sealed by itself, so that saves merge as ever.
+import { createCipheriv, createDecipheriv, hkdfSync, randomBytes } from 'node:crypto'
+import type { SaveArguments, SaveResult, SessionDatabase, SessionRow } from '../database/row.ts'
+import { PGStoreError } from '../errors.ts'
+import type { Json } from './json.ts'
+
+/** What a sealed value begins with, as text in JSON; the number is that of the format. */
+const mark = 'sealed:1:'
+const idLength = 4
+const nonceLength = 12
+const tagLength = 16
+
+/** How often to try again where others save in between. */
+const tries = 10
+
+interface RingKey {
+  /** Tells which key a value was sealed with; no secret. */
+  readonly id: Buffer
+  readonly key: Buffer
+}
+
+/** Values of one session under one key of the ring: AES-256-GCM, with the value's name as additional data. */
+class SessionKey {
+  readonly #id: Buffer
+  readonly #key: Uint8Array
+
+  /** A key for each session: neither can a value move to another, nor do random nonces wear out a key that all share. */
+  constructor(ringKey: RingKey, sessionKey: Uint8Array) {
+    this.#id = ringKey.id
+    this.#key = derive(ringKey.key, 'pgstore session', sessionKey, 32)
+  }
+
+  seal(name: string, text: string): string {
+    const nonce = randomBytes(nonceLength)
+    const cipher = createCipheriv('aes-256-gcm', this.#key, nonce)
+    cipher.setAAD(Buffer.from(name, 'utf8'))
+    const sealed = [this.#id, nonce, cipher.update(text, 'utf8'), cipher.final(), cipher.getAuthTag()]
+    return mark + Buffer.concat(sealed).toString('base64url')
+  }
+
+  open(name: string, sealed: Buffer): string | undefined {
+    const nonce = sealed.subarray(idLength, idLength + nonceLength)
+    const decipher = createDecipheriv('aes-256-gcm', this.#key, nonce, { authTagLength: tagLength })
+    decipher.setAAD(Buffer.from(name, 'utf8'))
+    decipher.setAuthTag(sealed.subarray(-tagLength))
+    try {
+      const text = decipher.update(sealed.subarray(idLength + nonceLength, -tagLength))
+      return Buffer.concat([text, decipher.final()]).toString('utf8')
+    } catch {
+      return undefined // not what was sealed under this key and name
+    }
+  }
+}
+
+/** The database, for callers who see plain values where it keeps sealed ones. */
+export class SealedDatabase implements SessionDatabase {
+  readonly #database: SessionDatabase
+  readonly #ring: readonly RingKey[]
+  readonly #acceptsPlain: boolean
+
+  /**
+   * @param secrets of at least 32 bytes each: the first seals, all open
+   * @param acceptsPlain whether values that were stored before sealing was switched on are read; the next save seals them
+   */
+  constructor(database: SessionDatabase, secrets: readonly Uint8Array[], acceptsPlain: boolean) {
+    this.#database = database
+    this.#ring = secrets.map((secret) => ({
+      id: derive(secret, 'pgstore seal id', undefined, idLength),
+      key: derive(secret, 'pgstore seal', undefined, 32),
+    }))
+    this.#acceptsPlain = acceptsPlain
+  }
+
+  /** @throws {PGStoreError} `sealed` when a value was damaged, moved here from elsewhere, or its key is no longer in the ring */
+  async get(key: Buffer): Promise<SessionRow | undefined> {
+    const row = await this.#database.get(key)
+    return row && this.#open(key, row)
+  }
+
+  async save(save: SaveArguments): Promise<SaveResult> {
+    const { data: _sealed, ...result } = await this.#database.save({ ...save, set: this.#seal(save.key, save.set) })
+    return { ...result, data: null }
+  }
+
+  /** Every value is sealed anew for the new key, at the version that was read, so that nobody's save gets lost in between. */
+  async regenerate(save: Omit<SaveArguments, 'version'>, newKey: Buffer): Promise<SaveResult> {
+    let result: SaveResult | undefined
+    for (let attempt = 0; attempt < tries; attempt++) {
+      const row = await this.get(save.key)
+      const values = new Map(Object.entries(JSON.parse(row?.data ?? '{}') as Record<string, Json>))
+      for (const name of save.unset) values.delete(name)
+      for (const [name, value] of Object.entries(JSON.parse(save.set) as Record<string, Json>)) values.set(name, value)
+      const set = this.#seal(newKey, textOf(values))
+      const version = row?.version ?? 0
+      result = await this.#database.regenerate({ ...save, set }, newKey, version)
+      if (result.status === 'saved') return { ...result, previousVersion: version }
+      if (result.status !== 'conflict') return result
+    }
+    return result as SaveResult
+  }
+
+  async destroy(key: Buffer): Promise<number> {
+    return await this.#database.destroy(key)
+  }
+
+  async limit(userId: string, max: number): Promise<number> {
+    return await this.#database.limit(userId, max)
+  }
+
+  #seal(sessionKey: Buffer, set: string): string {
+    const [first] = this.#ring
+    if (set === '{}' || !first) return set
+    const key = new SessionKey(first, sessionKey)
+    const values = Object.entries(JSON.parse(set) as Record<string, Json>)
+    return textOf(new Map(values.map(([name, value]) => [name, key.seal(name, JSON.stringify(value))])))
+  }
+
+  #open(sessionKey: Buffer, row: SessionRow): SessionRow {
+    const keys = new Map<RingKey, SessionKey>()
+    const outdated = new Set<string>()
+    const members: string[] = []
+    for (const [name, value] of Object.entries(JSON.parse(row.data) as Record<string, Json>)) {
+      let text: string | undefined
+      if (typeof value === 'string' && value.startsWith(mark)) {
+        const sealed = Buffer.from(value.slice(mark.length), 'base64url')
+        const ringKey = this.#ring.find(({ id }) => id.equals(sealed.subarray(0, idLength)))
+        if (ringKey && sealed.length >= idLength + nonceLength + tagLength) {
+          const key = keys.get(ringKey) ?? new SessionKey(ringKey, sessionKey)
+          keys.set(ringKey, key)
+          text = key.open(name, sealed)
+          if (ringKey !== this.#ring[0]) outdated.add(name)
+        }
+      } else if (this.#acceptsPlain) {
+        text = JSON.stringify(value)
+        outdated.add(name)
+      }
+      if (text === undefined) {
+        throw new PGStoreError(
+          'sealed',
+          `Session ${row.id}: the value of ${JSON.stringify(name)} is not what this store sealed for it, or its key is gone.`,
+        )
+      }
+      members.push(`${JSON.stringify(name)}:${text}`)
+    }
+    return { ...row, data: `{${members.join()}}`, outdated }
+  }
+}
+
+function textOf(values: ReadonlyMap<string, Json>): string {
+  return `{${[...values].map(([name, value]) => `${JSON.stringify(name)}:${JSON.stringify(value)}`).join()}}`
+}
+
+/** RFC 5869, without salt: the secrets are keys already. */
+function derive(secret: Uint8Array, purpose: string, context: Uint8Array | undefined, length: number): Buffer {
+  const info = Buffer.concat([Buffer.from(`${purpose}\0`, 'utf8'), context ?? Buffer.alloc(0)])
+  return Buffer.from(hkdfSync('sha256', secret, Buffer.alloc(0), info, length))
+}

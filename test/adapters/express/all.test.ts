@@ -1,0 +1,79 @@
+// What express-session's protocol asks of all sessions together; MemoryStore and connect-redis have it, connect-pg-simple has not.
+import { Cookie } from 'express-session'
+import { test } from 'uvu'
+import * as assert from 'uvu/assert'
+import { ExpressSessionStore } from '../../../src/adapters/express-session.ts'
+import { closeAll, databaseUrl, row, sql } from '../../support/harness.ts'
+
+const store = new ExpressSessionStore({ connectionString: databaseUrl })
+
+test.after(async () => {
+  await store.close()
+  await closeAll()
+})
+
+const { found } = await row<{ found: boolean }>(
+  "select to_regprocedure('pgstore.session_all(bytea, integer)') is not null as found",
+)
+if (!found)
+  console.log('Skipped: all, ids, length and clear. This schema has no session_all, session_clear, count_live.')
+function allTest(name: string, run: () => Promise<void>): void {
+  if (found) test(name, run)
+  else test.skip(name)
+}
+
+test.before.each(async () => {
+  await sql('delete from pgstore.sessions')
+})
+
+async function fill(count: number): Promise<void> {
+  const sids = Array.from({ length: count }, (_, index) => `sid ${index}`)
+  await Promise.all(sids.map(async (sid, visits) => await store.set(sid, { cookie: new Cookie(), visits })))
+}
+
+allTest('all shows every live session with its number, and ids the numbers alone', async () => {
+  await fill(2)
+  await store.set('expired', { cookie: new Cookie() })
+  await sql("update pgstore.sessions set expires_at = now() where not data ? 'visits'")
+  const sessions = (await store.all()).sort((one, other) => Number(one.visits) - Number(other.visits))
+  assert.equal(
+    sessions.map(({ visits }) => visits),
+    [0, 1],
+  )
+  assert.equal(sessions[0]?.cookie as object, (await store.get('sid 0'))?.cookie)
+  const numbers = (
+    await sql<{ id: string }>("select id::text from pgstore.sessions where data ? 'visits' order by data")
+  ).map(({ id }) => id)
+  assert.equal(
+    sessions.map(({ id }) => id),
+    numbers,
+  )
+  assert.equal((await store.ids()).sort(), numbers.sort())
+  assert.is(await store.length(), 2)
+})
+
+allTest('length counts beyond a page, all reads them and clear ends them', async () => {
+  await fill(2500)
+  assert.is(await store.length(), 2500)
+  assert.is(new Set((await store.all()).map(({ visits }) => visits)).size, 2500)
+  await store.clear()
+  assert.is(await store.length(), 0)
+  assert.equal(await store.all(), [])
+  assert.equal(await sql('select from pgstore.sessions'), [])
+})
+
+allTest('clear of an empty store is no error, and so is a callback', async () => {
+  await store.clear()
+  const count = await new Promise((resolve) => void store.length((_error, count) => resolve(count)))
+  assert.is(count, 0)
+})
+
+test('what is not installed says so', async () => {
+  const code = await store.length().then(
+    () => undefined,
+    (error) => error.code,
+  )
+  assert.is(code, found ? undefined : 'not_installed')
+})
+
+test.run()

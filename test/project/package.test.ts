@@ -1,0 +1,156 @@
+// The package as npm would publish it, in an empty project: installed, type-checked and run.
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
+import fs from 'node:fs'
+import os from 'node:os'
+import path from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { test } from 'uvu'
+import * as assert from 'uvu/assert'
+import { Browser } from '../support/browser.ts'
+import { closeAll, emptyDatabase, until } from '../support/harness.ts'
+import { freePort } from '../support/port.ts'
+
+const root = fileURLToPath(new URL('../..', import.meta.url))
+const project = fs.mkdtempSync(path.join(os.tmpdir(), 'pgstore-package-'))
+const children: ChildProcess[] = []
+
+test.after(async () => {
+  for (const child of children) child.kill('SIGKILL')
+  fs.rmSync(project, { recursive: true, maxRetries: 50 })
+  await closeAll()
+})
+
+/** What to run in the README's place while it has no example. */
+const standIn = `
+import http from 'node:http'
+import { PGStore } from 'pgstore'
+
+const store = await PGStore.open<{ visits?: number }>({
+  connectionString: process.env.DATABASE_URL!,
+  keyPairs: [process.env.SESSION_KEY ?? 'a key of at least thirty-two bytes'],
+})
+http.createServer(async (req, res) => {
+  const session = await store.get(req, 'sid')
+  session.values.visits = (session.values.visits ?? 0) + 1
+  await store.save(req, res, session)
+  res.end(\`Visit number \${session.values.visits}\`)
+}).listen(process.env.PORT ?? 3000)
+`
+
+/** The first TypeScript in the README. */
+function example(): string {
+  const file = path.join(root, 'README.md')
+  const readme = fs.existsSync(file) ? fs.readFileSync(file, 'utf8') : ''
+  return /^```ts\n([\s\S]*?)^```$/m.exec(readme)?.[1] ?? standIn
+}
+
+function run(command: string, ...args: string[]): { status: number | null; output: string } {
+  const { status, stdout, stderr } = spawnSync(command, args, { cwd: project, encoding: 'utf8', timeout: 120_000 })
+  return { status, output: stdout + stderr }
+}
+
+/** Packs what the tests' build made, installs it, and returns npm's complaint where its registry is out of reach. */
+function install(): string {
+  const packed = run('npm', 'pack', root, '--ignore-scripts', '--silent')
+  const tarball = packed.output.trim().split('\n').at(-1) ?? ''
+  assert.is(packed.status, 0, packed.output)
+  fs.writeFileSync(path.join(project, 'package.json'), JSON.stringify({ private: true, type: 'module' }))
+  const offline = ['--prefer-offline', '--no-audit', '--no-fund', '--fetch-retries=1', '--fetch-timeout=20000']
+  const { status, output } = run('npm', 'install', ...offline, `./${tarball}`)
+  if (status === 0) return ''
+  if (/ENOTCACHED|ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ECONNRESET|ETIMEDOUT|ENETUNREACH/.test(output)) return output
+  throw new Error(output)
+}
+
+const complaint = install()
+if (complaint) console.log(`Skipped: npm's registry cannot be reached (${/\b(E[A-Z_]{5,})\b/.exec(complaint)?.[1]}).`)
+const installedTest = complaint ? (name: string, _run: () => unknown) => test.skip(name) : test
+
+const ours = (bin: string) => path.join(root, 'node_modules', bin)
+
+installedTest('it installs with its two dependencies and what those need, and no framework', () => {
+  const { dependencies = {} } = JSON.parse(
+    fs.readFileSync(path.join(project, 'node_modules/pgstore/package.json'), 'utf8'),
+  )
+  assert.equal(Object.keys(dependencies), ['pg', 'pg-listen'])
+  for (const name of ['pg', 'pg-listen']) assert.ok(fs.existsSync(path.join(project, 'node_modules', name)))
+  for (const name of ['fastify', 'koa', 'hono', 'react-router', 'express', 'graphile-worker', 'typescript']) {
+    assert.is(fs.existsSync(path.join(project, 'node_modules', name)), false, name)
+  }
+})
+
+installedTest('every entry is there to import, or asks for a peer', () => {
+  const { exports, peerDependencies } = JSON.parse(fs.readFileSync(path.join(root, 'package.json'), 'utf8'))
+  const names = Object.keys(exports).filter((entry) => entry !== './package.json')
+  const script = `for (const name of ${JSON.stringify(names)}) {
+    const exported = await import(name.replace('.', 'pgstore')).then(Object.keys, (error) => error.message)
+    console.log(JSON.stringify([name, exported]))
+  }`
+  const { status, output } = run(process.execPath, '--input-type=module', '-e', script)
+  assert.is(status, 0, output)
+  const found = output
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line) as [string, string | string[]])
+  assert.equal(
+    found.map(([name]) => name),
+    names,
+  )
+  for (const [name, exported] of found) {
+    const missing = typeof exported === 'string' ? /Cannot find package '([^']+)'/.exec(exported)?.[1] : undefined
+    assert.ok(missing ? Object.hasOwn(peerDependencies, missing) : exported.length > 0, `${name}: ${String(exported)}`)
+  }
+})
+
+installedTest("the README's example passes the compiler", () => {
+  fs.writeFileSync(path.join(project, 'example.ts'), example())
+  const options = [
+    '--noEmit',
+    '--strict',
+    '--module',
+    'nodenext',
+    '--target',
+    'es2022',
+    '--skipLibCheck',
+    '--types',
+    'node',
+  ]
+  const typeRoots = ['--typeRoots', ours('@types')]
+  const { status, output } = run(process.execPath, ours('typescript/bin/tsc'), ...options, ...typeRoots, 'example.ts')
+  assert.is(status, 0, output)
+})
+
+installedTest("the README's example runs: it installs the schema in an empty database and counts visits", async () => {
+  fs.writeFileSync(path.join(project, 'example.ts'), example())
+  const DATABASE_URL = await emptyDatabase()
+  const port = await freePort()
+  let said = ''
+  const env = { ...process.env, DATABASE_URL, PORT: String(port), SESSION_KEY: 'a key that only this test knows!' }
+  const child = spawn(process.execPath, ['--import', import.meta.resolve('tsx'), 'example.ts'], { cwd: project, env })
+  children.push(child)
+  for (const pipe of [child.stdout, child.stderr]) {
+    pipe.on('data', (chunk) => {
+      said += chunk
+    })
+  }
+  const browser = new Browser(`http://127.0.0.1:${port}`)
+  const isUp = () =>
+    browser.open('/').then(
+      () => true,
+      () => child.exitCode !== null,
+    )
+  await until(isUp, 60)
+  assert.is(child.exitCode, null, said)
+  const { status, text } = await browser.get('/')
+  assert.is(status, 200, said)
+  assert.match(text, '2')
+  assert.is(browser.jar.size, 1)
+})
+
+installedTest('npx pgstore is there', () => {
+  const { status, output } = run('npx', '--no-install', 'pgstore', '--help')
+  assert.is(status, 0, output)
+  assert.match(output, 'migrate')
+})
+
+test.run()

@@ -1,0 +1,121 @@
+import vm from 'node:vm'
+import fc from 'fast-check'
+import { test } from 'uvu'
+import * as assert from 'uvu/assert'
+import { encodeJson, type Json, sameJson } from '../../src/session/json.ts'
+
+const nested = (levels: number): unknown => (levels === 0 ? 1 : [nested(levels - 1)])
+
+function message(value: unknown): string {
+  try {
+    encodeJson(value, 'values.x')
+  } catch (error) {
+    return (error as Error).message
+  }
+  return 'accepted'
+}
+
+test('what JSON cannot carry is refused with the path that leads to it', () => {
+  class Cart {
+    items = []
+  }
+  const cycle: Record<string, unknown> = {}
+  cycle['self'] = { again: cycle }
+  const sparse: number[] = Object.assign([1], { 2: 3 })
+  const cases: [unknown, string][] = [
+    [[1, undefined], 'values.x[1] is undefined'],
+    [sparse, 'values.x[1] is undefined'],
+    [{ a: [{ b: () => {} }] }, 'values.x.a[0].b is a function'],
+    [Symbol('s'), 'values.x is a symbol'],
+    [{ n: 1n }, 'values.x.n is a bigint'],
+    [Number.NaN, 'values.x is NaN'],
+    [[Number.POSITIVE_INFINITY], 'values.x[0] is Infinity'],
+    [{ 'odd key': -Infinity }, 'values.x["odd key"] is -Infinity'],
+    ['a\0b', 'values.x holds a NUL character'],
+    [{ 'k\0': 1 }, 'values.x["k\\u0000"] holds a NUL character'],
+    ['\ud800', 'values.x holds half a surrogate pair'],
+    [{ '\udc00': 1 }, 'values.x["\\udc00"] holds half a surrogate pair'],
+    [new Map(), 'values.x is a Map'],
+    [new Set([1]), 'values.x is a Set'],
+    [/x/, 'values.x is a RegExp'],
+    [new Error('x'), 'values.x is a Error'],
+    [new Cart(), 'values.x is a Cart'],
+    [new Date(Number.NaN), 'values.x is an invalid Date'],
+    [Object.assign({}, { a: Object.create({ inherited: 1 }) }), 'values.x.a is no plain object'],
+    [cycle, 'values.x.self.again contains itself'],
+    [nested(65), `values.x${'[0]'.repeat(64)} is more than 64 levels deep`],
+  ]
+  for (const [value, expected] of cases) assert.match(message(value), `${expected}: a session cannot hold that.`)
+})
+
+test('64 levels are accepted, and so is the same object twice', () => {
+  const shared = { a: 1 }
+  assert.is(message(nested(64)), 'accepted')
+  assert.is(encodeJson([shared, shared], 'x'), '[{"a":1},{"a":1}]')
+})
+
+test('objects go as what their toJSON returns; a Date as its ISO string', () => {
+  assert.is(encodeJson({ at: new Date(0) }, 'x'), '{"at":"1970-01-01T00:00:00.000Z"}')
+  assert.is(encodeJson(new URL('http://localhost/a'), 'x'), '"http://localhost/a"')
+  assert.match(message({ toJSON: () => [undefined] }), 'values.x[0] is undefined')
+})
+
+test('undefined properties are left out, plain objects of another realm are plain', () => {
+  assert.is(encodeJson({ a: undefined, b: 1 }, 'x'), '{"b":1}')
+  assert.is(encodeJson(vm.runInNewContext('({ a: [1, { b: null }] })'), 'x'), '{"a":[1,{"b":null}]}')
+  assert.is(encodeJson(Object.assign(Object.create(null), { a: 1 }), 'x'), '{"a":1}')
+})
+
+test('a __proto__ that came in through JSON stays an own key and pollutes nothing', () => {
+  const value = JSON.parse('{"__proto__":{"admin":true},"constructor":{"prototype":{"admin":true}}}')
+  assert.is(encodeJson(value, 'x'), '{"__proto__":{"admin":true},"constructor":{"prototype":{"admin":true}}}')
+  assert.is(sameJson(JSON.parse('{"__proto__":{"admin":true}}'), JSON.parse('{"__proto__":{"admin":true}}')), true)
+  assert.is(sameJson(JSON.parse('{"__proto__":{"admin":true}}'), {}), false)
+  assert.is(sameJson({}, JSON.parse('{"__proto__":{"admin":true}}')), false)
+  assert.is(({} as { admin?: boolean }).admin, undefined)
+})
+
+test('a __proto__ that was assigned is refused, as it would be lost', () => {
+  const value: Record<string, unknown> = {}
+  // biome-ignore lint/suspicious/noProto: the point
+  value['__proto__'] = { admin: true }
+  assert.match(message(value), 'values.x is no plain object')
+})
+
+test('a value is the same as its own JSON, in any order of keys, and differs from any other', () => {
+  const json = fc.jsonValue({ maxDepth: 4, noUnicodeString: false }) as fc.Arbitrary<Json>
+  const reversed = (value: Json): Json => {
+    if (Array.isArray(value)) return value.map(reversed)
+    if (typeof value !== 'object' || value === null) return value
+    return Object.fromEntries(
+      Object.entries(value)
+        .reverse()
+        .map(([key, inner]) => [key, reversed(inner)]),
+    )
+  }
+  fc.assert(
+    fc.property(json, (value) => sameJson(JSON.parse(JSON.stringify(value)), reversed(value))),
+    { numRuns: 2000 },
+  )
+  fc.assert(
+    fc.property(json, json, (a, b) => {
+      fc.pre(JSON.stringify(a) !== JSON.stringify(b))
+      const [one, two] = [JSON.parse(JSON.stringify(a)), JSON.parse(JSON.stringify(b))]
+      const equal = sameJson(one, two)
+      assert.is(equal, sameJson(two, one))
+      if (equal) assert.equal(one, two)
+    }),
+    { numRuns: 2000 },
+  )
+})
+
+test('the same is asked of what toJSON returns and of undefined properties', () => {
+  assert.is(sameJson('1970-01-01T00:00:00.000Z', new Date(0)), true)
+  assert.is(sameJson({ a: 1 }, { a: 1, b: undefined }), true)
+  assert.is(sameJson([null], [undefined]), false)
+  assert.is(sameJson([1], { 0: 1 }), false)
+  assert.is(sameJson({}, []), false)
+  assert.is(sameJson(null, {}), false)
+})
+
+test.run()
