@@ -51,6 +51,6 @@ export interface SessionDatabase {
 }
 
 /** Milliseconds since the epoch of a row's time. */
-export function parseTime(seconds: string): number {
-  return Number(seconds) * 1000
+export function parseTime(microseconds: string): number {
+  return Number(microseconds) / 1000
 }

@@ -5,7 +5,7 @@ import { byteaArray, integerArray, intervalArray, jsonbArray, textArray } from '
 import { MaintenanceDatabase } from './cleanup-functions.ts'
 import type { Parameter } from './pool.ts'
 import type { SaveArguments, SaveResult, SessionDatabase, SessionRow } from './row.ts'
-import { epoch, now } from './sql-functions.ts'
+import { epoch, hex, now } from './sql-functions.ts'
 
 const sessionColumns = `id, user_id, data, version, ${epoch('created_at')}, ${epoch('updated_at')}, ${epoch('expires_at')}, ${now}`
 
@@ -20,11 +20,11 @@ export class Database extends MaintenanceDatabase implements SessionDatabase {
 
   /** In the order of the keys; undefined for one without a live session. */
   async getMany(keys: readonly Buffer[]): Promise<(SessionRow | undefined)[]> {
-    const rows = await this.call('session_get', `${sessionColumns}, key`, '$1::bytea[]', [byteaArray(keys)])
+    const rows = await this.call('session_get', `${sessionColumns}, ${hex('key')}`, '$1::bytea[]', [byteaArray(keys)])
     const byKey = new Map<string | null | undefined, (string | null)[]>()
     for (const row of rows) byKey.set(row[8], row)
     return keys.map((key) => {
-      const row = byKey.get(`\\x${key.toString('hex')}`)
+      const row = byKey.get(key.toString('hex'))
       return row && sessionRow(row)
     })
   }
@@ -55,7 +55,7 @@ export class Database extends MaintenanceDatabase implements SessionDatabase {
     if (!first) return []
     const rows = await this.call(
       'session_save',
-      `${resultColumns}, key`,
+      `${resultColumns}, ${hex('key')}`,
       '$1::bytea[], $2::jsonb[], $3::jsonb[], $4::interval[], $5::integer[], $6::text[], $7::integer, $8::interval',
       [
         byteaArray(saves.map(({ key }) => key)),
@@ -75,7 +75,7 @@ export class Database extends MaintenanceDatabase implements SessionDatabase {
       else byKey.set(row[6], [row])
     }
     return saves.map(({ key }) => {
-      const row = byKey.get(`\\x${key.toString('hex')}`)?.shift()
+      const row = byKey.get(key.toString('hex'))?.shift()
       if (!row) throw new PGStoreError('database', 'session_save: a row is missing')
       return row[0] === 'locked' ? undefined : saveResult(row)
     })
@@ -110,10 +110,10 @@ export class Database extends MaintenanceDatabase implements SessionDatabase {
 
   /** How many ended, for each key; undefined for one that somebody else has locked: send it alone. */
   async destroyMany(keys: readonly Buffer[]): Promise<(number | undefined)[]> {
-    const rows = await this.call('session_try_destroy', 'key, status', '$1::bytea[]', [byteaArray(keys)])
+    const rows = await this.call('session_try_destroy', `${hex('key')}, status`, '$1::bytea[]', [byteaArray(keys)])
     const counts: Record<string, number> = { destroyed: 1, gone: 0 }
     const byKey = new Map(rows.map(([key, status]) => [key, counts[String(status)]]))
-    return keys.map((key) => byKey.get(`\\x${key.toString('hex')}`))
+    return keys.map((key) => byKey.get(key.toString('hex')))
   }
 
   async list(userId: string): Promise<SessionRow[]> {
@@ -136,9 +136,9 @@ export class Database extends MaintenanceDatabase implements SessionDatabase {
    * @param after the last page's `place`
    */
   async all(after: Buffer | null, limit: number): Promise<{ rows: SessionRow[]; place: Buffer | undefined }> {
-    const rows = await this.call('session_all', `${sessionColumns}, place`, '$1::bytea, $2::integer', [after, limit])
+    const rows = await this.call('session_all', `${sessionColumns}, ${hex('place')}`, '$1::bytea, $2::integer', [after, limit])
     const place = rows.length < limit ? undefined : rows.at(-1)?.[8]
-    return { rows: rows.map(sessionRow), place: place ? Buffer.from(place.slice(2), 'hex') : undefined }
+    return { rows: rows.map(sessionRow), place: place ? Buffer.from(place, 'hex') : undefined }
   }
 
   /** Ends a batch of everybody's sessions; below the limit, they were the last. Granted to admin alone. */

@@ -45,10 +45,18 @@ export abstract class Calls {
   }
 }
 
-/** Times as seconds since the epoch: a timestamptz's text depends on the role's DateStyle and TimeZone. */
+/**
+ * A time as whole microseconds since the epoch: a timestamptz's text depends on the role's DateStyle and TimeZone, a float's on
+ * its extra_float_digits.
+ */
 export function epoch(time: string): string {
-  return `date_part('epoch', ${time})`
+  return `(date_part('epoch', ${time}) * 1e6)::bigint`
 }
 
 /** The database's clock, as a column. */
-export const now: string = epoch('now()')
+export const now: string = epoch('statement_timestamp()')
+
+/** A key as text: a bytea's own depends on the role's bytea_output. */
+export function hex(key: string): string {
+  return `encode(${key}, 'hex')`
+}
