@@ -13,7 +13,7 @@ create or replace function :PGSTORE_SCHEMA.session_all(p_after bytea default nul
     expires_at timestamptz
   )
   language plpgsql
-  stable parallel safe rows 1000
+  volatile parallel unsafe rows 1000
   security definer
   set search_path = pg_catalog, pg_temp
   set plan_cache_mode = force_generic_plan
@@ -28,7 +28,7 @@ begin
     select substr(s.key, 1, 16), s.id, s.user_id, s.data, s.version, s.created_at, s.updated_at, s.expires_at
     from :PGSTORE_SCHEMA.sessions as s
     where s.key > v_after
-      and s.expires_at > now()
+      and s.expires_at > statement_timestamp()
     order by s.key
     limit greatest(p_limit, 0);
 end
