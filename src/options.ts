@@ -40,6 +40,11 @@ export interface PGStoreOptions {
   /** Seconds after its creation at which a session ends, visits or not; null means never. Default: 7,776,000 (90 days). */
   readonly lifetime?: number | null | undefined
   /**
+   * Seconds after which a visit is worth a write: a session that is only read is touched so often, and lives that much longer than
+   * its maxAge, so that it lives maxAge after each visit. Default: a tenth of maxAge, 3,600 at most.
+   */
+  readonly touchAfter?: number | undefined
+  /**
    * Seconds a session without a user lives without a visit, where that is less than its `maxAge`: most of them belong to bots.
    * null means as long as the others. Default: null.
    */
@@ -86,6 +91,7 @@ export interface Settings {
   readonly maxLength: number
   readonly lifetime: number | null
   readonly anonymousMaxAge: number | null
+  readonly touchAfter: number | null
   readonly sessionsPerUser: number | null
   /** What the sealing keys are derived from; undefined where nothing is sealed. */
   readonly sealing: { readonly secrets: readonly Uint8Array[]; readonly acceptsPlain: boolean } | undefined
@@ -103,6 +109,7 @@ const names = {
   maxLength: true,
   lifetime: true,
   anonymousMaxAge: true,
+  touchAfter: true,
   sessionsPerUser: true,
   seal: true,
   cacheHeaders: true,
@@ -128,6 +135,10 @@ export function parseOptions(given: PGStoreOptions): Settings {
   problems.push(...maxLengthProblems(maxLength))
   if (lifetime !== null && !(typeof lifetime === 'number' && lifetime >= 0.001 && lifetime <= longestLife)) {
     problems.push('lifetime must be a number of seconds up to a hundred years, or null')
+  }
+  const { touchAfter = null } = given
+  if (touchAfter !== null && !(typeof touchAfter === 'number' && touchAfter >= 0 && touchAfter <= longestLife / 100)) {
+    problems.push('touchAfter must be a number of seconds from 0 to a year')
   }
   const { anonymousMaxAge = null, sessionsPerUser = null, seal = false, cacheHeaders = true } = given
   if (anonymousMaxAge !== null && !(typeof anonymousMaxAge === 'number' && anonymousMaxAge >= 0.001)) {
@@ -167,6 +178,7 @@ export function parseOptions(given: PGStoreOptions): Settings {
     maxLength,
     lifetime,
     anonymousMaxAge,
+    touchAfter,
     sessionsPerUser,
     sealing: seal ? { secrets: hashKeys(given.keyPairs ?? []), acceptsPlain: seal === 'gradual' } : undefined,
     cacheHeaders,

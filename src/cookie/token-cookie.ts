@@ -1,6 +1,5 @@
 // A session's token, in and out of its cookie.
 
-import { parseTime } from '../database/row.ts'
 import { PGStoreError } from '../errors.ts'
 import type { Codec } from './codec.ts'
 import { type RequestLike, readCookies } from './cookie-header.ts'
@@ -11,6 +10,8 @@ export interface ReadToken {
   readonly token: string
   /** Signed by another than the first codec: to be signed anew at the next save. */
   readonly isOutdated: boolean
+  /** When it was signed, in milliseconds since the epoch by the signer's clock; undefined where the codec does not tell. */
+  readonly signedAt: number | undefined
 }
 
 /** The first of the request's cookies with this name that a codec verifies. */
@@ -18,7 +19,7 @@ export function readToken(req: RequestLike, name: string, codecs: readonly Codec
   for (const cookie of readCookies(req, name)) {
     for (const [index, codec] of codecs.entries()) {
       const token = codec.decode(name, cookie)
-      if (typeof token === 'string') return { token, isOutdated: index > 0 }
+      if (typeof token === 'string') return { token, isOutdated: index > 0, signedAt: undefined }
     }
   }
   return undefined
@@ -37,17 +38,19 @@ export function signToken(name: string, token: string, codecs: readonly Codec[])
 }
 
 /**
- * Sets the cookie. Max-Age is the session's maxAge, less where the absolute lifetime ends earlier: by the database's clock,
- * so that a server whose own is wrong sets the same.
+ * Sets the cookie. Max-Age is the session's maxAge, less where its row ends earlier: by the database's clock, so that a server whose
+ * own is wrong sets the same.
+ *
+ * @param remainingSeconds until the row expires
  */
 export function writeToken(
   res: ResponseLike,
   name: string,
   value: string,
   options: SessionOptions,
-  row: { readonly expiresAt: string; readonly now: string },
+  remainingSeconds: number,
 ): void {
-  const remaining = Math.floor((parseTime(row.expiresAt) - parseTime(row.now)) / 1000)
+  const remaining = Math.floor(remainingSeconds)
   const maxAge = options.maxAge === 0 ? undefined : Math.max(1, Math.min(Math.ceil(options.maxAge), remaining))
   writeCookie(res, name, setCookieLine(name, value, options, maxAge))
 }
