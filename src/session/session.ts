@@ -1,14 +1,12 @@
 import { inspect } from 'node:util'
 import type { RequestLike } from '../cookie/cookie-header.ts'
-import type { SessionOptions } from '../cookie/cookie-options.ts'
+import { haveSameAttributes, type SessionOptions } from '../cookie/cookie-options.ts'
 import type { ResponseLike } from '../cookie/response.ts'
 import { parseTime } from '../database/row.ts'
 import { type Changes, changedLabel, changedTags, changedUserId, difference, parseBase } from './changes.ts'
+import { addFlash, takeFlashes } from './flash.ts'
 import type { Json } from './json.ts'
-import type { Known } from './writer.ts'
-
-/** Where flash messages live in a session's values, as in gorilla/sessions. */
-const flashKey = '_flash'
+import type { SessionChanges, Stored } from './stored.ts'
 
 /** Where a session's own maxAge is kept when it differs from the store's, so that a later request keeps to it. */
 const maxAgeKey = '_maxAge'
@@ -22,26 +20,6 @@ export function parseValues(data: string): object {
   const values: Record<string, unknown> = JSON.parse(data)
   delete values[maxAgeKey]
   return values
-}
-
-/** The cookie that a request brought this session by. */
-export interface CarriedCookie {
-  /** Whether it is to be signed anew: another codec than the first had signed it. */
-  readonly isOutdated: boolean
-  /** When it was signed, in milliseconds since the epoch by this server's clock; undefined where the codec does not tell. */
-  readonly signedAt: number | undefined
-}
-
-/** What the store knows of a session. */
-export interface Stored {
-  readonly known: Known
-  /** undefined where the request did not bring this session's own token, or not as the first of its cookies. */
-  readonly cookie: CarriedCookie | undefined
-}
-
-/** What a save changes, and whether the session's own maxAge is part of it. */
-export interface SessionChanges extends Changes {
-  readonly isMaxAge: boolean
 }
 
 interface Internals {
@@ -177,23 +155,16 @@ export class Session<Values extends object = Record<string, unknown>> {
   }
 
   /** Leaves a message for the next page; `key` keeps several kinds apart. Default: '_flash'. */
-  addFlash(value: unknown, key: string = flashKey): void {
-    const values = this.values as Record<string, unknown>
-    const present = Object.hasOwn(values, key) ? values[key] : []
-    const messages = [...(Array.isArray(present) ? present : []), value]
-    // Not by assignment: the key may be '__proto__'.
-    Object.defineProperty(values, key, { value: messages, configurable: true, enumerable: true, writable: true })
+  addFlash(value: unknown, key?: string): void {
+    addFlash(this.values, value, key)
   }
 
   /**
    * The messages left under this key, and removes them: save afterwards. Two requests at once may both read them, unless they
    * save with `ifUnchanged`.
    */
-  flashes<Message = unknown>(key: string = flashKey): Message[] {
-    const values = this.values as Record<string, unknown>
-    const present = Object.hasOwn(values, key) ? values[key] : []
-    if (Object.hasOwn(values, key)) delete values[key]
-    return Array.isArray(present) ? present : []
+  flashes<Message = unknown>(key?: string): Message[] {
+    return takeFlashes(this.values, key) as Message[]
   }
 
   /** `store.save(req, res, session)`. */
@@ -220,7 +191,7 @@ export class Session<Values extends object = Record<string, unknown>> {
       changes: (session, unsealed) => session.#changes(unsealed),
       saved: (session, stored, changes) => session.#saved(stored, changes),
       ended: (session) => session.#ended(),
-      hasOwnAttributes: (session) => session.#hasOwnAttributes(),
+      hasOwnAttributes: (session) => !haveSameAttributes(session.options, session.#defaults),
     }
   }
 
@@ -270,19 +241,6 @@ export class Session<Values extends object = Record<string, unknown>> {
     const values = this.values as Record<string, unknown>
     const isValue = (name: string) => name !== maxAgeKey && values[name] !== undefined
     return Object.keys(values ?? {}).some(isValue)
-  }
-
-  #hasOwnAttributes(): boolean {
-    const own = this.options
-    const { path, domain, httpOnly, secure, sameSite, partitioned } = this.#defaults
-    return !(
-      own.path === path &&
-      own.domain === domain &&
-      own.httpOnly === httpOnly &&
-      own.secure === secure &&
-      own.sameSite === sameSite &&
-      own.partitioned === partitioned
-    )
   }
 
   /** After a write that Postgres took. */
