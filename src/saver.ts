@@ -126,7 +126,8 @@ export class Saver {
     const options = { ...session.options }
     internals.ended(session)
     // A visitor who never had a session has no cookie to delete.
-    if (stored || readCookies(req, session.name).length > 0) deleteToken(res, session.name, options)
+    if (!stored && readCookies(req, session.name).length === 0) return
+    deleteToken(res, session.name, options)
   }
 
   async #regenerate(req: RequestLike, res: ResponseLike, session: Session<object>): Promise<void> {
@@ -182,7 +183,9 @@ export class Saver {
 
   #writeCookie(res: ResponseLike, session: Session<object>, cookie: string): void {
     const stored = internals.stored(session)
-    if (stored) writeToken(res, session.name, cookie, session.options, stored.row)
+    if (!stored) return
+    const remainingSeconds = (parseTime(stored.row.expiresAt) - parseTime(stored.row.now)) / 1000
+    writeToken(res, session.name, cookie, session.options, remainingSeconds)
   }
 
   #ttlSeconds({ options, userId }: Session<object>): number {

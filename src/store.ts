@@ -4,17 +4,19 @@ import { SessionCleanup } from './cleanup/cleanup.ts'
 import type { Codec } from './cookie/codec.ts'
 import type { RequestLike } from './cookie/cookie-header.ts'
 import { cookieOptionProblems, type SessionOptions } from './cookie/cookie-options.ts'
+import { Refusals, type RefusedCookies } from './cookie/refusals.ts'
 import type { ResponseLike } from './cookie/response.ts'
-import { readToken } from './cookie/token-cookie.ts'
+import { readTokens } from './cookie/token-cookie.ts'
 import { BatchedDatabase } from './database/batched-sessions.ts'
 import { openPool, type Pool, type Queryable, queryTimeoutMs } from './database/pool.ts'
-import type { SessionDatabase } from './database/row.ts'
+import type { SessionDatabase, SessionRow } from './database/row.ts'
 import { Database } from './database/session-functions.ts'
 import { economical, StatementPool } from './database/statement-pool.ts'
 import { PGStoreError } from './errors.ts'
 import type { ChannelEvents, EventStream } from './events/channel-events.ts'
 import { type SessionEvent, sessionEvents } from './events/session-events.ts'
 import { listenConnection, maxLengthProblems, type PGStoreOptions, parseOptions, type Settings } from './options.ts'
+import { firstLive } from './reader.ts'
 import { checkCookie, type SaveOptions, Saver } from './saver.ts'
 import { migrate } from './schema/migrate.ts'
 import { attachment } from './session/attachment.ts'
@@ -42,6 +44,7 @@ export class PGStore<Values extends object = Record<string, unknown>> extends Se
   #options: SessionOptions
   /** Cookie names that are right for these options. */
   readonly #checkedNames = new Set<string>()
+  #refusals: Refusals
   #registry = attachment<Map<string, Promise<Session<Values>>>>()
   #saver: Saver
   /** The store that `withClient` was called on: a session's own save() goes there, as the client is lent. */
@@ -71,6 +74,7 @@ export class PGStore<Values extends object = Record<string, unknown>> extends Se
     this.#database = database
     this.#sessions = sealed(database, settings)
     this.#saver = new Saver(this.#sessions, settings, undefined)
+    this.#refusals = new Refusals(schema)
     this.#events = sessionEvents(listen, schema)
     this.maxAge(settings.options.maxAge)
   }
@@ -104,7 +108,7 @@ export class PGStore<Values extends object = Record<string, unknown>> extends Se
   /**
    * The session of this request and cookie name: once per request, then the same object again. A missing, forged, expired or
    * unreadable cookie is a new session, and none of these but the expired one costs a query. Of several cookies with the name,
-   * the first that verifies counts, among the first four.
+   * four at the most, the first whose session lives counts: where more than one verifies, one query asks about all.
    *
    * @throws {PGStoreError} `invalid_option` for a name that is no cookie name or breaks its prefix's rules; `sealed` for data
    *   that this store did not seal
@@ -128,12 +132,21 @@ export class PGStore<Values extends object = Record<string, unknown>> extends Se
       this.#checkedNames.add(name)
     }
     this.#checkOpen()
-    const found = readToken(req, name, this.codecs)
-    const row = found && (await this.#sessions.get(sessionKey(found.token)))
+    const tokens = readTokens(req, name, this.codecs, this.#refusals)
+    let read = tokens[0]
+    let row: SessionRow | undefined
+    if (tokens.length > 1) {
+      const live = await firstLive(tokens, name, this.#database, this.#sessions, this.#refusals)
+      read = live?.read
+      row = live?.row
+    } else if (read) {
+      row = await this.#sessions.get(sessionKey(read.token))
+      if (!row) this.#refusals.add(name, 'not_live')
+    }
     // Made no sooner than there is something to hold: what waits with a request is what garbage collection copies.
     const session = new Session<Values>(this.#origin, name, this.#options)
-    if (found && row) {
-      const { token, isOutdated } = found // each by name: with `...found` a read of a busy server takes half as long again
+    if (read && row) {
+      const { token, isOutdated } = read // each by name: with `...read` a read of a busy server takes half as long again
       internals.load(session, { token, isOutdated, row, seenVersion: row.version })
     }
     return session
@@ -239,9 +252,18 @@ export class PGStore<Values extends object = Record<string, unknown>> extends Se
     store.#settings = settings
     store.#sessions = sealed(store.#database, settings)
     store.#registry = this.#registry
+    store.#refusals = this.#refusals
     store.#origin = this.#origin
     store.#saver = new Saver(store.#sessions, settings, this.#saver)
     return store
+  }
+
+  /**
+   * What this store has done since it was made. Each refused cookie is also told, without its value, on the channel
+   * `pgstore:cookie-refused` of `node:diagnostics_channel`: see `RefusedCookie`.
+   */
+  stats(): StoreStats {
+    return { refused: this.#refusals.counts }
   }
 
   /** Ends what the store opened: its worker, its listening connections, its pool. Never a pool that it was given. */
@@ -265,6 +287,12 @@ export class PGStore<Values extends object = Record<string, unknown>> extends Se
   #checkOpen(): void {
     if (this.#closing) throw new PGStoreError('closed', 'The store is closed.')
   }
+}
+
+/** Counts of one store, in this process. */
+export interface StoreStats {
+  /** Cookies that led to no session, by the reason. A burst after a change of keys means that an old key is missing. */
+  readonly refused: RefusedCookies
 }
 
 function sealed(database: Database, { sealing }: Settings): SessionDatabase {
