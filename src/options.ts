@@ -9,6 +9,7 @@ import {
   type SessionOptions,
 } from './cookie/cookie-options.ts'
 import { hashKeys, type Key } from './cookie/keys.ts'
+import { type ClearSiteDataDirective, clearSiteDataDirectives } from './cookie/response.ts'
 import { type BatchLimits, type BatchOptions, defaultBatchLimits } from './database/batcher.ts'
 import type { Pool } from './database/pool.ts'
 import { PGStoreError } from './errors.ts'
@@ -72,6 +73,14 @@ export interface PGStoreOptions {
    * a session is saved to, changed or not. false leaves caching to you. Default: true.
    */
   readonly cacheHeaders?: boolean | undefined
+  /**
+   * Sends `Clear-Site-Data` with the response that ends a session, so that the browser drops what the site left in it; a list
+   * names what, true is `['cache', 'storage']`. 'storage' takes the origin's local storage, databases and service workers, also
+   * what has nothing to do with the session. 'cookies', and '*' with it, take the cookies of the whole registrable domain, those
+   * of other hosts included. Browsers obey it over HTTPS and from localhost alone. Default: false.
+   * https://www.w3.org/TR/clear-site-data/
+   */
+  readonly clearSiteData?: boolean | readonly ClearSiteDataDirective[] | undefined
   /** The schema in the database: a lower-case identifier. Default: 'pgstore'. */
   readonly schema?: string | undefined
   /**
@@ -100,6 +109,7 @@ export interface Settings {
   /** What the sealing keys are derived from; undefined where nothing is sealed. */
   readonly sealing: { readonly secrets: readonly Uint8Array[]; readonly acceptsPlain: boolean } | undefined
   readonly cacheHeaders: boolean
+  readonly clearSiteData: readonly ClearSiteDataDirective[]
   readonly schema: string
 }
 
@@ -117,6 +127,7 @@ const names = {
   sessionsPerUser: true,
   seal: true,
   cacheHeaders: true,
+  clearSiteData: true,
   schema: true,
   prepare: true,
   batch: true,
@@ -153,6 +164,7 @@ export function parseOptions(given: PGStoreOptions): Settings {
   if (![true, false, 'gradual'].includes(seal)) problems.push("seal must be true, false or 'gradual'")
   else if (seal && given.codecs !== undefined) problems.push('seal needs keys, or keyPairs, to derive its own from')
   if (typeof cacheHeaders !== 'boolean') problems.push('cacheHeaders must be true or false')
+  const clearSiteData = parseClearSiteData(given.clearSiteData ?? false, problems)
   const schema = given.schema ?? 'pgstore'
   problems.push(...schemaProblems(schema))
   const options = { ...defaultCookieOptions, ...definedOnly(given.options) }
@@ -181,6 +193,7 @@ export function parseOptions(given: PGStoreOptions): Settings {
     sessionsPerUser,
     sealing: seal ? { secrets: sealSecrets(given), acceptsPlain: seal === 'gradual' } : undefined,
     cacheHeaders,
+    clearSiteData,
     schema,
     prepare,
     batch,
@@ -214,6 +227,14 @@ function parseCodecs({ keys, keyPairs, codecs }: PGStoreOptions, problems: strin
 
 function sealSecrets({ keys, keyPairs = [] }: PGStoreOptions): Uint8Array[] {
   return hashKeys(keys ? keys.flatMap((key) => [key, null]) : keyPairs)
+}
+
+function parseClearSiteData(given: unknown, problems: string[]): readonly ClearSiteDataDirective[] {
+  if (typeof given === 'boolean') return given ? ['cache', 'storage'] : []
+  const isDirective = (directive: unknown) => clearSiteDataDirectives.some((known) => known === directive)
+  if (Array.isArray(given) && given.every(isDirective)) return [...given]
+  problems.push(`clearSiteData must be true, false or a list of ${clearSiteDataDirectives.join(', ')}`)
+  return []
 }
 
 /** Where to LISTEN: beside the pool, never through it, since a pooled connection goes to whoever asks next. */

@@ -3,7 +3,13 @@
 import type { Codec } from './cookie/codec.ts'
 import { type RequestLike, readCookies } from './cookie/cookie-header.ts'
 import { cookieNameProblems, cookieOptionProblems } from './cookie/cookie-options.ts'
-import { checkHeadersOpen, forbidCaching, type ResponseLike } from './cookie/response.ts'
+import {
+  type ClearSiteDataDirective,
+  checkHeadersOpen,
+  clearSiteData,
+  forbidCaching,
+  type ResponseLike,
+} from './cookie/response.ts'
 import { deleteToken, signToken, writeToken } from './cookie/token-cookie.ts'
 import type { SaveArguments, SaveResult, SessionDatabase, SessionRow } from './database/row.ts'
 import { parseTime } from './database/row.ts'
@@ -22,6 +28,7 @@ export interface SaverSettings {
   readonly anonymousMaxAge: number | null
   readonly sessionsPerUser: number | null
   readonly cacheHeaders: boolean
+  readonly clearSiteData: readonly ClearSiteDataDirective[]
 }
 
 export interface SaveOptions {
@@ -128,6 +135,7 @@ export class Saver {
     // A visitor who never had a session has no cookie to delete.
     if (!stored && readCookies(req, session.name).length === 0) return
     deleteToken(res, session.name, options)
+    clearSiteData(res, this.#settings.clearSiteData)
   }
 
   async #regenerate(req: RequestLike, res: ResponseLike, session: Session<object>): Promise<void> {
