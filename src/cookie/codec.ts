@@ -33,12 +33,6 @@ export interface Codec {
 /** Longest cookie value in characters, as securecookie's default. Browsers ignore a cookie of more than 4096 bytes. */
 const maxLength = 4096
 
-/** What a verified text holds, and when it was signed, in seconds since the epoch. */
-interface Opened {
-  readonly payload: Buffer
-  readonly signedAt: number
-}
-
 /** Of SHA-256: the block that it works on, and its result. */
 const blockBytes = 64
 const macBytes = 32
@@ -119,7 +113,7 @@ export class SecureCookie implements Codec {
    * What stands inside, whatever it encodes and however long it is, and when it was signed, in seconds since the epoch;
    * undefined as for `decode`. Go's pgstore writes its rows in the cookies' format too.
    */
-  open(name: string, text: string): Opened | undefined {
+  open(name: string, text: string): { readonly payload: Buffer; readonly signedAt: number } | undefined {
     const opened = this.#verify(name, text)
     return typeof opened === 'string' ? this.#refuse(opened) : opened
   }
@@ -128,7 +122,7 @@ export class SecureCookie implements Codec {
     this.#refusal = reason
   }
 
-  #verify(name: string, text: string): Opened | CodecRefusal {
+  #verify(name: string, text: string): { readonly payload: Buffer; readonly signedAt: number } | CodecRefusal {
     const raw = decodeBase64(text)
     if (!raw) return 'malformed'
     // The MAC is the last 32 bytes and may itself hold a "|": what precedes it is cut at its own two.

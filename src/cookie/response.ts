@@ -20,19 +20,29 @@ export interface NodeResponseLike {
 /** A response: node's `ServerResponse`, a fetch `Response`, or the `Headers` for one. */
 export type ResponseLike = NodeResponseLike | { readonly headers: HeadersLike } | HeadersLike
 
-/** Every directive of Clear-Site-Data that a browser knows. */
-export const clearSiteDataDirectives = [
-  'cache',
-  'clientHints',
-  'cookies',
-  'executionContexts',
-  'prefetchCache',
-  'prerenderCache',
-  'storage',
-  '*',
-] as const
+/** What a browser can be told to drop: W3C Clear Site Data §3.1, and what browsers have added. */
+export type ClearSiteDataDirective =
+  | 'cache'
+  | 'clientHints'
+  | 'cookies'
+  | 'executionContexts'
+  | 'prefetchCache'
+  | 'prerenderCache'
+  | 'storage'
+  | '*'
 
-export type ClearSiteDataDirective = (typeof clearSiteDataDirectives)[number]
+const directives: Readonly<Record<ClearSiteDataDirective, true>> = {
+  cache: true,
+  clientHints: true,
+  cookies: true,
+  executionContexts: true,
+  prefetchCache: true,
+  prerenderCache: true,
+  storage: true,
+  '*': true,
+}
+
+export const clearSiteDataDirectives: readonly string[] = Object.keys(directives)
 
 /** @throws {PGStoreError} `headers_sent` when this response can take no cookie any more */
 export function checkHeadersOpen(res: ResponseLike): void {
@@ -96,11 +106,11 @@ export function forbidCaching(res: ResponseLike): void {
  * Adds these directives to the response's `Clear-Site-Data`: W3C Clear Site Data §3.1. Browsers obey it over HTTPS and from
  * localhost, and ignore directives that they do not know.
  */
-export function clearSiteData(res: ResponseLike, directives: readonly ClearSiteDataDirective[]): void {
-  if (directives.length === 0) return
+export function clearSiteData(res: ResponseLike, wanted: readonly ClearSiteDataDirective[]): void {
+  if (wanted.length === 0) return
   const { read, write } = fields(res)
   const present = read('clear-site-data')
-  const added = directives.map((directive) => `"${directive}"`).filter((directive) => !present.includes(directive))
+  const added = wanted.map((directive) => `"${directive}"`).filter((directive) => !present.includes(directive))
   if (added.length > 0) write('Clear-Site-Data', [...(present ? [present] : []), ...added].join(', '))
 }
 
