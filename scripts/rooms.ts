@@ -11,7 +11,7 @@ const floors = [
   ['cli', 'adapters', 'index'],
   ['store'],
   ['parts'],
-  ['saver', 'cleanup'],
+  ['saver', 'reader', 'cleanup'],
   ['options'],
   ['session'],
   ['schema'],

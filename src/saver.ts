@@ -3,7 +3,13 @@
 import type { Codec } from './cookie/codec.ts'
 import { type RequestLike, readCookies } from './cookie/cookie-header.ts'
 import { cookieNameProblems, cookieOptionProblems, type SessionOptions } from './cookie/cookie-options.ts'
-import { checkHeadersOpen, forbidCaching, type ResponseLike } from './cookie/response.ts'
+import {
+  type ClearSiteDataDirective,
+  checkHeadersOpen,
+  clearSiteData,
+  forbidCaching,
+  type ResponseLike,
+} from './cookie/response.ts'
 import { deleteToken, signToken, writeToken } from './cookie/token-cookie.ts'
 import { parseTime, type SessionDatabase, type SessionRow } from './database/row.ts'
 import { PGStoreError } from './errors.ts'
@@ -19,6 +25,7 @@ const browserSessionSeconds = 86400
 export interface SaverSettings {
   readonly codecs: readonly Codec[]
   readonly cacheHeaders: boolean
+  readonly clearSiteData: readonly ClearSiteDataDirective[]
 }
 
 export interface SaveOptions {
@@ -124,7 +131,9 @@ export class Saver {
     const options = { ...session.options }
     internals.ended(session)
     // A visitor who never had a session has no cookie to delete.
-    if (stored || readCookies(req, session.name).length > 0) deleteToken(res, session.name, options)
+    if (!stored && readCookies(req, session.name).length === 0) return
+    deleteToken(res, session.name, options)
+    clearSiteData(res, this.#settings.clearSiteData)
   }
 
   async #regenerate(

@@ -3,14 +3,17 @@ import { SessionCleanup } from './cleanup/cleanup.ts'
 import type { Codec } from './cookie/codec.ts'
 import type { RequestLike } from './cookie/cookie-header.ts'
 import { cookieOptionProblems, type SessionOptions } from './cookie/cookie-options.ts'
+import { Refusals, type RefusedCookies } from './cookie/refusals.ts'
 import type { ResponseLike } from './cookie/response.ts'
-import { readToken } from './cookie/token-cookie.ts'
+import { readTokens } from './cookie/token-cookie.ts'
 import type { Queryable } from './database/pool.ts'
+import type { SessionRow } from './database/row.ts'
 import { PGStoreError } from './errors.ts'
 import type { ChannelEvents, EventStream } from './events/channel-events.ts'
 import { type SessionEvent, sessionEvents } from './events/session-events.ts'
 import { maxLengthProblems, type PGStoreOptions, parseOptions } from './options.ts'
 import { StoreParts } from './parts.ts'
+import { firstLive } from './reader.ts'
 import { checkCookie, type RegenerateOptions, type SaveOptions } from './saver.ts'
 import { migrate } from './schema/migrate.ts'
 import { attachment } from './session/attachment.ts'
@@ -33,6 +36,7 @@ export class PGStore<Values extends object = Record<string, unknown>> extends Se
   #options: SessionOptions
   /** Cookie names that are right for these options. */
   readonly #checkedNames = new Set<string>()
+  #refusals: Refusals
   #registry = attachment<Map<string, Promise<Session<Values>>>>()
   /** The store that `withClient` was called on: a session's own save() goes there, as the client is lent. */
   #origin: PGStore<Values> = this
@@ -54,6 +58,7 @@ export class PGStore<Values extends object = Record<string, unknown>> extends Se
     this.codecs = settings.codecs
     this.#options = settings.options
     this.#events = sessionEvents(listen, settings.schema)
+    this.#refusals = new Refusals(settings.schema)
     if (parts !== options) this.maxAge(settings.options.maxAge)
   }
 
@@ -87,7 +92,7 @@ export class PGStore<Values extends object = Record<string, unknown>> extends Se
   /**
    * The session of this request and cookie name: once per request, then the same object again. A missing, forged, expired or
    * unreadable cookie is a new session, and none of these but the expired one costs a query. Of several cookies with the name,
-   * the first that verifies counts, among the first four.
+   * four at the most, the first whose session lives counts: where more than one verifies, one query asks about all.
    *
    * @throws {PGStoreError} `invalid_option` for a name that is no cookie name or breaks its prefix's rules; `sealed` for data
    *   that this store did not seal
@@ -111,12 +116,22 @@ export class PGStore<Values extends object = Record<string, unknown>> extends Se
       this.#checkedNames.add(name)
     }
     this.#checkOpen()
-    const found = readToken(req, name, this.codecs)
-    const row = found && (await this.#parts.sessions.get(sessionKey(found.token)))
+    const { database, sessions } = this.#parts
+    const tokens = readTokens(req, name, this.codecs, this.#refusals)
+    let read = tokens[0]
+    let row: SessionRow | undefined
+    if (tokens.length > 1) {
+      const live = await firstLive(tokens, name, database, sessions, this.#refusals)
+      read = live?.read
+      row = live?.row
+    } else if (read) {
+      row = await sessions.get(sessionKey(read.token))
+      if (!row) this.#refusals.add(name, 'not_live')
+    }
     // Made no sooner than there is something to hold: what waits with a request is what garbage collection copies.
     const session = new Session<Values>(this.#origin, name, this.#options)
-    if (found && row) {
-      const { token, isOutdated, signedAt } = found // each by name: with `...found` a read of a busy server takes half as long again
+    if (read && row) {
+      const { token, isOutdated, signedAt } = read // each by name: with `...read` a read of a busy server takes half as long again
       internals.load(session, { known: { token, row, seenVersion: row.version }, cookie: { isOutdated, signedAt } })
     }
     return session
@@ -234,8 +249,17 @@ export class PGStore<Values extends object = Record<string, unknown>> extends Se
     const store = new PGStore<Values>(this.#parts.lend(client))
     store.#options = this.#options
     store.#registry = this.#registry
+    store.#refusals = this.#refusals
     store.#origin = this.#origin
     return store
+  }
+
+  /**
+   * What this store has done since it was made. Each refused cookie is also told, without its value, on the channel
+   * `pgstore:cookie-refused` of `node:diagnostics_channel`: see `RefusedCookie`.
+   */
+  stats(): StoreStats {
+    return { refused: this.#refusals.counts }
   }
 
   /** Ends what the store opened: its worker, its listening connections, its pool. Never a pool that it was given. */
@@ -259,4 +283,10 @@ export class PGStore<Values extends object = Record<string, unknown>> extends Se
   #checkOpen(): void {
     if (this.#closing) throw new PGStoreError('closed', 'The store is closed.')
   }
+}
+
+/** Counts of one store, in this process. */
+export interface StoreStats {
+  /** Cookies that led to no session, by the reason. A burst after a change of keys means that an old key is missing. */
+  readonly refused: RefusedCookies
 }
