@@ -1,4 +1,6 @@
 // The sessions' calls of many requests, gathered: what may stand in one call, and what is sent alone.
+import { isDeepStrictEqual } from 'node:util'
+import { PGStoreError } from '../errors.ts'
 import { alone, Batcher, type BatchLimits } from './batcher.ts'
 import type { Queryable } from './pool.ts'
 import type { SaveArguments, SaveResult, SessionRow } from './row.ts'
@@ -20,7 +22,7 @@ export class BatchedDatabase extends Database {
         keyOf: textOf,
         sizeOf: (key) => key.length,
         fit: () => true,
-        isRepeatable: () => true,
+        again: (key) => key,
         sharesKeys: true,
       },
       limits,
@@ -31,8 +33,13 @@ export class BatchedDatabase extends Database {
         sendMany: async (saves) => (await super.saveMany(saves)).map((result) => result ?? alone),
         keyOf: ({ key }) => textOf(key),
         sizeOf: ({ set }) => set.length + 200,
-        fit: (one, other) => one.maxLength === other.maxLength && one.lifetimeSeconds === other.lifetimeSeconds,
-        isRepeatable: ({ version }) => version === null,
+        fit: (one, other) =>
+          isPlain(one) &&
+          isPlain(other) &&
+          one.maxLength === other.maxLength &&
+          one.lifetimeSeconds === other.lifetimeSeconds,
+        again: saveAgain,
+        judge: (save, result) => this.#judge(save, result),
         sharesKeys: false,
       },
       limits,
@@ -44,10 +51,32 @@ export class BatchedDatabase extends Database {
         keyOf: textOf,
         sizeOf: (key) => key.length,
         fit: () => true,
-        isRepeatable: () => false,
+        again: (key) => key, // whether the first call or this one ended it, it has ended
         sharesKeys: false,
       },
       limits,
+    )
+  }
+
+  /**
+   * A save was sent again, at the version that its caller knew: one that has become another says that somebody has saved since, and
+   * that may have been the first call.
+   */
+  async #judge(save: SaveArguments, result: SaveResult): Promise<SaveResult> {
+    if (result.status !== 'conflict') return result
+    const row = await super.get(save.key)
+    if (!row) return { ...result, status: 'gone' }
+    const { id, version, expiresAt, now } = row
+    if (isThere(save, row)) return { status: 'saved', id, version, expiresAt, data: null, now }
+    if (!merges.has(save)) return result
+    // One save since then, and not ours: ours has not run.
+    if (version === save.knownVersion + 1) {
+      const merged = await super.save({ ...save, version })
+      if (merged.status !== 'conflict') return merged
+    }
+    throw new PGStoreError(
+      'unavailable',
+      'The connection was lost during the save, and other requests have saved since: it may not have been saved.',
     )
   }
 
@@ -64,4 +93,38 @@ export class BatchedDatabase extends Database {
   override destroy(key: Buffer): Promise<number> {
     return this.#destroys.send(key)
   }
+}
+
+/** Saves that were sent a second time at a version, where the first time had asked for none. */
+const merges = new WeakSet<SaveArguments>()
+
+/** Refused before it could run. */
+const notRun =
+  /^(E(CONNREFUSED|HOSTUNREACH|NETUNREACH|NOTFOUND|AI_AGAIN|NOENT)|57P03|53300|08001|08004|25006|40001|40P01)$/
+
+/** Blindly only what has not run, or is no harm twice; a merge that did run would undo what others have saved since. */
+function saveAgain(save: SaveArguments, error: PGStoreError): SaveArguments {
+  const isTouch = save.set === '{}' && save.unset.length === 0 && save.userId === null && isPlain(save)
+  if (save.version !== null || isTouch || notRun.test(error.sqlState ?? '')) return save
+  const again = { ...save, version: save.knownVersion }
+  merges.add(again)
+  return again
+}
+
+/** Whether a call of many can carry it. */
+function isPlain({ label, tags, announce }: SaveArguments): boolean {
+  return label === null && tags === null && !announce
+}
+
+function isThere(save: SaveArguments, row: SessionRow): boolean {
+  const data = JSON.parse(row.data) as Record<string, unknown>
+  const has = ([name, value]: [string, unknown]) => Object.hasOwn(data, name) && isDeepStrictEqual(data[name], value)
+  const { userId, label, tags } = save
+  return (
+    Object.entries(JSON.parse(save.set)).every(has) &&
+    !save.unset.some((name) => Object.hasOwn(data, name)) &&
+    (userId === null || userId === (row.userId ?? '')) &&
+    (label === null || isDeepStrictEqual(JSON.parse(label), JSON.parse(row.label ?? 'null'))) &&
+    (tags === null || isDeepStrictEqual(tags, JSON.parse(row.tags ?? '[]')))
+  )
 }

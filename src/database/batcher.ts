@@ -37,14 +37,16 @@ interface Transport<Item, Result> {
   readonly sizeOf: (item: Item) => number
   /** Whether the two may stand in one call. */
   readonly fit: (first: Item, other: Item) => boolean
-  /** Whether it does no harm to send it again when nobody knows whether it arrived. */
-  readonly isRepeatable: (item: Item) => boolean
+  /** What to send in place of a call whose answer was lost, so that it cannot happen twice; undefined for nothing. */
+  readonly again: (item: Item, error: PGStoreError) => Item | undefined
+  /** What the answer to such a second call says of the first. Default: the same. */
+  readonly judge?: (item: Item, result: Result) => Promise<Result>
   /** Equal keys are one item, answered at once; otherwise they take turns, in order of arrival. */
   readonly sharesKeys: boolean
 }
 
 interface Call<Item, Result> {
-  readonly item: Item
+  item: Item
   readonly key: string
   readonly since: number
   isRepeated: boolean
@@ -143,7 +145,7 @@ export class Batcher<Item, Result> {
     try {
       let left: readonly Call<Item, Result>[] = []
       if (calls.length > 1) left = await this.#sendMany(calls)
-      else for (const call of calls) call.resolve(await this.#transport.sendOne(call.item))
+      else for (const call of calls) this.#answer(call, await this.#transport.sendOne(call.item))
       this.#answeredAt = performance.now()
       return left
     } catch (error) {
@@ -152,7 +154,10 @@ export class Batcher<Item, Result> {
       if (calls.length > 1 && /^(22|54)/.test(known?.sqlState ?? '')) return calls
       const repeated: Call<Item, Result>[] = []
       for (const call of calls) {
-        if (known?.code === 'unavailable' && !call.isRepeated && this.#transport.isRepeatable(call.item)) {
+        const item =
+          known?.code === 'unavailable' && !call.isRepeated ? this.#transport.again(call.item, known) : undefined
+        if (item !== undefined) {
+          call.item = item
           call.isRepeated = true
           repeated.push(call)
         } else
@@ -160,6 +165,12 @@ export class Batcher<Item, Result> {
       }
       return repeated.length === 0 ? [] : await this.#settle(repeated)
     }
+  }
+
+  #answer({ item, isRepeated, resolve, reject }: Call<Item, Result>, result: Result): void {
+    const { judge } = this.#transport
+    if (isRepeated && judge) judge(item, result).then(resolve, reject)
+    else resolve(result)
   }
 
   async #sendMany(calls: readonly Call<Item, Result>[]): Promise<readonly Call<Item, Result>[]> {
@@ -177,7 +188,7 @@ export class Batcher<Item, Result> {
     for (const [index, call] of calls.entries()) {
       const result = results[placeOf[index] as number] as Result | typeof alone
       if (result === alone) left.push(call)
-      else call.resolve(result)
+      else this.#answer(call, result)
     }
     return left
   }

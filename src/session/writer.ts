@@ -147,7 +147,17 @@ export class Writer {
    */
   async move(known: Known, token: string, changes: Changes, options: WriteOptions): Promise<Known | undefined> {
     const save = this.#arguments(sessionKey(known.token), changes, options, null, known.row.version)
-    const result = await this.#sessions.regenerate(save, sessionKey(token))
+    const newKey = sessionKey(token)
+    let result: SaveResult
+    try {
+      result = await this.#sessions.regenerate(save, newKey)
+    } catch (error) {
+      // Where the answer was lost, the session may have moved, and its visitor would be signed out. Nobody else knows the token.
+      if (!(error instanceof PGStoreError && error.code === 'unavailable')) throw error
+      const row = await this.#sessions.get(newKey)
+      if (!row) throw error
+      return { token, row, seenVersion: row.version }
+    }
     if (result.status === 'gone') return undefined
     if (result.status !== 'saved') throw failure('session_regenerate', result)
     return knownAfter(token, known, changes, result)
