@@ -9,6 +9,10 @@ export interface Proxy {
   isSilent: boolean
   /** Connections taken so far. */
   accepted: number
+  /** New connections wait for it. */
+  gate: Promise<void> | undefined
+  /** Cuts the next connection that carries a call: its answer when that comes, or the call before it is sent. Resolves then. */
+  cut(what: 'answer' | 'call'): Promise<void>
   close(): Promise<void>
 }
 
@@ -22,8 +26,18 @@ export async function startProxy({
 } = {}): Promise<Proxy> {
   const target = new URL(url)
   const sockets = new Set<net.Socket>()
-  const server = net.createServer((client) => {
+  let cutting: { readonly what: 'answer' | 'call'; readonly done: () => void } | undefined
+  const isCut = (what: 'answer' | 'call', socket: net.Socket) => {
+    if (cutting?.what !== what) return false
+    const { done } = cutting
+    cutting = undefined
+    socket.once('close', done).destroy()
+    return true
+  }
+  const server = net.createServer(async (client) => {
     proxy.accepted++
+    client.pause().on('error', () => {})
+    await proxy.gate
     const upstream = net.connect(Number(target.port), target.hostname)
     for (const socket of [client, upstream]) {
       sockets.add(socket)
@@ -35,10 +49,11 @@ export async function startProxy({
           upstream.destroy()
         })
     }
-    client.on('data', (data) => proxy.isSilent || upstream.write(data))
+    client.on('data', (data) => proxy.isSilent || isCut('call', client) || upstream.write(data))
+    client.resume()
     let rest: Buffer = Buffer.alloc(0)
     upstream.on('data', (data: Buffer) => {
-      if (proxy.isSilent) return
+      if (proxy.isSilent || isCut('answer', client)) return
       if (!isDeaf) {
         client.write(data)
         return
@@ -58,6 +73,11 @@ export async function startProxy({
     url: through.href,
     isSilent: false,
     accepted: 0,
+    gate: undefined,
+    cut: (what) =>
+      new Promise((done) => {
+        cutting = { what, done }
+      }),
     async close() {
       for (const socket of sockets) socket.destroy()
       await new Promise((resolve) => server.close(resolve))
