@@ -10,7 +10,7 @@ const visits = process.env['PGSTORE_FAULTS'] === 'full' ? 1000 : 100
 const store = new ExpressSessionStore({ connectionString: clientUrl })
 const site = await startSite(store)
 const other = program('adapters/express/redirects.ts', clientUrl)
-const otherUrl = await other.line(/^http:/)
+const otherUrl = await other.line(/^http:/, 60)
 
 test.after(async () => {
   await endPrograms()

@@ -119,8 +119,8 @@ async function visitor(page: Page, framework: keyof typeof frameworks = 'Express
   const sent = first.response.headers['set-cookie']?.[0]?.split(';')[0] ?? ''
   await first.body
   const sid = decodeURIComponent(sent).split('s:')[1]?.split('.')[0] ?? ''
-  const begin = (path = '/', method = 'GET') =>
-    http.request({ port, path, method, host: '127.0.0.1', headers: { cookie: sent } })
+  const begin = (path = '/', options: http.RequestOptions = {}) =>
+    http.request({ port, path, host: '127.0.0.1', headers: { cookie: sent }, ...options })
   return {
     sid,
     begin,
@@ -178,7 +178,7 @@ for (const framework of ['Express', 'node:http'] as const) {
         res.end(body || undefined)
       }, framework)
       const held = holdWrites()
-      const request = begin('/', method)
+      const request = begin('/', { method })
       let bytes = 0
       request.on('socket', (socket) =>
         socket.on('data', (chunk: Buffer) => {
@@ -187,7 +187,7 @@ for (const framework of ['Express', 'node:http'] as const) {
       )
       const response = answered(request)
       await until(held.waiting)
-      await new Promise((resolve) => setTimeout(resolve, 20)) // time for what is not held back
+      for (let turn = 0; turn < 10; turn++) await sql('select') // time for what is not held back
       assert.is(bytes, 0)
       held.open()
       assert.is((await text(await response)).length, method === 'HEAD' ? 0 : body.length)
@@ -250,13 +250,7 @@ test('A3: a next request on the same connection is answered after one that was h
   })
   const agent = new http.Agent({ keepAlive: true, maxSockets: 1 })
   const paths = Array.from({ length: 20 }, (_, index) => `/${index}`)
-  const answers = await Promise.all(
-    paths.map(async (path) => {
-      const request = begin(path)
-      request.setHeader('connection', 'keep-alive')
-      return await text(await answered(request))
-    }),
-  )
+  const answers = await Promise.all(paths.map(async (path) => await text(await answered(begin(path, { agent })))))
   agent.destroy()
   assert.equal(answers, paths)
 })
