@@ -41,7 +41,7 @@ export class ResponseEnds {
     const res = responseOf(req)
     if (!res || this.#watched.get(res)) return
     this.#watched.set(res, true)
-    const end = res.end as (...args: unknown[]) => ServerResponse
+    const { end } = res as unknown as { end: (this: ServerResponse, ...args: unknown[]) => ServerResponse }
     res.end = (...args: unknown[]) => {
       const outer = this.#ending
       this.#ending = res

@@ -14,6 +14,11 @@ declare module 'express-session' {
   }
 }
 
+function userOf(req: express.Request): string {
+  const { user } = req.query
+  return typeof user === 'string' ? user : ''
+}
+
 export async function startSite(store: session.Store): Promise<{ url: string; close(): Promise<void> }> {
   const app = express()
   app.set('env', 'test')
@@ -29,23 +34,23 @@ export async function startSite(store: session.Store): Promise<{ url: string; cl
   )
   app.get('/', (req, res) => void res.send(req.session.user ?? 'nobody'))
   app.get('/sign-in', (req, res) => {
-    req.session.user = String(req.query['user'])
+    req.session.user = userOf(req)
     res.redirect('/')
   })
   app.get('/regenerate', (req, res, next) => {
     req.session.regenerate((error) => {
       if (error) return next(error)
-      req.session.user = String(req.query['user'])
+      req.session.user = userOf(req)
       res.redirect('/')
     })
   })
   app.get('/save', (req, res) => {
-    req.session.user = String(req.query['user'])
+    req.session.user = userOf(req)
     req.session.save() // and not waited for
     res.redirect('/')
   })
   app.get('/large', (req, res) => {
-    req.session.user = String(req.query['user'])
+    req.session.user = userOf(req)
     res.status(303).location('/').send(Buffer.alloc(3_000_000, 'x'))
   })
   app.get('/unset', (req, res) => {

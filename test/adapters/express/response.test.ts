@@ -83,9 +83,7 @@ const frameworks = {
     const app = express()
     app.set('env', 'test')
     app.use(session({ ...settings, cookie }))
-    app.use((req, res, next) => {
-      void Promise.resolve(page(req as never, res)).catch(next)
-    })
+    app.use(async (req, res) => void (await page(req as never, res)))
     app.use(((error, _req, _res, next) => {
       errors.push(error)
       next(error)
@@ -124,7 +122,7 @@ async function visitor(page: Page, framework: keyof typeof frameworks = 'Express
   return {
     sid,
     begin,
-    async get(path = '/') {
+    get: async (path = '/') => {
       const response = await answered(begin(path))
       return { status: response.statusCode, text: await text(response) }
     },
