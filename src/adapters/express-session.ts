@@ -1,6 +1,7 @@
 // Express's sessions in Postgres: a store for express-session, and for @fastify/session, which takes the same stores.
 /* oxlint-disable typescript/no-misused-promises -- with a callback, the promise that Store's types know nothing of never rejects */
 
+import { isDeepStrictEqual } from 'node:util'
 import session, { type SessionData } from 'express-session'
 import type { SessionCleanup } from '../cleanup/cleanup.ts'
 import type { Codec } from '../cookie/codec.ts'
@@ -12,7 +13,9 @@ import type { KnownSession, SaveByTokenOptions, TokenSessions } from '../session
 import type { ListedSession } from '../session/user-sessions.ts'
 import { failure } from '../session/writer.ts'
 import { PGStore } from '../store.ts'
+import { answer, type Callback, Changes } from './express-calls.ts'
 import { sessionData, storedValues, ttlOf } from './express-data.ts'
+import { ResponseEnds } from './express-response.ts'
 
 /** How the store is set up: give `connectionString`, `pool` or `store`; the rest has defaults, those of `PGStore` but for maxLength. */
 export interface ExpressSessionStoreOptions extends Omit<PGStoreOptions, 'keyPairs' | 'codecs' | 'options'> {
@@ -32,7 +35,6 @@ export interface ExpressSessionStoreOptions extends Omit<PGStoreOptions, 'keyPai
 /** A session as `all` shows it. */
 export type IdentifiedSession = SessionData & { readonly id: string }
 
-type Callback<Value> = (error: unknown, value?: Value) => void
 type Request = Parameters<session.Store['createSession']>[0]
 
 const defaultMaxLength = 65_536
@@ -53,9 +55,12 @@ type Marked = { [knownKey]?: KnownSession }
  */
 export class ExpressSessionStore extends session.Store {
   readonly #store: PGStore
+  readonly #sessions: TokenSessions
   readonly #ttl: number
   readonly #userId: ExpressSessionStoreOptions['userId']
   readonly #known = attachment<KnownSession>()
+  readonly #ends: ResponseEnds
+  readonly #changes = new Changes()
   /** The store to close: one that was given is not ours. */
   #own: PGStore | undefined
 
@@ -69,8 +74,10 @@ export class ExpressSessionStore extends session.Store {
     if (store && extra) throw new PGStoreError('invalid_option', `${extra} is an option of the store that is given.`)
     if (!store) this.#own = new PGStore({ maxLength: defaultMaxLength, ...options, codecs: [noCookies] })
     this.#store = store ?? (this.#own as PGStore)
+    this.#sessions = this.#store.byToken
     this.#ttl = ttl
     this.#userId = userId
+    this.#ends = new ResponseEnds(this)
   }
 
   /** As the constructor, and installs or upgrades the schema unless `migrate` is false: see `PGStore.open`. */
@@ -92,8 +99,10 @@ export class ExpressSessionStore extends session.Store {
     return this.#store
   }
 
+  /** The live session; where this process is saving or ending it, as it is after that. */
   override async get(sid: string, callback?: Callback<SessionData>): Promise<SessionData | undefined> {
     return await answer(callback, async () => {
+      await this.#changes.of(sid)
       const known = await this.#sessions.get(sid)
       if (!known) return undefined
       const data = this.#show(known)
@@ -105,30 +114,39 @@ export class ExpressSessionStore extends session.Store {
    * Saves what changed since the session was read. One that was not read is created, or replaces what is there; one whose time
    * is over is ended.
    *
-   * A session that was ended meanwhile stays so, and nothing is saved: `gone`. It is no error at the end of a response that
-   * has begun: nobody can be told any more, and Express would cut the response off.
+   * A session that was ended meanwhile stays so, and nothing is saved: `gone`. It is no error of the save that express-session
+   * makes at the end of a response: nobody can be told any more, and the connection would be closed.
    */
   override async set(sid: string, data: SessionData, callback?: Callback<void>): Promise<void> {
-    return await answer(callback, async () => {
-      if (ttlOf(data, this.#ttl) < 0.001) await this.#sessions.destroy(sid)
-      else if (!(await this.#save(sid, data, storedValues(data), this.#options(data))) && !hasAnswered(data))
-        throw gone()
+    const { isEnding } = this.#ends
+    await this.#change(sid, callback, async () => {
+      if (this.#isOver(data)) await this.#sessions.destroy(sid)
+      else if (!(await this.#save(sid, data, storedValues(data), this.#options(data))) && !isEnding) throw gone()
     })
   }
 
-  /** Extends the session's life once a tenth of it has passed. A session that has ended is no error. */
+  /**
+   * Extends the session's life once a tenth of it has passed; one whose time is over is ended. A session that has ended is no
+   * error, nor is a database that does not take it just now: there is nothing to keep but the time of this visit.
+   */
   override async touch(sid: string, data: SessionData, callback?: Callback<void>): Promise<void> {
-    return await answer(callback, async () => {
+    await this.#change(sid, callback, async () => {
+      if (this.#isOver(data)) return void (await this.#sessions.destroy(sid))
       const known = this.#knownOf(data) ?? (await this.#sessions.get(sid))
+      if (!known) return
       // With the cookie: express-session only touches a session when nothing else changed, a new maxAge included.
       const { cookie } = storedValues(data)
-      const values = Object.assign(known?.values() ?? {}, cookie && { cookie })
-      if (known) await this.#save(sid, data, values, { ttl: ttlOf(data, this.#ttl), known })
+      const values = Object.assign(known.values(), cookie && { cookie })
+      try {
+        await this.#save(sid, data, values, { ttl: ttlOf(data, this.#ttl), known })
+      } catch (error) {
+        if (!isOutage(error) || !isDeepStrictEqual(values, known.values())) throw error
+      }
     })
   }
 
   override async destroy(sid: string, callback?: Callback<void>): Promise<void> {
-    return await answer(callback, async () => void (await this.#sessions.destroy(sid)))
+    await this.#change(sid, callback, async () => void (await this.#sessions.destroy(sid)))
   }
 
   /** All live sessions, each with its number as `id`: no sid can be told from what is stored. Takes the role admin. */
@@ -200,11 +218,19 @@ export class ExpressSessionStore extends session.Store {
     const created = super.createSession(req, data)
     delete (created as Marked)[knownKey]
     if (known) this.#known.set(created, known)
+    this.#ends.watch(req)
     return created
   }
 
-  get #sessions(): TokenSessions {
-    return this.#store.byToken
+  /** Until this is done, the session is not read, and a response that is ending does not leave. */
+  async #change(sid: string, callback: Callback<void> | undefined, work: () => Promise<void>): Promise<void> {
+    const change = work()
+    void this.#changes.add(sid, change)
+    await answer(this.#ends.hold(callback), () => change)
+  }
+
+  #isOver(data: SessionData): boolean {
+    return ttlOf(data, this.#ttl) < 0.001
   }
 
   #knownOf(data: object): KnownSession | undefined {
@@ -238,16 +264,7 @@ function gone(): PGStoreError {
   return failure('session_save', { status: 'gone' })
 }
 
-function hasAnswered(data: object): boolean {
-  return (data as { req?: { res?: { headersSent?: boolean } } }).req?.res?.headersSent === true
-}
-
-/** To the callback where there is one, outside of any promise: what it throws is the caller's. */
-async function answer<Value>(callback: Callback<Value> | undefined, work: () => Promise<Value>): Promise<Value> {
-  if (!callback) return await work()
-  work().then(
-    (value) => process.nextTick(callback, null, value),
-    (error) => process.nextTick(callback, error),
-  )
-  return undefined as Value
+/** The database cannot write, and may be able to soon. */
+function isOutage(error: unknown): boolean {
+  return error instanceof PGStoreError && error.statusCode === 503
 }

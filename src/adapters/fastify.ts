@@ -31,7 +31,8 @@ export function sessions(app: FastifyInstance, { store, ...options }: SessionsOp
   const opened = attachment<OpenedSession<object>>()
   app.decorateRequest('session')
   app.addHook('onRequest', (request, reply, next) => {
-    const own = openSession(store, request.raw, headersOf(reply), options)
+    const headers = headersOf(reply, () => opened.get(request) === undefined)
+    const own = openSession(store, request.raw, headers, options)
     opened.set(request, own)
     request.session = own.session as FastifyRequest['session']
     next()
@@ -51,13 +52,20 @@ Object.assign(sessions, {
   [Symbol.for('plugin-meta')]: { name: 'pgstore', fastify: '>=5' },
 })
 
-/** Fastify's own headers, which would win over the same ones of its raw response. */
-function headersOf(reply: FastifyReply): NodeResponseLike {
+/**
+ * Fastify's own headers, which would win over the same ones of its raw response.
+ *
+ * @param isCopied whether the raw response may have them already: those of a stream wait there for its first piece
+ */
+function headersOf(reply: FastifyReply, isCopied = () => false): NodeResponseLike {
   return {
     get headersSent() {
       return reply.raw.headersSent
     },
     getHeader: (name) => reply.getHeader(name),
-    setHeader: (name, value) => reply.removeHeader(name).header(name, value), // it adds to a Set-Cookie that is there
+    setHeader(name, value) {
+      reply.removeHeader(name).header(name, value) // it adds to a Set-Cookie that is there
+      if (isCopied()) reply.raw.setHeader(name, value)
+    },
   }
 }

@@ -1,5 +1,6 @@
 // `pgstore/hono`: a middleware that gives every request its session. It touches nothing of node's: it runs where pg does.
 import type { MiddlewareHandler } from 'hono'
+import type { NodeResponseLike } from '../cookie/response.ts'
 import { PGStoreError } from '../errors.ts'
 import type { PGStore } from '../store.ts'
 import { openSession, type RequestSession, type RequestSessionOptions } from './request-session.ts'
@@ -21,17 +22,35 @@ export function sessions<Values extends object>(
   options: RequestSessionOptions = {},
 ): MiddlewareHandler<{ Variables: SessionVariables<Values> }> {
   return async (c, next) => {
-    const cookies = new Headers() // what a handler saves by itself is ahead of the answer
-    const { session, isRead, finish } = openSession(store, c.req.raw, cookies, options, answerable)
+    const early = new EarlyHeaders()
+    const { session, isRead, finish } = openSession(store, c.req.raw, early, options, answerable)
     c.set('session', session)
-    await next()
+    try {
+      await next()
+    } finally {
+      early.headersSent = true
+    }
     if (!isRead() || c.res.status < 200) return // a websocket's 101 takes no cookie
     // A new one: those of fetch() are immutable, and nothing keeps a handler from giving one to two visitors.
     const answer = new Response(c.res.body, c.res)
-    for (const line of cookies.getSetCookie()) answer.headers.append('set-cookie', line)
+    for (const line of early.cookies) answer.headers.append('set-cookie', line)
     c.res = undefined // or Hono would put the old headers over the new
     c.res = answer
     await finish(answer, answer.status)
+  }
+}
+
+/** Takes the cookies of what a handler saves by itself, ahead of its answer; what a stream saves later is too late for one. */
+class EarlyHeaders implements NodeResponseLike {
+  headersSent = false
+  cookies: readonly string[] = []
+
+  getHeader(name: string): readonly string[] | undefined {
+    return name.toLowerCase() === 'set-cookie' ? this.cookies : undefined
+  }
+
+  setHeader(name: string, value: string | readonly string[]): void {
+    if (name.toLowerCase() === 'set-cookie') this.cookies = [value].flat()
   }
 }
 

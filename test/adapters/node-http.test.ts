@@ -5,7 +5,7 @@ import { text } from 'node:stream/consumers'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { Browser } from '../support/browser.ts'
-import { closeAll, rejection, testStore, until } from '../support/harness.ts'
+import { closeAll, rejection, sql, testStore, until } from '../support/harness.ts'
 
 const store = testStore<{ visits?: number }>()
 const events = store.events()
@@ -27,6 +27,11 @@ async function endSockets(): Promise<void> {
 async function answer(req: http.IncomingMessage, res: http.ServerResponse): Promise<string> {
   const session = await store.get(req, 'sid')
   const visits = (session.values.visits ?? 0) + 1
+  if (req.url === '/new') {
+    res.writeHead(200).write('early, ')
+    session.values.visits = 1000
+    return (await rejection(store.save(req, res, session))).code ?? ''
+  }
   if (req.url === '/late') {
     res.writeHead(200).write('early, ')
     session.values.visits = visits
@@ -81,6 +86,12 @@ test('what changes once the headers have left is saved to headers of nobody', as
   await browser.get('/')
   assert.is((await browser.get('/late')).text, 'early, 2')
   assert.is((await browser.get('/')).text, '3')
+})
+
+test('A17: a new session that is saved after the headers have left is headers_sent, and no row', async () => {
+  const browser = new Browser(url)
+  assert.is((await browser.get('/new')).text, 'early, headers_sent')
+  assert.equal(await sql('select from pgstore.sessions where data @> \'{"visits": 1000}\''), [])
 })
 
 test.run()

@@ -152,6 +152,32 @@ export const pages: Readonly<Record<string, Page>> = {
     })
     return { body }
   },
+  async '/save-in-stream'(session, query) {
+    if (query.has('early')) await session()
+    const text = new TextEncoder()
+    const save = async () => {
+      const { values } = await session()
+      values['inStream'] = query.get('mark')
+      return await (query.has('regenerate') ? session.regenerate() : session.save()).then(
+        () => 'saved',
+        (error: { code?: string }) => error.code ?? 'failed',
+      )
+    }
+    const body = new ReadableStream<Uint8Array>(
+      {
+        async pull(controller) {
+          if (query.has('first')) {
+            controller.enqueue(text.encode('first, '))
+            await meeting.join()
+          }
+          controller.enqueue(text.encode(await save()))
+          controller.close()
+        },
+      },
+      { highWaterMark: 0 },
+    )
+    return { body }
+  },
 }
 
 /** A pool that tells how many queries went through it. */
@@ -205,6 +231,8 @@ export function frameworkTests(start: (store: PGStore<Values>) => Promise<Site>,
     return JSON.parse(text) as { id?: string; userId?: string; isNew: boolean; values: Values }
   }
 
+  const countMarked = async (mark: string) =>
+    (await sql("select from pgstore.sessions where data ->> 'inStream' = $1", mark)).length
   const isStored = async (id: string) => (await sql('select 1 from pgstore.sessions where id = $1', id)).length > 0
 
   test('a page that asks for no session makes no query and sets no cookie and no header, whatever cookie it is sent', async () => {
@@ -364,6 +392,38 @@ export function frameworkTests(start: (store: PGStore<Values>) => Promise<Site>,
     assert.is((await pieces.read()).value, 'last')
     assert.is((await pieces.read()).done, true)
     assert.is((await browser.get('/visit')).text, '2')
+  })
+
+  for (const how of ['', '&early']) {
+    test(`A17: a new session that a stream saves after the headers have left is headers_sent, and no row${how}`, async () => {
+      const browser = new Browser(url)
+      meeting.of(0)
+      const mark = `late${how}`
+      const response = await browser.open(`/save-in-stream?first&mark=${encodeURIComponent(mark)}${how}`)
+      await until(() => meeting.present === 1)
+      meeting.end()
+      assert.is(await response.text(), 'first, headers_sent')
+      assert.equal([...browser.jar], [])
+      assert.is(await countMarked(mark), 0)
+    })
+  }
+
+  test('A17: a new session that a stream saves before its first piece has its cookie, or no row', async () => {
+    const browser = new Browser(url)
+    const { text } = await browser.get('/save-in-stream?mark=before')
+    assert.match(text, /^(saved|headers_sent)$/)
+    assert.is(browser.jar.size, text === 'saved' ? 1 : 0)
+    assert.is(await countMarked('before'), browser.jar.size)
+  })
+
+  test('A17: a session that a stream regenerates after the headers have left keeps its token', async () => {
+    const { browser, id } = await visitor()
+    meeting.of(0)
+    const response = await browser.open('/save-in-stream?first&regenerate&mark=moved')
+    await until(() => meeting.present === 1)
+    meeting.end()
+    assert.is(await response.text(), 'first, headers_sent')
+    assert.is((await read(browser)).id, id)
   })
 
   test('HEAD is answered as GET, without the body', async () => {

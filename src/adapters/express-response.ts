@@ -1,0 +1,97 @@
+// The end of a response under express-session. It saves from within `res.end`, and while it waits for the store it sends the
+// headers and all of the body but the last byte: a browser that follows a redirect at its headers is then faster than the save.
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import { attachment } from '../session/attachment.ts'
+
+type Request = IncomingMessage & { res?: ServerResponse | undefined }
+type Generate = (req: Request) => void
+type Done = (error?: unknown, ...values: never[]) => void
+
+/** Express keeps the response with the request. Under connect and node:http it is the one that its connection works on. */
+function responseOf(req: Request): ServerResponse | undefined {
+  if (req.res) return req.res
+  const current = (req.socket as { _httpMessage?: ServerResponse } | undefined)?._httpMessage
+  return current?.req === req ? current : undefined
+}
+
+/** Knows which calls of the store come from within `res.end`: express-session makes them as an application does. */
+export class ResponseEnds {
+  readonly #watched = attachment<boolean>()
+  /** It is set while `end` runs, which is synchronous. */
+  #ending: ServerResponse | undefined
+
+  /** @param store gets a `generate` from express-session, which makes the sessions that are new */
+  constructor(store: object) {
+    let generate: Generate | undefined
+    Object.defineProperty(store, 'generate', {
+      configurable: true,
+      enumerable: true,
+      get: () => generate,
+      set: (given: Generate) => {
+        generate = (req) => {
+          given(req)
+          this.watch(req)
+        }
+      },
+    })
+  }
+
+  /** For a request that gets its session, when express-session's `end` is in place. */
+  watch(req: Request): void {
+    const res = responseOf(req)
+    if (!res || this.#watched.get(res)) return
+    this.#watched.set(res, true)
+    const { end } = res as unknown as { end: (this: ServerResponse, ...args: unknown[]) => ServerResponse }
+    res.end = (...args: unknown[]) => {
+      const outer = this.#ending
+      this.#ending = res
+      try {
+        return end.apply(res, args)
+      } finally {
+        this.#ending = outer
+      }
+    }
+  }
+
+  get isEnding(): boolean {
+    return this.#ending !== undefined
+  }
+
+  /** Keeps the response that is ending from leaving before this callback is called. */
+  hold<Callback extends Done>(callback: Callback | undefined): Callback | undefined {
+    const res = this.#ending
+    if (!callback || !res?.cork) return callback
+    res.cork()
+    const held: Done = (error, ...values) => {
+      if (error) {
+        release(res)
+        whenSent(res, () => callback(error))
+      } else {
+        try {
+          callback(error, ...values) // ends the response, which leaves in one piece
+        } finally {
+          release(res)
+        }
+      }
+    }
+    return held as Callback
+  }
+}
+
+/** The end of a response releases it too. */
+function release(res: ServerResponse): void {
+  if (res.writableCorked > 0) res.uncork()
+}
+
+/** Express closes the connection of a response that fails once it has begun: not before the client has been sent it all. */
+function whenSent(res: ServerResponse, then: () => void): void {
+  if (!res.writableNeedDrain) {
+    then()
+    return
+  }
+  const proceed = () => {
+    res.off('drain', proceed).off('close', proceed)
+    then()
+  }
+  res.on('drain', proceed).on('close', proceed)
+}
