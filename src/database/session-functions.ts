@@ -136,7 +136,10 @@ export class Database extends MaintenanceDatabase implements SessionDatabase {
    * @param after the last page's `place`
    */
   async all(after: Buffer | null, limit: number): Promise<{ rows: SessionRow[]; place: Buffer | undefined }> {
-    const rows = await this.call('session_all', `${sessionColumns}, ${hex('place')}`, '$1::bytea, $2::integer', [after, limit])
+    const rows = await this.call('session_all', `${sessionColumns}, ${hex('place')}`, '$1::bytea, $2::integer', [
+      after,
+      limit,
+    ])
     const place = rows.length < limit ? undefined : rows.at(-1)?.[8]
     return { rows: rows.map(sessionRow), place: place ? Buffer.from(place, 'hex') : undefined }
   }
