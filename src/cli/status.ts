@@ -51,7 +51,7 @@ async function findDifferences(pool: pg.Pool, schema: string): Promise<RightsDif
 }
 
 /** A sentence for each role: default privileges give dozens of rights at once. */
-export function rightsWarnings(differences: readonly RightsDifference[]): string[] {
+function rightsWarnings(differences: readonly RightsDifference[]): string[] {
   const advice = 'As the owner of the schema run "npx pgstore migrate"'
   return [false, true].flatMap((isMissing) => {
     const of = differences.filter((difference) => difference.isMissing === isMissing)
