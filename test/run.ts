@@ -39,7 +39,7 @@ interface Target {
   readonly bin: string
 }
 
-/** The role of an application: it has *client* and nothing else, in databases where PUBLIC has nothing. */
+/** The role of an application: it has *client* and *account* and nothing else, in databases where PUBLIC has nothing. */
 interface Client {
   readonly role: string
   readonly password: string
@@ -107,7 +107,7 @@ async function runFiles(files: readonly string[], target: Target): Promise<Resul
     pool.on('error', () => {})
     await migrate(pool)
     await admin.query(`create role ${client.role} login password '${client.password}'`)
-    for (const statement of grantStatements(client.role, 'client', 'pgstore')) await pool.query(statement)
+    for (const statement of grantStatements(client.role, ['client', 'account'], 'pgstore')) await pool.query(statement)
     await pool.query('revoke all on schema public from public')
     await pool.end()
     const numbered = files.map((file, index) => ({ file, database: `${prefix}_${index}` }))

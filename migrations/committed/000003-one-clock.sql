@@ -1,5 +1,5 @@
 --! Previous: sha1:d7f2b91feb696944aa8b559b382f8b869bb89066
---! Hash: sha1:c46e86def20abc195af37a7db7dab63bc7d66004
+--! Hash: sha1:7761b93c84e0f555b66cb5699f9465710389a1a1
 --! Message: one-clock
 
 --! split: 1-current.sql
@@ -1495,10 +1495,3 @@ $$;
 comment on function :PGSTORE_SCHEMA.purge_expired(integer) is
   'Deletes one batch of expired sessions that are due, oldest first, skipping locked rows; returns how many.';
 --! EndIncluded purge_expired.sql
---! Included grants.sql
--- PUBLIC may execute every new function unless that is taken back. Last in every migration.
-revoke all on schema :PGSTORE_SCHEMA from public;
-revoke all on all tables in schema :PGSTORE_SCHEMA from public;
-revoke all on all sequences in schema :PGSTORE_SCHEMA from public;
-revoke all on all functions in schema :PGSTORE_SCHEMA from public;
---! EndIncluded grants.sql

@@ -1,1 +1,1 @@
--- Tables and indexes here; functions by include, one line a changed file, grants.sql last.
+-- Tables and indexes here; functions by include, one line a changed file.

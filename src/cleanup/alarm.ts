@@ -4,8 +4,11 @@
 // locked for four hours, and this one is locked for no time worth killing it in.
 
 import { EventEmitter } from 'node:events'
+import fs from 'node:fs'
+import { fileURLToPath } from 'node:url'
 import { Logger, type Runner, run, type WorkerPool } from 'graphile-worker'
 import type pg from 'pg'
+import { PGStoreError } from '../errors.ts'
 import { atMost } from '../events/deadline.ts'
 
 export interface AlarmSettings {
@@ -37,9 +40,14 @@ export class Alarm {
     this.#settings = settings
   }
 
-  /** Installs graphile-worker's schema where it is missing, and waits for the job from here on. */
+  /**
+   * Installs graphile-worker's schema where it is missing, and waits for the job from here on.
+   *
+   * @throws {PGStoreError} `invalid_option` where the schema is another version's, which ours would change under its users
+   */
   async start(): Promise<void> {
     const { name, workerSchema, ring, warn } = this.#settings
+    await checkRevision(this.#pool, workerSchema)
     const runner = await run({
       pgPool: withoutCodes(this.#pool),
       schema: workerSchema,
@@ -119,6 +127,48 @@ export class Alarm {
       })
     }, ms)
   }
+}
+
+/**
+ * graphile-worker brings a schema that it finds to its own revision, and the runners of an application that has another version
+ * end. While another process installs the schema its revision grows, so that a low one is looked at again.
+ */
+async function checkRevision(pool: pg.Pool, workerSchema: string): Promise<void> {
+  const wanted = shippedRevision()
+  let found = await installedRevision(pool, workerSchema)
+  for (let looks = 0; looks < 5 && wanted !== undefined && found !== undefined && found < wanted; looks++) {
+    await new Promise((resolve) => setTimeout(resolve, 200))
+    const before = found
+    found = await installedRevision(pool, workerSchema)
+    if (found !== before) looks = 0
+  }
+  if (wanted === undefined || found === undefined || found === wanted) return
+  throw new PGStoreError(
+    'invalid_option',
+    `Schema ${workerSchema} is at revision ${found} of graphile-worker's, and the graphile-worker installed here needs ${wanted}: install the version that the other programs use, or give the worker a schema to itself (workerSchema, --worker-schema). If no other program uses it, "npx graphile-worker --schema-only" upgrades an older one.`,
+  )
+}
+
+/** undefined where nothing is installed, or not begun with. */
+async function installedRevision(pool: pg.Pool, workerSchema: string): Promise<number | undefined> {
+  const table = `${workerSchema}.migrations`
+  const { rows } = await pool.query<{ found: boolean }>('select to_regclass($1) is not null as found', [table])
+  if (!rows[0]?.found) return undefined
+  const revision = await pool.query<{ id: number | null }>(`select max(id)::integer as id from ${table}`)
+  return revision.rows[0]?.id ?? undefined
+}
+
+/** graphile-worker exports none, but carries its migrations as files; undefined in a bundle, which has no such folder. */
+function shippedRevision(): number | undefined {
+  let folder: URL
+  try {
+    folder = new URL('../sql/', import.meta.resolve('graphile-worker'))
+  } catch {
+    return undefined
+  }
+  if (!fs.existsSync(folder)) return undefined
+  const numbers = fs.readdirSync(fileURLToPath(folder)).map((name) => Number(/^(\d{6})\.sql$/.exec(name)?.[1] ?? 0))
+  return Math.max(...numbers)
 }
 
 /**

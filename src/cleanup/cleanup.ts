@@ -14,6 +14,11 @@ export interface StartCleanupOptions {
    * runs elsewhere (`npx pgstore worker`). Default: true.
    */
   readonly worker?: boolean
+  /**
+   * graphile-worker's schema, which an application may share that has the same version of it; a worker that runs already on this
+   * store keeps its own. Default: 'graphile_worker'.
+   */
+  readonly workerSchema?: string | undefined
 }
 
 /** The seed's StartCleanup, StopCleanup and CountExpiredSessions, for a fleet. */
@@ -51,13 +56,17 @@ export abstract class SessionCleanup {
    * of their workers one does each run. Starting it again with another interval changes the interval.
    *
    * @param every the time between two runs as a Postgres interval, from '100 milliseconds' to '1 year'; default '5 minutes'
-   * @throws {PGStoreError} `invalid_option` for another interval, or where graphile-worker is not installed
+   * @throws {PGStoreError} `invalid_option` for another interval, or where graphile-worker is not installed or is another version than the
+   *   schema's
    */
-  async startCleanup(every = '5 minutes', { worker = true }: StartCleanupOptions = {}): Promise<CleanupHandle> {
+  async startCleanup(
+    every = '5 minutes',
+    { worker = true, workerSchema }: StartCleanupOptions = {},
+  ): Promise<CleanupHandle> {
     checkInterval(every)
     this.#checkOpen()
     // First, so that a worker that cannot start does not leave a schedule that nobody keeps.
-    const handle = worker ? await this.#joinWorker() : { stop: async () => {}, done: Promise.resolve() }
+    const handle = worker ? await this.#joinWorker(workerSchema) : { stop: async () => {}, done: Promise.resolve() }
     try {
       this.#checkOpen()
       await setSchedule(this.#database, every)
@@ -94,8 +103,8 @@ export abstract class SessionCleanup {
   }
 
   /** One worker for all who start the cleanup on this store; it ends with the last of them. */
-  async #joinWorker(): Promise<Pick<CleanupHandle, 'stop' | 'done'>> {
-    this.#worker ??= { handle: startWorker(this.#connection, this.#schema), users: 0 }
+  async #joinWorker(workerSchema: string | undefined): Promise<Pick<CleanupHandle, 'stop' | 'done'>> {
+    this.#worker ??= { handle: startWorker(this.#connection, this.#schema, workerSchema), users: 0 }
     const worker = this.#worker
     worker.users++
     let handle: CleanupHandle
@@ -136,10 +145,14 @@ export abstract class SessionCleanup {
   }
 }
 
-async function startWorker(connection: ListenConnection | undefined, schema: string): Promise<CleanupHandle> {
+async function startWorker(
+  connection: ListenConnection | undefined,
+  schema: string,
+  workerSchema: string | undefined,
+): Promise<CleanupHandle> {
   if (connection === undefined) throw new PGStoreError('invalid_option', noConnection)
   const { CleanupWorker } = await loadWorker()
-  return await CleanupWorker.start(connection, { schema })
+  return await CleanupWorker.start(connection, { schema, workerSchema })
 }
 
 /** @throws {PGStoreError} `invalid_option` where graphile-worker, which only this part needs, is not installed */

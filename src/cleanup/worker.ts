@@ -6,7 +6,7 @@ import { openPool } from '../database/pool.ts'
 import { databaseError, PGStoreError } from '../errors.ts'
 import { atMost, Sockets } from '../events/deadline.ts'
 import { ChannelListener, type ListenConnection } from '../events/listen.ts'
-import { schemaProblems } from '../schema/schema-name.ts'
+import { identifierProblems, schemaProblems } from '../schema/schema-name.ts'
 import { Alarm } from './alarm.ts'
 import { cleanupChannel } from './cleanup-events.ts'
 import { purge } from './purge.ts'
@@ -24,7 +24,7 @@ export interface RunWorkerOptions {
   readonly connectionString: string
   /** pgstore's schema. Default: 'pgstore'. */
   readonly schema?: string | undefined
-  /** graphile-worker's schema, which an application that uses it may share. Default: 'graphile_worker'. */
+  /** graphile-worker's schema, which an application may share that has the same version of it. Default: 'graphile_worker'. */
   readonly workerSchema?: string | undefined
   /** Sessions deleted by one statement; a hundred after a timeout. Default: 1000. */
   readonly batchSize?: number | undefined
@@ -84,10 +84,7 @@ export class CleanupWorker implements CleanupHandle {
     { schema = 'pgstore', ...settings }: Omit<RunWorkerOptions, 'connectionString'>,
   ): Promise<CleanupWorker> {
     const { batchSize = 1000, pauseMs = 50, workerSchema = 'graphile_worker' } = settings
-    const problems = [
-      ...schemaProblems(schema),
-      ...schemaProblems(workerSchema).map((problem) => `workerS${problem.slice(1)}`),
-    ]
+    const problems = [...schemaProblems(schema), ...identifierProblems(workerSchema, 'workerSchema')]
     if (!Number.isInteger(batchSize) || batchSize < 1) problems.push('batchSize must be a whole number of at least 1')
     if (!(pauseMs >= 0 && pauseMs <= 60_000)) problems.push('pauseMs must be from 0 to 60,000')
     if (problems.length > 0) throw new PGStoreError('invalid_option', `${problems.join('; ')}.`)

@@ -98,8 +98,10 @@ after a long time without one. Interrupted, it has deleted what it had reached.
 export const workerCommand: Command = {
   name: 'worker',
   summary: 'run the worker that purges, until it is told to end; needs the package graphile-worker',
+  options: ['workerSchema'],
   details: `Any number may run; each purge is done by one of them. It ends with SIGINT or SIGTERM, after its batch. It listens, and so needs a
-connection that leads to Postgres itself and a role with the right "cleanup"; its jobs are kept in graphile-worker's own schema.
+connection that leads to Postgres itself and a role with the right "cleanup". Its jobs are kept in graphile-worker's own schema, which an
+application may share that runs the same version of it; for another version give --worker-schema a name of its own.
 
   DATABASE_URL=postgres://cleaner@localhost/app pgstore worker`,
   async run(flags) {
@@ -108,7 +110,7 @@ connection that leads to Postgres itself and a role with the right "cleanup"; it
     const say = (level: string, message: string) => {
       print(flags.json ? JSON.stringify({ level, message }) : message)
     }
-    const starting = runWorker({ connectionString, schema: flags.schema, log: say })
+    const starting = runWorker({ connectionString, schema: flags.schema, workerSchema: flags.workerSchema, log: say })
     onSignal(() => void starting.then((worker) => worker.stop()).catch(() => {}))
     const worker = await starting
     say('info', 'The worker is waiting for runs of the purge.')

@@ -6,6 +6,7 @@ export interface Flags {
   readonly databaseUrl: string | undefined
   readonly schema: string
   readonly json: boolean
+  readonly workerSchema: string | undefined
   readonly every: string | undefined
   readonly from: string | undefined
   readonly table: string | undefined

@@ -1,64 +1,79 @@
 import type pg from 'pg'
 import { databaseError, PGStoreError } from '../errors.ts'
-import { grantedFunctions, grantStatements, type Right } from '../schema/grants.ts'
+import { grantStatements, type Right } from '../schema/grants.ts'
+import { lockNumber } from '../schema/migrate.ts'
+import { rightsDifferences, rightsStatement } from '../schema/rights.ts'
 import { type Command, print, UsageError, withPool } from './command.ts'
 
 export const grantCommand: Command = {
   name: 'grant',
   argument: 'ROLE',
-  summary: 'let a role run the functions; again after each upgrade',
+  summary: 'let a role run the functions',
   options: ['as', 'print'],
+  details: `Rights: client (the application), account (its pages that list and end a user's sessions), cleanup (the worker), admin (all). They
+add to what the role was granted before, and the table "grants" remembers them. Rights on pgstore's objects that are not in it, of
+this role or any other, are taken away: here and at each "migrate".
+
+  pgstore grant app --as client,account`,
   async run(flags) {
     const { argument: role = '', as, schema, json } = flags
-    if (as === undefined) throw new UsageError('Grant what? Give --as client, cleanup or admin.')
-    const sql = grantStatements(role, as as Right, schema).join('\n')
+    if (as === undefined) throw new UsageError('Grant what? Give --as client, account, cleanup or admin.')
+    const rights = as.split(',').map((right) => right.trim()) as Right[]
+    const statements = grantStatements(role, rights, schema)
+    const sql = statements.join('\n')
     if (flags.print) {
       print(json ? JSON.stringify({ role, as, schema, sql }) : sql)
       return
     }
-    const warnings = await withPool(flags, (pool) => grant(pool, role, as as Right, schema))
+    const warnings = await withPool(flags, (pool) => grant(pool, role, statements, schema))
     if (json) print(JSON.stringify({ role, as, schema, warnings }))
-    else print([`Role ${role} has ${as} on schema ${schema}.`, ...warnings].join('\n'))
+    else print([`Role ${role} has ${rights.join(', ')} on schema ${schema}.`, ...warnings].join('\n'))
   },
 }
 
 /** All of it or nothing; returns what else the role can do that it should not. */
-async function grant(pool: pg.Pool, role: string, right: Right, schema: string): Promise<string[]> {
+async function grant(pool: pg.Pool, role: string, statements: readonly string[], schema: string): Promise<string[]> {
   try {
     // As text: as a name, a longer one would be cut, and found.
     const { rows } = await pool.query('select from pg_catalog.pg_roles where rolname::text = $1', [role])
     if (rows.length === 0) {
       throw new PGStoreError('database', `There is no role "${role}" here: create it first.`, '42704')
     }
-    await pool.query(grantStatements(role, right, schema).join('\n')) // one message is one transaction
-    await checkGranted(pool, role, right, schema)
+    await checkOwner(pool, schema)
+    const lock = `select pg_advisory_xact_lock(${lockNumber(schema)});`
+    await pool.query([lock, ...statements, rightsStatement(schema)].join('\n')) // one message is one transaction
+    const [left] = await rightsDifferences(pool, schema)
+    if (left) {
+      // To grant or revoke what is not one's own to grant is a mere warning to Postgres.
+      throw new PGStoreError(
+        'forbidden',
+        `${left.holder} ${left.isMissing ? 'could not be given' : 'keeps'} ${left.privilege}: its owner alone can change that.`,
+        '42501',
+      )
+    }
     return await warningsAbout(pool, role, schema)
   } catch (error) {
     throw databaseError('Granting', error)
   }
 }
 
-/** To grant what is not one's own to grant is a mere warning to Postgres. */
-async function checkGranted(pool: pg.Pool, role: string, right: Right, schema: string): Promise<void> {
-  const functions = grantedFunctions[right].map((signature) => `${schema}.${signature}`)
-  const { rows } = await pool.query<{ owner: string; granted: boolean }>(
-    `select n.nspowner::regrole::text as owner,
-       has_schema_privilege($1::name, n.oid, 'usage')
-         and (select bool_and(has_function_privilege($1::name, f.signature, 'execute')) from unnest($3::text[]) as f (signature))
-         as granted
+async function checkOwner(pool: pg.Pool, schema: string): Promise<void> {
+  const { rows } = await pool.query<{ owner: string; is_owner: boolean }>(
+    `select n.nspowner::regrole::text as owner, pg_has_role(n.nspowner, 'usage') as is_owner
      from pg_catalog.pg_namespace as n
-     where n.nspname = $2`,
-    [role, schema, functions],
+     where n.nspname = $1`,
+    [schema],
   )
-  if (rows[0]?.granted) return
-  throw new PGStoreError(
-    'forbidden',
-    `Schema ${schema} belongs to ${rows[0]?.owner}, who alone can grant rights on it.`,
-    '42501',
-  )
+  if (rows[0]?.is_owner === false) {
+    throw new PGStoreError(
+      'forbidden',
+      `Schema ${schema} belongs to ${rows[0].owner}, who alone can grant rights on it.`,
+      '42501',
+    )
+  }
 }
 
-/** Default privileges, a membership or ownership may give a role what no statement of ours gave it. */
+/** A membership or ownership may give a role what no grant of its own gave it, and what we cannot take away. */
 async function warningsAbout(pool: pg.Pool, role: string, schema: string): Promise<string[]> {
   const { rows } = await pool.query<{ name: string }>(
     `select c.relname as name
@@ -73,6 +88,6 @@ async function warningsAbout(pool: pg.Pool, role: string, schema: string): Promi
   if (rows.length === 0) return []
   const tables = rows.map(({ name }) => name).join(', ')
   return [
-    `Warning: it reaches the tables themselves (${tables}), by a right that pgstore did not give: as superuser, owner, member of another role, or by default privileges.`,
+    `Warning: it reaches the tables themselves (${tables}), by a right that pgstore did not give: as superuser, owner or member of another role.`,
   ]
 }

@@ -50,8 +50,13 @@ const options: Readonly<
     value: 'SECONDS',
     help: 'from now, the longest that one may live; default: 7776000 (90 days); 0: no limit',
   },
+  'worker-schema': {
+    flag: 'workerSchema',
+    value: 'NAME',
+    help: "graphile-worker's schema; default: graphile_worker",
+  },
   'dry-run': { flag: 'dryRun', help: 'tell what would be done, and do nothing' },
-  as: { flag: 'as', value: 'RIGHT', help: 'client (the application), cleanup (the worker) or admin (all of it)' },
+  as: { flag: 'as', value: 'RIGHTS', help: 'client, account, cleanup or admin, or several: client,account' },
   print: { flag: 'print', help: 'print the SQL and connect to nothing' },
   json: { flag: 'json', help: 'print JSON' },
 }
@@ -133,6 +138,7 @@ async function main(args: readonly string[]): Promise<number> {
     await command.run({
       databaseUrl: (values['database-url'] as string | undefined) ?? process.env['DATABASE_URL'],
       schema,
+      workerSchema: values['worker-schema'] as string | undefined,
       every: values['every'] as string | undefined,
       argument,
       as: values['as'] as string | undefined,

@@ -1,5 +1,9 @@
+import type pg from 'pg'
 import { type CleanupStatus, MaintenanceDatabase, type SessionStats } from '../database/cleanup-functions.ts'
+import { databaseError } from '../errors.ts'
+import { checkWorkable, inspect } from '../schema/inspection.ts'
 import { migrations } from '../schema/migrations.generated.ts'
+import { type RightsDifference, rightsDifferences } from '../schema/rights.ts'
 import { describeCleanup, publicStatus } from './cleanup.ts'
 import { type Command, print, withPool } from './command.ts'
 
@@ -12,18 +16,54 @@ reads "warnings" in the JSON.
 
 It needs a role with the right "cleanup" or "admin".`,
   async run(flags) {
-    const { stats, cleanup } = await withPool(flags, async (pool) => {
-      const database = new MaintenanceDatabase(pool, flags.schema)
-      return { stats: await database.sessionStats(), cleanup: await database.cleanupStatus() }
+    const { schema } = flags
+    const { stats, cleanup, warnings } = await withPool(flags, async (pool) => {
+      await checkSchema(pool, schema)
+      const database = new MaintenanceDatabase(pool, schema)
+      const stats = await database.sessionStats()
+      const cleanup = await database.cleanupStatus()
+      const differences = pendingMigrations(stats).length === 0 ? await findDifferences(pool, schema) : []
+      return { stats, cleanup, warnings: [...statusWarnings(stats, cleanup), ...rightsWarnings(differences)] }
     })
-    if (flags.json) print(JSON.stringify(jsonStatus(flags.schema, stats, cleanup)))
-    else print(textStatus(flags.schema, stats, cleanup))
+    if (flags.json) print(JSON.stringify(jsonStatus(schema, stats, cleanup, warnings)))
+    else print(textStatus(schema, stats, cleanup, warnings))
   },
 }
 
 const minute = 60_000
 const day = 24 * 60 * minute
 const megabyte = 1024 * 1024
+
+async function checkSchema(pool: pg.Pool, schema: string): Promise<void> {
+  try {
+    checkWorkable(await inspect(pool, schema), schema)
+  } catch (error) {
+    throw databaseError('Looking at the schema', error)
+  }
+}
+
+async function findDifferences(pool: pg.Pool, schema: string): Promise<RightsDifference[]> {
+  try {
+    return await rightsDifferences(pool, schema)
+  } catch (error) {
+    throw databaseError('Looking at the rights', error)
+  }
+}
+
+/** A sentence for each role: default privileges give dozens of rights at once. */
+function rightsWarnings(differences: readonly RightsDifference[]): string[] {
+  const advice = 'As the owner of the schema run "npx pgstore migrate"'
+  return [false, true].flatMap((isMissing) => {
+    const of = differences.filter((difference) => difference.isMissing === isMissing)
+    return [...new Set(of.map(({ holder }) => holder))].map((holder) => {
+      const privileges = of.filter((difference) => difference.holder === holder).map(({ privilege }) => privilege)
+      const more = privileges.length > 1 ? ` and ${count(privileges.length - 1)} more` : ''
+      return isMissing
+        ? `${holder} lacks what it was granted: ${privileges[0]}${more}. ${advice}, which gives it again.`
+        : `${holder} has what nobody granted it with pgstore: ${privileges[0]}${more}. ${advice}, which takes it away, or "npx pgstore grant".`
+    })
+  })
+}
 
 /** What is wrong, a sentence or two each, with what to do. */
 export function statusWarnings(stats: SessionStats, cleanup: CleanupStatus): string[] {
@@ -97,7 +137,7 @@ function heapOnlyShare({ updates, heapOnlyUpdates }: SessionStats): number {
 }
 
 /** Names as in SQL: other programs read this. */
-function jsonStatus(schema: string, stats: SessionStats, cleanup: CleanupStatus): object {
+function jsonStatus(schema: string, stats: SessionStats, cleanup: CleanupStatus, warnings: readonly string[]): object {
   return {
     schema,
     migration: stats.migration ?? null,
@@ -117,11 +157,11 @@ function jsonStatus(schema: string, stats: SessionStats, cleanup: CleanupStatus)
     dead_rows: stats.deadRows,
     vacuumed_at: stats.vacuumedAt ?? null,
     cleanup: publicStatus(cleanup),
-    warnings: statusWarnings(stats, cleanup),
+    warnings,
   }
 }
 
-function textStatus(schema: string, stats: SessionStats, cleanup: CleanupStatus): string {
+function textStatus(schema: string, stats: SessionStats, cleanup: CleanupStatus, warnings: readonly string[]): string {
   const about = (value: number) =>
     stats.isEstimate && value > 0 ? `about ${count(Number(value.toPrecision(3)))}` : count(value)
   const lines = [
@@ -132,7 +172,7 @@ function textStatus(schema: string, stats: SessionStats, cleanup: CleanupStatus)
     ['Updates', updatesText(stats)],
     ['Cleanup', describeCleanup(cleanup).replaceAll('\n', ' ')],
   ].map(([name, text]) => `${`${name}:`.padEnd(9)} ${text}`)
-  return [...lines, ...statusWarnings(stats, cleanup).map((warning) => `Warning:  ${warning}`)].join('\n')
+  return [...lines, ...warnings.map((warning) => `Warning:  ${warning}`)].join('\n')
 }
 
 /** Up to 10,000 they are counted. */

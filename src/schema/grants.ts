@@ -1,11 +1,15 @@
-// The three rights, as GRANT statements. The signatures are written here and not looked up in the database: what a role is
-// given is what can be read on this page, and it can be printed without a database. A test compares them with the catalog.
-import { escapeIdentifier } from 'pg'
+// What each right may run, and all else that we make in a schema. The signatures are written here and not looked up in the
+// database: what a role is given is what can be read on this page, and it can be printed without a database. A test compares
+// them with the catalog.
+import { escapeIdentifier, escapeLiteral } from 'pg'
 import { PGStoreError } from '../errors.ts'
 import { schemaProblems } from './schema-name.ts'
 
-/** `client` is for the application, `cleanup` for the worker, `admin` for people: both, and everybody's sessions. */
-export type Right = 'client' | 'cleanup' | 'admin'
+/**
+ * `client` is for the application, `account` for its pages that list and end a user's sessions, `cleanup` for the worker, `admin`
+ * for people: all of these, and everybody's sessions.
+ */
+export type Right = 'client' | 'account' | 'cleanup' | 'admin'
 
 const client = [
   'session_key(text)',
@@ -18,17 +22,21 @@ const client = [
   'session_try_destroy(bytea[])',
   'session_regenerate(bytea, bytea, interval, text, interval)',
   'session_regenerate(bytea, bytea, interval, text, interval, jsonb, text[], integer, integer, jsonb, text[], boolean, boolean)',
+  'session_limit(text, integer, bytea, text)',
+  'announcement_number()',
+] as const
+
+const account = [
   'session_list(text, boolean)',
   'session_revoke(text, bigint, bytea, text)',
   'session_revoke_tag(text, bytea, text)',
-  'session_limit(text, integer, bytea, text)',
-  'announcement_number()',
 ] as const
 
 const cleanup = [
   'count_expired()',
   'purge_expired(integer)',
   'session_stats(integer)',
+  'rights_granted()',
   'cleanup_start(interval)',
   'cleanup_stop()',
   'cleanup_status()',
@@ -48,22 +56,51 @@ const everybody = [
 /** The functions that a role with each right may run, as they stand in this version. */
 export const grantedFunctions: Readonly<Record<Right, readonly string[]>> = {
   client,
+  account,
   cleanup,
-  admin: [...client, ...cleanup, ...everybody],
+  admin: [...client, ...account, ...cleanup, ...everybody],
+}
+
+/** Functions that others of ours call, and no role. */
+export const internalFunctions: readonly string[] = [
+  'cleanup_announce(text, jsonb)',
+  'session_announce(text, bigint[], text)',
+  'valid_life(interval)',
+  'valid_label(jsonb, text[])',
+  'expiry(timestamptz, interval, interval, timestamptz, timestamptz)',
+  'purge_time(timestamptz, interval)',
+  'signed_in_when(timestamptz, text, text, timestamptz)',
+  'is_renamed(text, text, jsonb, jsonb, text[], text[])',
+]
+
+/** What we make besides functions: no right reaches these. */
+export const ownObjects: Readonly<Record<'table' | 'sequence' | 'type', readonly string[]>> = {
+  table: ['sessions', 'cleanup', 'grants', 'migrations'],
+  sequence: ['session_number', 'announcement'],
+  type: ['cleanup_state'],
 }
 
 /**
- * The statements that give `role` a right to this schema: they add to what it has, and may be run again.
+ * The statements that give `role` these rights to this schema and put them on record: they add to what it has, and may be run
+ * again.
  *
  * @throws {PGStoreError} `invalid_option`, naming what is wrong with the arguments
  */
-export function grantStatements(role: string, right: Right, schema: string): string[] {
+export function grantStatements(role: string, rights: readonly Right[], schema: string): string[] {
   const problems = [...roleProblems(role), ...schemaProblems(schema)]
-  if (!Object.hasOwn(grantedFunctions, right)) problems.push('the right must be client, cleanup or admin')
+  if (rights.length === 0 || !rights.every((right) => Object.hasOwn(grantedFunctions, right))) {
+    problems.push('the right must be client, account, cleanup or admin, or several with commas between')
+  }
   if (problems.length > 0) throw new PGStoreError('invalid_option', `${problems.join('; ')}.`)
   const to = `to ${escapeIdentifier(role)}`
-  const functions = grantedFunctions[right].map((signature) => `  ${schema}.${signature}`)
-  return [`grant usage on schema ${schema} ${to};`, `grant execute on function\n${functions.join(',\n')}\n${to};`]
+  const records = [...new Set(rights)].map((right) => `(${escapeLiteral(role)}, '${right}')`)
+  const signatures = new Set(rights.flatMap((right) => grantedFunctions[right]))
+  const functions = [...signatures].map((signature) => `  ${schema}.${signature}`)
+  return [
+    `insert into ${schema}.grants (role, "right") values ${records.join(', ')} on conflict do nothing;`,
+    `grant usage on schema ${schema} ${to};`,
+    `grant execute on function\n${functions.join(',\n')}\n${to};`,
+  ]
 }
 
 /** Quoting does not help against these: "public" in quotes is still everybody, and a name too long is cut to another one. */

@@ -1,7 +1,9 @@
 import { createHash } from 'node:crypto'
 import type { Pool, PoolClient } from '../database/pool.ts'
 import { databaseError, PGStoreError } from '../errors.ts'
+import { checkWorkable, type Inspection, inspect, isInstalled, run } from './inspection.ts'
 import { type Migration, migrations as shipped } from './migrations.generated.ts'
+import { rightsDifferences, rightsStatement } from './rights.ts'
 import { schemaProblems } from './schema-name.ts'
 
 export interface MigrateOptions {
@@ -11,11 +13,13 @@ export interface MigrateOptions {
 
 /**
  * Installs the schema, or upgrades it: all of it in one transaction or nothing. Any number of processes may call it at once;
- * one works and the others wait for it. Installed and up to date already, it reads one small table.
+ * one works and the others wait for it. Installed and up to date already, it reads what is there. Rights on pgstore's objects that
+ * `pgstore grant` did not give are taken away each time, and those that it gave are given again where they are missing.
  *
  * @returns the names of the migrations applied now; empty when there was nothing to do
  * @throws {PGStoreError} `migration` when an applied file has changed, when the database is newer than this package, or when
- *   the schema was installed by other means; `forbidden` when the role lacks a right
+ *   the schema was installed or changed by other means; `invalid_option` when it holds objects that are not pgstore's;
+ *   `forbidden` when the role lacks a right
  */
 export async function migrate(pool: Pool, { schema = 'pgstore' }: MigrateOptions = {}): Promise<string[]> {
   return await runMigrations(pool, schema, shipped)
@@ -35,7 +39,7 @@ export function schemaSql({ schema = 'pgstore' }: MigrateOptions = {}): string {
       .trim(),
     `insert into ${schema}.migrations (name, hash) values ('${migration.name}', '${hash(migration)}');`,
   ])
-  return `${[...ledger(schema), ...steps.flat()].join('\n\n')}\n`
+  return `${[...ledger(schema), ...steps.flat(), keptComment(schema), rightsStatement(schema)].join('\n\n')}\n`
 }
 
 export async function runMigrations(pool: Pool, schema: string, migrations: readonly Migration[]): Promise<string[]> {
@@ -60,16 +64,15 @@ export async function runMigrations(pool: Pool, schema: string, migrations: read
 async function upgrade(client: PoolClient, schema: string, migrations: readonly Migration[]): Promise<string[]> {
   await checkReservedWord(client, schema)
   // Without the lock first: most starts find everything done.
-  if ((await pending(client, schema, migrations))?.length === 0) return []
+  if (await isUpToDate(client, schema, migrations)) return []
   await run(client, 'begin')
   // Transaction-scoped settings and lock: right behind a pooler too.
   await run(client, "select set_config('search_path', '', true), set_config('client_min_messages', 'warning', true)")
   await run(client, 'select pg_advisory_xact_lock($1)', [lockNumber(schema)])
-  let todo = await pending(client, schema, migrations)
-  if (todo === undefined) {
-    for (const statement of ledger(schema)) await run(client, statement)
-    todo = [...migrations]
-  }
+  const { found, todo } = await pending(client, schema, migrations)
+  const isUpgrade = todo.length < migrations.length
+  if (!isUpgrade) for (const statement of ledger(schema)) await run(client, statement)
+  const given = isUpgrade && !found.has_grants ? await rightsBefore(client, schema) : []
   for (const migration of todo) {
     await run(client, withSchema(migration.sql, schema))
     await run(client, `insert into ${schema}.migrations (name, hash) values ($1, $2)`, [
@@ -77,31 +80,34 @@ async function upgrade(client: PoolClient, schema: string, migrations: readonly 
       hash(migration),
     ])
   }
+  if (!isUpgrade) await run(client, keptComment(schema))
+  if ((await inspect(client, schema)).has_grants) {
+    for (const { role, right } of given) {
+      await run(client, `insert into ${schema}.grants (role, "right") values ($1, $2)`, [role, right])
+    }
+    await run(client, rightsStatement(schema))
+  }
   await run(client, 'commit')
   return todo.map(({ name }) => name)
 }
 
-/** What is still to be applied; undefined where nothing is installed. */
+async function isUpToDate(client: PoolClient, schema: string, migrations: readonly Migration[]): Promise<boolean> {
+  const { found, todo } = await pending(client, schema, migrations)
+  if (todo.length > 0) return false
+  // A role that only reads the ledger can mend nothing: `pgstore status` tells.
+  if (!found.has_grants || !found.is_owner) return true
+  return (await rightsDifferences({ query: ({ text }) => run(client, text) }, schema)).length === 0
+}
+
+/** What stands in the schema, and what is still to be applied. */
 async function pending(
   client: PoolClient,
   schema: string,
   migrations: readonly Migration[],
-): Promise<Migration[] | undefined> {
-  // Not by to_regclass(): in one transaction it may answer from a cache that knows nothing of what was committed meanwhile.
-  const found = await run(
-    client,
-    `select c.relname as table from pg_catalog.pg_class as c join pg_catalog.pg_namespace as n on n.oid = c.relnamespace
-     where n.nspname = $1 and c.relname in ('migrations', 'sessions')`,
-    [schema],
-  )
-  const tables = found.rows.map((row) => (row as { table: string }).table)
-  if (!tables.includes('migrations')) {
-    if (!tables.includes('sessions')) return undefined
-    throw new PGStoreError(
-      'migration',
-      `Schema ${schema} has a table "sessions" but no ledger of pgstore: it was made by other means. Choose another schema, or open the store with migrate: false.`,
-    )
-  }
+): Promise<{ found: Inspection; todo: readonly Migration[] }> {
+  const found = await inspect(client, schema)
+  checkWorkable(found, schema)
+  if (!(await isInstalled(client, schema, found, migrations[0]?.name))) return { found, todo: migrations }
   const { rows } = await run(client, `select name, hash from ${schema}.migrations order by name`)
   const applied = rows as { name: string; hash: string }[]
   for (const { name, hash: appliedHash } of applied) {
@@ -119,7 +125,7 @@ async function pending(
       )
     }
   }
-  return migrations.slice(applied.length)
+  return { found, todo: migrations.slice(applied.length) }
 }
 
 /** Ends the transaction and says in a sentence what stood in the way. */
@@ -140,16 +146,60 @@ async function explain(client: PoolClient, schema: string, error: unknown): Prom
   }
 }
 
-/** The table that remembers what was applied. "if not exists" for a schema would ask for CREATE on the database regardless. */
+/**
+ * The rights that roles have in a schema from before they were put on record. What default privileges gave to a role with every
+ * function says nothing of what it was meant to have: such a role keeps what an application needs.
+ */
+async function rightsBefore(client: PoolClient, schema: string): Promise<{ role: string; right: string }[]> {
+  const { rows } = await run(
+    client,
+    `select distinct r.rolname as role, g.right
+     from pg_catalog.pg_namespace as n
+     join pg_catalog.pg_proc as p on p.pronamespace = n.oid
+     join (
+       values ('session_get', 'client'), ('session_get', 'account'), ('purge_expired', 'cleanup'), ('session_all', 'admin')
+     ) as g (name, "right") on g.name = p.proname::text,
+       aclexplode(p.proacl) as a
+     join pg_catalog.pg_roles as r on r.oid = a.grantee
+     where n.nspname = $1
+       and a.grantee <> p.proowner
+       and (
+         g.right = 'client'
+         or not exists (
+           select
+           from pg_catalog.pg_default_acl as d, aclexplode(d.defaclacl) as b
+           where d.defaclobjtype = 'f'
+             and d.defaclrole = p.proowner
+             and d.defaclnamespace in (0, n.oid)
+             and b.grantee = a.grantee
+         )
+       )`,
+    [schema],
+  )
+  return rows as { role: string; right: string }[]
+}
+
+/**
+ * The table that remembers what was applied, and the schema where there is none: "if not exists" would ask for CREATE on the
+ * database regardless. What a schema that was there is commented with is kept for `keptComment`.
+ */
 function ledger(schema: string): string[] {
   return [
-    `do $$ begin if not exists (select from pg_catalog.pg_namespace where nspname = '${schema}') then create schema ${schema}; end if; end $$;`,
+    `do $$ begin
+  perform pg_catalog.set_config('pgstore.comment', (select pg_catalog.obj_description(oid, 'pg_namespace') from pg_catalog.pg_namespace where nspname = '${schema}'), true);
+  if not exists (select from pg_catalog.pg_namespace where nspname = '${schema}') then create schema ${schema}; end if;
+end $$;`,
     `create table ${schema}.migrations (name text not null, hash text not null, applied_at timestamptz not null default now(), constraint migrations_pkey primary key (name));`,
     `comment on table ${schema}.migrations is 'Which of pgstore''s migrations were applied here.';`,
     `comment on column ${schema}.migrations.name is 'File name of the migration.';`,
     `comment on column ${schema}.migrations.hash is 'SHA-256 of its text.';`,
     `comment on column ${schema}.migrations.applied_at is 'When it was applied.';`,
   ]
+}
+
+/** Gives a schema that was there before us the comment back that it had, as the first migration writes one. */
+function keptComment(schema: string): string {
+  return `do $$ begin if pg_catalog.current_setting('pgstore.comment', true) <> '' then execute pg_catalog.format('comment on schema ${schema} is %L', pg_catalog.current_setting('pgstore.comment')); end if; end $$;`
 }
 
 function checkSchema(schema: unknown): void {
@@ -165,11 +215,6 @@ async function checkReservedWord(client: PoolClient, schema: string): Promise<vo
   }
 }
 
-/** With time to wait for another process and to build an index: the pool's own limit is meant for sessions. */
-async function run(client: PoolClient, text: string, values: unknown[] = []): Promise<{ readonly rows: unknown[] }> {
-  return await client.query({ text, values, query_timeout: 15 * 60_000 })
-}
-
 function withSchema(sql: string, schema: string): string {
   return sql.replaceAll(/:PGSTORE_SCHEMA\b/g, schema)
 }
@@ -178,6 +223,7 @@ function hash(migration: Migration): string {
   return createHash('sha256').update(migration.sql).digest('hex')
 }
 
-function lockNumber(schema: string): string {
+/** Of the advisory lock that those take who change the schema or rights on it. */
+export function lockNumber(schema: string): string {
   return createHash('sha256').update(`pgstore migrate ${schema}`).digest().readBigInt64BE().toString()
 }

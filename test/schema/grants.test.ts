@@ -7,7 +7,13 @@ import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { runWorker } from '../../src/cleanup/worker.ts'
 import { migrate } from '../../src/index.ts'
-import { grantedFunctions, grantStatements, type Right } from '../../src/schema/grants.ts'
+import {
+  grantedFunctions,
+  grantStatements,
+  internalFunctions,
+  ownObjects,
+  type Right,
+} from '../../src/schema/grants.ts'
 import { admin, closeAll, databaseUrl, rejection, row, sql, testStore, until, Visitor } from '../support/harness.ts'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
@@ -34,8 +40,8 @@ async function newRole(
 }
 
 /** As the command does, and faster. */
-async function give(role: string, right: Right): Promise<void> {
-  for (const statement of grantStatements(role, right, 'pgstore')) await sql(statement)
+async function give(role: string, ...rights: Right[]): Promise<void> {
+  for (const statement of grantStatements(role, rights, 'pgstore')) await sql(statement)
 }
 
 async function cli(...args: string[]) {
@@ -75,27 +81,42 @@ const sorted = (names: readonly string[]) => [...names].sort()
 // The rights
 
 test('every function of the schema belongs to a right, or is internal and belongs to none', async () => {
-  const internal = ['cleanup_announce(text, jsonb)', 'session_announce(text, bigint[])']
-  assert.equal(await executable('postgres'), sorted([...internal, ...grantedFunctions.admin]))
+  assert.equal(await executable('postgres'), sorted([...internalFunctions, ...grantedFunctions.admin]))
 })
 
-test('admin has what client and cleanup have, which share nothing, and alone what concerns everybody’s sessions', () => {
-  const { client, cleanup, admin: both } = grantedFunctions
+test('every table, sequence and type of the schema is one whose rights are looked after', async () => {
+  const found = await sql<{ kind: string; names: string[] }>(
+    `select k.kind, array_agg(k.name order by k.name) as names
+     from (
+       select case relkind when 'S' then 'sequence' when 'c' then 'type' else 'table' end as kind, relname::text as name
+       from pg_class
+       where relnamespace = 'pgstore'::regnamespace and relkind <> 'i'
+       union all
+       select 'type', typname from pg_type where typnamespace = 'pgstore'::regnamespace and typtype not in ('b', 'c')
+     ) as k
+     group by k.kind`,
+  )
   assert.equal(
-    client.filter((signature) => cleanup.includes(signature)),
+    Object.fromEntries(found.map(({ kind, names }) => [kind, names])),
+    Object.fromEntries(Object.entries(ownObjects).map(([kind, names]) => [kind, sorted(names)])),
+  )
+})
+
+test('admin has what the others have, which share nothing, and alone what concerns everybody’s sessions', () => {
+  const { client, account, cleanup, admin: all } = grantedFunctions
+  const each = [...client, ...account, ...cleanup]
+  assert.is(new Set(each).size, each.length)
+  assert.equal(
+    each.filter((signature) => !all.includes(signature)),
     [],
   )
   assert.equal(
-    [...client, ...cleanup].filter((signature) => !both.includes(signature)),
-    [],
-  )
-  assert.equal(
-    both.filter((signature) => ![...client, ...cleanup].includes(signature)),
+    all.filter((signature) => !each.includes(signature)),
     ['count_live()', 'session_all(bytea, integer)', 'session_clear(integer)'],
   )
 })
 
-for (const right of ['client', 'cleanup', 'admin'] as const) {
+for (const right of ['client', 'account', 'cleanup', 'admin'] as const) {
   test(`grant --as ${right} gives a role those functions, and no table, sequence or column`, async () => {
     const { role } = await newRole()
     const { code, stdout, stderr } = await cli('grant', role, '--as', right)
@@ -241,20 +262,28 @@ test('PUBLIC is refused, as is what is no right: used wrongly, nothing granted',
     ['', 'client'],
     ['app', 'owner'],
     ['app', '__proto__'],
+    ['app', ''],
   ] as const) {
-    assert.throws(() => grantStatements(role, as as Right, 'pgstore'))
+    assert.throws(() => grantStatements(role, [as as Right], 'pgstore'))
   }
-  const uses = [['public', '--as', 'client', '--print'], ['app'], ['--as', 'client'], ['app', '--as', 'x', '--print']]
+  const uses = [
+    ['public', '--as', 'client', '--print'],
+    ['app'],
+    ['--as', 'client'],
+    ['app', '--as', 'x', '--print'],
+    ['app', '--as', 'client,x', '--print'],
+  ]
   for (const use of uses) assert.is((await cli('grant', ...use)).code, 2, use.join(' '))
 })
 
 test('who does not own the schema cannot grant, and is told so, though Postgres merely warns', async () => {
   const [{ role: other }, { role, url }] = [await newRole(), await newRole()]
-  assert.match((await cliAs(url, 'grant', other, '--as', 'client')).stderr, /permission denied/)
-  await give(role, 'admin')
-  const { code, stderr } = await cliAs(url, 'grant', other, '--as', 'client')
-  assert.is(code, 1)
-  assert.match(stderr, /^Schema pgstore belongs to postgres, who alone can grant rights on it\.$/m)
+  for (const prepare of [async () => {}, async () => await give(role, 'admin')]) {
+    await prepare()
+    const { code, stderr } = await cliAs(url, 'grant', other, '--as', 'client')
+    assert.is(code, 1)
+    assert.match(stderr, /^Schema pgstore belongs to postgres, who alone can grant rights on it\.$/m)
+  }
   assert.equal(await executable(other), [])
 })
 
@@ -267,14 +296,12 @@ test('where nothing is installed, the sentence says how to install', async () =>
 
 test('a role that reaches the tables by another right is granted, with a warning', async () => {
   const [reader, superuser] = [await newRole(), await newRole()]
-  // As after "alter default privileges grant select on tables to …", which many a database has.
-  await sql(`grant select on pgstore.sessions to ${reader.role}`)
-  await sql(`alter role ${superuser.role} superuser`)
+  await sql(`grant pg_read_all_data to ${reader.role}; alter role ${superuser.role} superuser`)
   const { code, stdout } = await cli('grant', reader.role, '--as', 'client')
   assert.is(code, 0)
-  assert.match(stdout, /Warning: it reaches the tables themselves \(sessions\)/)
+  assert.match(stdout, /Warning: it reaches the tables themselves \(cleanup, grants, migrations, sessions\)/)
   const { warnings } = JSON.parse((await cli('grant', superuser.role, '--as', 'client', '--json')).stdout)
-  assert.match(warnings[0], /cleanup, migrations, sessions/)
+  assert.match(warnings[0], /cleanup, grants, migrations, sessions/)
 })
 
 test.run()

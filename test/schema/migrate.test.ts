@@ -10,6 +10,7 @@ import { migrationsModule } from '../../scripts/migration.ts'
 import { migrate, PGStore, schemaSql } from '../../src/index.ts'
 import { runMigrations } from '../../src/schema/migrate.ts'
 import { migrations } from '../../src/schema/migrations.generated.ts'
+import { rightsStatement } from '../../src/schema/rights.ts'
 import { admin, closeAll, databaseUrl, emptyDatabase, hashKey, rejection, sql } from '../support/harness.ts'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
@@ -224,7 +225,9 @@ test('graphile-migrate itself applies the same files to an empty database', asyn
   assert.is(code, 0, stderr)
   const migrated = poolFor(await emptyDatabase())
   await migrate(migrated)
-  assert.equal(await describe(poolFor(url), 'pgstore'), await describe(migrated, 'pgstore'))
+  const committed = poolFor(url)
+  await committed.query(rightsStatement('pgstore'))
+  assert.equal(await describe(committed, 'pgstore'), await describe(migrated, 'pgstore'))
 })
 
 test('an application that uses graphile-migrate itself keeps its history, before us and after us', async () => {

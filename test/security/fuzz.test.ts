@@ -180,6 +180,7 @@ async function fuzz(
   const client = new pg.Client({ connectionString: server.clientUrl })
   await client.connect()
   const wrong: Outcome[] = []
+  const signatures = [...grantedFunctions.client, ...grantedFunctions.account]
   const pids = new Set<string>()
   const seen = new Set<string>()
   let ran = 0
@@ -190,7 +191,7 @@ async function fuzz(
         const create = `select pgstore.session_save(decode(repeat(lpad(to_hex(n), 2, '0'), 32), 'hex'), $1, p_version => 0, p_user_id => 'user')`
         await server.owner.query(`${create} from generate_series(0, 5) as n`, [`{"a":"${marker}"}`])
       }
-      const signature = grantedFunctions.client[n % grantedFunctions.client.length] ?? ''
+      const signature = signatures[n % signatures.length] ?? ''
       const [, name, list = ''] = /^(\w+)\((.*)\)$/.exec(signature) ?? []
       const parameters = list.split(', ')
       const args = parameters.map((type) => (random(4) === 0 ? value(type) : good(type)))

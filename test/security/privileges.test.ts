@@ -97,7 +97,7 @@ requirement('S30', 'it runs its functions and none of the others', async () => {
   )
   const granted = await sql<{ oid: number }>(
     'select f::regprocedure::oid::integer as oid from unnest($1::text[]) as f',
-    grantedFunctions.client.map((signature) => `pgstore.${signature}`),
+    [...grantedFunctions.client, ...grantedFunctions.account].map((signature) => `pgstore.${signature}`),
   )
   const numbers = (rows: { oid: number }[]) => rows.map(({ oid }) => oid).sort((a, b) => a - b)
   assert.equal(numbers(runs), numbers(granted))
@@ -228,7 +228,7 @@ requirement('S32', 'a role that cannot log in and is no superuser can own it all
     await pool.query(`create schema pgstore authorization ${owner}`)
     await pool.query(`set role ${owner}`)
     assert.ok((await migrate(pool)).length > 0)
-    for (const statement of grantStatements(app, 'client', 'pgstore')) await pool.query(statement)
+    for (const statement of grantStatements(app, ['client'], 'pgstore')) await pool.query(statement)
     await pool.query('reset role')
     const { rows } = await pool.query(
       `select distinct r.rolname, r.rolcanlogin, r.rolsuper
@@ -255,7 +255,7 @@ requirement('S32', 'a role that cannot log in and is no superuser can own it all
 
 requirement('S32', 'a role with cleanup purges and reads no session', async () => {
   const { name, url } = await newRole()
-  for (const statement of grantStatements(name, 'cleanup', 'pgstore')) await sql(statement)
+  for (const statement of grantStatements(name, ['cleanup'], 'pgstore')) await sql(statement)
   const key = await create({ secret: 1 }, { user_id: 'ada' })
   await sql('update pgstore.sessions set expires_at = now() where key = $1', key)
   const client = await connect(url)
@@ -298,7 +298,7 @@ requirement(
   'temporary tables, operators, functions, types, casts and a search_path of the caller’s own change no answer',
   async () => {
     const { name, url } = await newRole()
-    for (const statement of grantStatements(name, 'client', 'pgstore')) await sql(statement)
+    for (const statement of grantStatements(name, ['client', 'account'], 'pgstore')) await sql(statement)
     await sql(`grant temporary on database ${database} to ${name}; create schema hostile authorization ${name}`)
     const stranger = await create({ secret: 'of a stranger' }, { user_id: 'stranger' })
     const client = await connect(url)
@@ -430,7 +430,7 @@ requirement(
         schema,
       )
       assert.is(
-        codeOf(() => grantStatements('app', 'client', schema)),
+        codeOf(() => grantStatements('app', ['client'], schema)),
         'invalid_option',
         schema,
       )

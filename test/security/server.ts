@@ -1,5 +1,5 @@
 // A server of a test's own: to read its log and its files, and to kill it. Its database is as strict as one can be: PUBLIC may
-// do nothing in it, and the application's role has *client* alone.
+// do nothing in it, and the application's role has *client* and *account* alone.
 import { randomBytes } from 'node:crypto'
 import fs from 'node:fs'
 import os from 'node:os'
@@ -71,7 +71,7 @@ async function strip(owner: pg.Pool, role: string, password: string): Promise<vo
     revoke all on schema public from public;
     revoke all on language plpgsql, sql from public;
     grant connect on database postgres to ${role};
-    ${grantStatements(role, 'client', 'pgstore').join('\n')}`)
+    ${grantStatements(role, ['client', 'account'], 'pgstore').join('\n')}`)
 }
 
 const homes: string[] = []

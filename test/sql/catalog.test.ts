@@ -193,6 +193,17 @@ test('a violated constraint would print its row: the sessions table has none but
   assert.equal(constraints, [{ conname: 'sessions_pkey', contype: 'p' }])
 })
 
+test('B6: every table has a primary key, so that a publication for all tables refuses no update', async () => {
+  const keyless = await sql(
+    `select relname
+     from pg_class as c
+     where relnamespace = 'pgstore'::regnamespace
+       and relkind in ('r', 'p')
+       and not exists (select from pg_index as i where i.indrelid = c.oid and i.indisprimary)`,
+  )
+  assert.equal(keyless, [])
+})
+
 test('there is neither a trigger nor a rule nor a partition', async () => {
   const found = await sql(
     `select relname
@@ -224,15 +235,12 @@ test('PUBLIC has no right to the schema, nor to a table, column, sequence or typ
 
 // Files
 
-test('every function has a file of its name, and every file but the grants a function', async () => {
+test('every function has a file of its name, and every file a function', async () => {
   const names = new Set((await functions()).map(({ name }) => `${name}.sql`))
-  assert.equal(
-    files.filter((file) => file !== 'grants.sql'),
-    [...names].sort(),
-  )
+  assert.equal(files, [...names].sort())
 })
 
-for (const file of files.filter((name) => name !== 'grants.sql')) {
+for (const file of files) {
   test(`sql/${file} defines the function of its name and says what the server would assume`, () => {
     const text = fs.readFileSync(new URL(file, folder), 'utf8')
     const name = file.replace('.sql', '')

@@ -7,7 +7,7 @@ export const databaseUrl: string = process.env['PGSTORE_TEST_DATABASE_URL'] ?? '
 if (!databaseUrl) throw new Error('Run the tests with npm test: each file gets a database of its own.')
 
 /**
- * The same database as the role of an application, which has *client* and nothing else. Stores work as this one, so that no test
+ * The same database as the role of an application, which has *client* and *account*. Stores work as this one, so that no test
  * passes by a right that an application has not got; `{ connectionString: databaseUrl }` is for those that need more.
  */
 export const clientUrl: string = process.env['PGSTORE_TEST_CLIENT_URL'] ?? ''

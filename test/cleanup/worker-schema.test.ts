@@ -1,0 +1,81 @@
+// graphile-worker's schema where an application has another version of it: the worker changes nothing there, and says so.
+import { test } from 'uvu'
+import * as assert from 'uvu/assert'
+import { runWorker } from '../../src/cleanup/worker.ts'
+import { startOver } from '../support/crowd.ts'
+import { closeAll, databaseUrl, rejection, row, sql, testStore, until } from '../support/harness.ts'
+import { endPrograms, pgstore } from '../support/program.ts'
+
+test.before.each(startOver)
+test.after.each(endPrograms)
+test.after(closeAll)
+
+const start = async (workerSchema: string) =>
+  await runWorker({ connectionString: databaseUrl, workerSchema, log: () => {} })
+
+/** An application's schema of graphile-worker, as a version leaves it whose last revision is this many below or above ours. */
+async function hostSchema(name: string, difference: number): Promise<{ ours: number; theirs: number }> {
+  await sql(`drop schema if exists ${name} cascade`)
+  await (await start(name)).stop()
+  const { ours } = await row<{ ours: number }>(`select max(id)::integer as ours from ${name}.migrations`)
+  const theirs = ours + difference
+  await sql(`delete from ${name}.migrations where id > $1`, theirs)
+  await sql(`insert into ${name}.migrations (id) select generate_series($1::integer + 1, $2::integer)`, ours, theirs)
+  return { ours, theirs }
+}
+
+const revisions = async (name: string) => await sql(`select id, ts, breaking from ${name}.migrations order by id`)
+
+for (const [name, difference] of [
+  ['older', -1],
+  ['much_older', -5],
+  ['newer', 1],
+] as const) {
+  test(`B7: a worker does not start on a schema that is ${name.replace('_', ' ')} than its graphile-worker, and changes nothing there`, async () => {
+    const { ours, theirs } = await hostSchema(name, difference)
+    const before = await revisions(name)
+    const exitCode = process.exitCode
+    const { code, message } = await rejection(start(name))
+    assert.is(code, 'invalid_option', message)
+    assert.match(
+      message,
+      new RegExp(`^Schema ${name} is at revision ${theirs} of graphile-worker's, .* needs ${ours}:`),
+    )
+    assert.match(message, /workerSchema, --worker-schema/)
+    assert.equal(await revisions(name), before)
+    assert.is(process.exitCode, exitCode)
+  })
+}
+
+test('B7: the store’s own worker refuses it too, sets no schedule, and starts with a schema to itself', async () => {
+  await hostSchema('graphile_worker', -1)
+  const before = await revisions('graphile_worker')
+  const store = testStore({ connectionString: databaseUrl })
+  assert.match((await rejection(store.startCleanup('1 hour'))).message, /^Schema graphile_worker is at revision/)
+  assert.is((await store.cleanupStatus()).enabled, false)
+  const cleanup = await store.startCleanup('1 hour', { workerSchema: 'ours_alone' })
+  await until(async () => (await sql('select from ours_alone.jobs')).length === 1)
+  await cleanup.stop()
+  assert.equal(await revisions('graphile_worker'), before)
+})
+
+test('B7: pgstore worker ends with a sentence there, and takes --worker-schema', async () => {
+  await hostSchema('graphile_worker', -1)
+  const refused = pgstore('worker')
+  assert.is((await refused.ended).code, 2)
+  assert.match(refused.errors, /^Schema graphile_worker is at revision \d+ of graphile-worker's, .*\n$/)
+  const worker = pgstore('worker', '--worker-schema', 'of_the_command')
+  await worker.line(/^The worker is waiting/)
+  assert.is((await worker.end()).code, 0)
+  await revisions('of_the_command')
+  const unnamed = pgstore('worker', '--worker-schema', 'No')
+  assert.is((await unnamed.ended).code, 2)
+  assert.match(unnamed.errors, /workerSchema must be/)
+})
+
+test('B7: of several workers that install a schema at once each starts', async () => {
+  const workers = await Promise.all(Array.from({ length: 4 }, () => start('at_once')))
+  await Promise.all(workers.map((worker) => worker.stop()))
+})
+
+test.run()
