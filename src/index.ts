@@ -5,7 +5,7 @@ export { type Codec, codecsFromPairs, type Key, SecureCookie } from './cookie/co
 export type { RequestLike } from './cookie/cookie-header.ts'
 export type { CookieOptions, SessionOptions } from './cookie/cookie-options.ts'
 export type { HeadersLike, NodeResponseLike, ResponseLike } from './cookie/response.ts'
-export type { BatchOptions } from './database/batcher.ts'
+export type { BatchOptions } from './database/batch-limits.ts'
 export type { CleanupStatus } from './database/cleanup-functions.ts'
 export type { Pool, PoolClient, Queryable } from './database/pool.ts'
 export { PGStoreError, type PGStoreErrorCode } from './errors.ts'

@@ -7,12 +7,13 @@ import { cookieOptionProblems, type SessionOptions } from './cookie/cookie-optio
 import type { ResponseLike } from './cookie/response.ts'
 import { readToken } from './cookie/token-cookie.ts'
 import { BatchedDatabase } from './database/batched-sessions.ts'
-import { openPool, type Pool, type Queryable, queryTimeoutMs } from './database/pool.ts'
+import { openPool, type Pool, type Queryable } from './database/pool.ts'
 import type { SessionDatabase } from './database/row.ts'
 import { Database } from './database/session-functions.ts'
-import { economical, StatementPool } from './database/statement-pool.ts'
-import { PGStoreError } from './errors.ts'
+import { economical } from './database/statement-pool.ts'
+import { closedError, PGStoreError } from './errors.ts'
 import type { ChannelEvents, EventStream } from './events/channel-events.ts'
+import { atMost, Sockets } from './events/deadline.ts'
 import { type SessionEvent, sessionEvents } from './events/session-events.ts'
 import { listenConnection, maxLengthProblems, type PGStoreOptions, parseOptions, type Settings } from './options.ts'
 import { checkCookie, type SaveOptions, Saver } from './saver.ts'
@@ -23,6 +24,9 @@ import { internals, Session } from './session/session.ts'
 import { sessionKey } from './session/token.ts'
 import { TokenSessions } from './session/token-sessions.ts'
 import { type ListedSession, listSessions, type RevokeOptions, revokeSessions } from './session/user-sessions.ts'
+
+/** How long `close()` lets calls that were begun go on. */
+const closingMs = 5000
 
 /**
  * Sessions in Postgres, for node's and fetch's requests: Go's PGStore for gorilla/sessions in TypeScript.
@@ -38,6 +42,7 @@ export class PGStore<Values extends object = Record<string, unknown>> extends Se
   /** The same, seen through the seal where there is one. */
   #sessions: SessionDatabase
   readonly #ownPool: pg.Pool | undefined
+  readonly #sockets: Sockets
   readonly #events: ChannelEvents<SessionEvent>
   #options: SessionOptions
   /** Cookie names that are right for these options. */
@@ -56,11 +61,12 @@ export class PGStore<Values extends object = Record<string, unknown>> extends Se
   constructor(options: PGStoreOptions) {
     const settings = parseOptions(options)
     const { connectionString, pool, schema, prepare, batch } = settings
-    const ownPool = connectionString === undefined ? undefined : openPool({ connectionString, query_timeout: 0 })
+    const sockets = new Sockets()
+    // Calls have a limit of their own, and ask by themselves where a connection leads.
+    const ownOptions = { query_timeout: 0, onConnect: () => {}, stream: sockets.create }
+    const ownPool = connectionString === undefined ? undefined : openPool({ connectionString, ...ownOptions })
     // On a pool that is shared, an injection elsewhere in the application could put a statement of its own under our names.
-    const queryable = ownPool
-      ? new StatementPool(ownPool, prepare, queryTimeoutMs)
-      : economical(pool as Pool, prepare ?? false)
+    const queryable = ownPool ? economical(ownPool, prepare) : economical(pool as Pool, prepare ?? false)
     const database = batch ? new BatchedDatabase(queryable, schema, batch) : new Database(queryable, schema)
     const listen = listenConnection(settings)
     super(database, listen, schema)
@@ -68,6 +74,7 @@ export class PGStore<Values extends object = Record<string, unknown>> extends Se
     this.codecs = settings.codecs
     this.#options = settings.options
     this.#ownPool = ownPool
+    this.#sockets = sockets
     this.#database = database
     this.#sessions = sealed(database, settings)
     this.#saver = new Saver(this.#sessions, settings, undefined)
@@ -179,6 +186,7 @@ export class PGStore<Values extends object = Record<string, unknown>> extends Se
    * last seen: keep that in `values` if you show it.
    */
   async list(userId: string): Promise<ListedSession<Values>[]> {
+    this.#checkOpen()
     return await listSessions(this.#database, userId, this.#settings.sealing !== undefined)
   }
 
@@ -189,11 +197,13 @@ export class PGStore<Values extends object = Record<string, unknown>> extends Se
    *   not send must not end all
    */
   async revoke(userId: string, options: RevokeOptions = {}): Promise<number> {
+    this.#checkOpen()
     return await revokeSessions(this.#database, userId, options)
   }
 
   /** The same sessions by their token, for a framework that keeps the cookie itself and this store's codecs out of it. */
   get byToken(): TokenSessions {
+    this.#checkOpen()
     return new TokenSessions(this.#sessions, this.#database, { ...this.#settings, maxLength: this.#saver.maxLength })
   }
 
@@ -244,13 +254,20 @@ export class PGStore<Values extends object = Record<string, unknown>> extends Se
     return store
   }
 
-  /** Ends what the store opened: its worker, its listening connections, its pool. Never a pool that it was given. */
+  /**
+   * Refuses new calls, finishes those that were begun, for up to five seconds, and ends what the store opened: its worker, its
+   * listening connections, its pool. Never a pool that it was given. Where nothing is under way it takes two seconds at most,
+   * whether the server answers or not.
+   */
   async close(): Promise<void> {
-    this.#closing ??= (async () => {
-      await Promise.all([this.#events.close(), this.closeCleanup()])
-      await this.#ownPool?.end()
-    })()
+    this.#closing ??= Promise.all([this.#events.close(), this.closeCleanup(), this.#endCalls()]).then(() => {})
     await this.#closing
+  }
+
+  async #endCalls(): Promise<void> {
+    await this.#database.end(closingMs)
+    await atMost(500, this.#ownPool?.end())
+    this.#sockets.cut()
   }
 
   static {
@@ -263,7 +280,7 @@ export class PGStore<Values extends object = Record<string, unknown>> extends Se
   }
 
   #checkOpen(): void {
-    if (this.#closing) throw new PGStoreError('closed', 'The store is closed.')
+    if (this.#closing) throw closedError()
   }
 }
 
