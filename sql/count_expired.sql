@@ -2,15 +2,17 @@
 create or replace function :PGSTORE_SCHEMA.count_expired()
   returns bigint
   language plpgsql
-  stable parallel safe
+  volatile parallel safe
   security definer
   set search_path = pg_catalog, pg_temp
 as $$
+declare
+  v_now constant timestamptz := statement_timestamp();
 begin
   return (
     select count(*)
     from :PGSTORE_SCHEMA.sessions as s
-    where s.expires_at <= now()
+    where s.expires_at <= v_now
   );
 end
 $$;

@@ -8,12 +8,13 @@ create or replace function :PGSTORE_SCHEMA.purge_expired(p_limit integer default
   set search_path = pg_catalog, pg_temp
 as $$
 declare
+  v_now constant timestamptz := statement_timestamp();
   v_purged bigint;
 begin
   with due as materialized (
     select s.ctid
     from :PGSTORE_SCHEMA.sessions as s
-    where s.expires_at <= now()
+    where s.expires_at <= v_now
     order by s.expires_at
     limit greatest(coalesce(p_limit, 0), 0)
     for update skip locked

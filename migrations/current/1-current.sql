@@ -1,1 +1,10 @@
 -- Tables and indexes here; functions by include, one line a changed file, grants.sql last.
+--!include cleanup_beat.sql
+--!include cleanup_begin_run.sql
+--!include cleanup_end_run.sql
+--!include cleanup_start.sql
+--!include cleanup_status.sql
+--!include count_expired.sql
+--!include count_live.sql
+--!include purge_expired.sql
+--!include grants.sql
