@@ -25,19 +25,12 @@ const askAgainMs = 5000
 const retireAgainMs = 1000
 
 const bytes = Buffer.from([0x61, 0, 0x62])
-const question = statement(
-  `select pg_catalog.pg_backend_pid(), pg_catalog.pg_is_in_recovery(), pg_catalog.encode($1::pg_catalog.bytea, 'hex'),
-     case pg_catalog.current_setting('server_encoding')
-       when 'SQL_ASCII' then 'UTF8' else pg_catalog.current_setting('client_encoding') end`,
-  [bytes],
-)
-const speakUtf8 = statement(`set client_encoding to 'UTF8'`, [])
-
-function statement(text: string, values: Buffer[]): ArrayQuery {
-  return { text, values, rowMode: 'array', types: { getTypeParser: () => (field) => field } }
+const question: ArrayQuery = {
+  text: `select pg_catalog.pg_backend_pid(), pg_catalog.pg_is_in_recovery(), pg_catalog.encode($1::pg_catalog.bytea, 'hex')`,
+  values: [bytes],
+  rowMode: 'array',
+  types: { getTypeParser: () => (text) => text },
 }
-
-const notUtf8 = "The connection's client_encoding must be UTF8: alter role … set client_encoding = 'UTF8'."
 
 /** The clients of a pool, whichever stores use it. */
 export class KnownClients {
@@ -66,13 +59,12 @@ export class KnownClients {
 
   /**
    * @param ask sends the question over this client
-   * @param isOurs whether its settings may be changed: it stays with the pool, and out of transactions
    * @throws {PGStoreError} `unavailable` for a standby; `invalid_option` for a client that cannot carry our calls
    */
-  async meet(client: Client, ask: (question: ArrayQuery) => Promise<unknown[]>, isOurs: boolean): Promise<KnownClient> {
+  async meet(client: Client, ask: (question: ArrayQuery) => Promise<unknown[]>): Promise<KnownClient> {
     const before = this.#known.get(client)
-    const [row] = (await ask(question)) as [[string, string, string, string]]
-    const [pid, isStandby, hex, encoding] = row
+    const [row] = (await ask(question)) as [[string, string, string]]
+    const [pid, isStandby, hex] = row
     if (hex !== bytes.toString('hex') || !['t', 'f'].includes(isStandby)) {
       throw new PGStoreError(
         'invalid_option',
@@ -83,14 +75,8 @@ export class KnownClients {
       if (before) this.retire() // the server behind the pooler has changed, for the others too
       throw standbyError()
     }
-    const isDirect = Number(pid) === client.processID
-    // The client reads and writes UTF-8, whatever the role or a database of another encoding has set.
-    if (encoding !== 'UTF8') {
-      if (!isOurs || !isDirect) throw new PGStoreError('invalid_option', notUtf8)
-      await ask(speakUtf8)
-    }
     const known = before ?? {
-      isDirect,
+      isDirect: Number(pid) === client.processID,
       losesNames: false,
       askedAt: 0,
       generation: this.#generation,

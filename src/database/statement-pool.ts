@@ -16,7 +16,6 @@ const pools = new WeakMap<object, KnownClients>()
 
 function clientsOf(pool: object): KnownClients {
   const clients = pools.get(pool) ?? new KnownClients()
-  if (!pools.has(pool) && pool instanceof EventEmitter) pool.on('connect', hear)
   pools.set(pool, clients)
   return clients
 }
@@ -57,6 +56,7 @@ export class StatementPool implements Queryable {
   constructor(pool: Pool, prepare: boolean | undefined) {
     this.#pool = pool
     this.#prepare = prepare
+    if (!pools.has(pool) && pool instanceof EventEmitter) pool.on('connect', hear)
     this.#clients = clientsOf(pool)
     const { Client, options } = pool as { Client?: unknown; options?: { pipeline?: boolean } }
     this.#isKnown = pool instanceof pg.Pool && Client === pg.Client && !options?.pipeline
@@ -107,7 +107,7 @@ export class StatementPool implements Queryable {
 
   async #meet(client: Client, call: Call): Promise<KnownClient> {
     hear(client)
-    return await this.#clients.meet(client, (question) => this.#send(client, question, '', call), true)
+    return await this.#clients.meet(client, (question) => this.#send(client, question, '', call))
   }
 
   async #run(client: Client, query: ArrayQuery, known: KnownClient, call: Call): Promise<unknown[]> {
@@ -164,7 +164,7 @@ class SingleClient implements Queryable {
 
   async query(query: ArrayQuery): Promise<{ readonly rows: unknown[] }> {
     if (!this.#clients.get(this.#asked, performance.now())) {
-      await this.#clients.meet(this.#asked, async (question) => (await this.#client.query(question)).rows, false)
+      await this.#clients.meet(this.#asked, async (question) => (await this.#client.query(question)).rows)
     }
     return await this.#client.query(query)
   }
