@@ -31,8 +31,8 @@ const closingMs = 5000
 /**
  * Sessions in Postgres, for node's and fetch's requests: Go's PGStore for gorilla/sessions in TypeScript.
  *
- * Every method that reaches the database rejects with a `PGStoreError` whose code is `unavailable`, `timeout`, `forbidden`,
- * `not_installed` or `database` when that fails; the cookie is then left as it is.
+ * Every method that reaches the database rejects with a `PGStoreError` whose code is `unavailable`, `timeout`, `full`,
+ * `forbidden`, `not_installed` or `database` when that fails; the cookie is then left as it is.
  */
 export class PGStore<Values extends object = Record<string, unknown>> extends SessionCleanup {
   /** The first signs, all verify. */

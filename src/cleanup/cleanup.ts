@@ -16,7 +16,7 @@ export interface StartCleanupOptions {
   readonly worker?: boolean
 }
 
-/** The seed's StartCleanup, StopCleanup and CountExpiredSessions, for a fleet. */
+/** StartCleanup, StopCleanup and CountExpiredSessions of Go's PGStore, for a fleet. */
 export abstract class SessionCleanup {
   readonly #database: MaintenanceDatabase
   readonly #schema: string

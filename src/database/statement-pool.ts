@@ -97,11 +97,14 @@ export class StatementPool implements Queryable {
   #lend(call: Call): Promise<Client> {
     return new Promise((resolve, reject) => {
       call.fail = reject
-      this.#pool.connect().then((lent) => {
-        const client = lent as unknown as Client
+      const lent = (client: Client) => {
         if (call.isOver) client.release()
         else resolve(client)
-      }, reject)
+      }
+      if (this.#pool instanceof pg.Pool) {
+        // A callback spares the pool a promise.
+        this.#pool.connect((error, client) => (error ? reject(error) : lent(client as Client)))
+      } else this.#pool.connect().then((client) => lent(client as unknown as Client), reject)
     })
   }
 

@@ -133,7 +133,7 @@ test('D2: after close() a process ends within two seconds, though the server is 
   await proxy.close()
   await sql(`select pgstore.cleanup_stop()`)
   assert.equal({ code, signal }, { code: 0, signal: null }, closing.errors)
-  report('D2', 'close() while the server is frozen', 'exit 0', { 'process ended': { is: ms, most: 2500 } })
+  report('D2', 'close() while the server is frozen', 'exit 0', { 'process ended': { is: ms, most: 2200 } })
 })
 
 test('D2: so it is with idle connections alone, and with one that is being made', async () => {
@@ -152,12 +152,14 @@ test('D2: so it is with idle connections alone, and with one that is being made'
 
 // How long a call takes
 
+/** A purge is many calls: after one that took too long it goes on with smaller batches. */
 async function times(store: PGStore, visitor: Visitor): Promise<Record<string, number>> {
   const started = performance.now()
   const took: Record<string, number> = {}
   await Promise.all(
     Object.entries(everyCall(store, visitor)).map(async ([name, call]) => {
       const { code } = await rejection(call)
+      if (name === 'purge') return
       took[name] = performance.now() - started
       assert.ok(code === 'timeout' || code === 'unavailable', `${name}: ${code}`)
     }),
