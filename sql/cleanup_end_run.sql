@@ -11,14 +11,15 @@ create or replace function :PGSTORE_SCHEMA.cleanup_end_run(
   set search_path = pg_catalog, pg_temp
 as $$
 declare
+  v_now constant timestamptz := statement_timestamp();
   v_purged constant bigint := greatest(coalesce(p_purged, 0), 0);
   v_ms constant integer := greatest(coalesce(p_ms, 0), 0);
   v_error constant text := left(p_error, 100);
 begin
   update :PGSTORE_SCHEMA.cleanup as c
   set
-    worker_seen_at = now(),
-    last_run_at = now(),
+    worker_seen_at = v_now,
+    last_run_at = v_now,
     last_purged = v_purged,
     last_ms = v_ms,
     total_purged = c.total_purged + v_purged,

@@ -1,5 +1,6 @@
 -- Switches the recurring purge on, or changes its interval, for everybody, and rings the bell. A new schedule is due at once;
--- starting one that is on already, as each server of a fleet does, leaves its clock alone. An interval under 100 milliseconds
+-- starting one that is on already, as each server of a fleet does, leaves its clock alone, unless
+-- the next run is further ahead than the interval, as the server's clock was. An interval under 100 milliseconds
 -- or over a year changes nothing: status invalid. So does one with a negative part: '-1 month 31 days' is nothing in some months.
 create or replace function :PGSTORE_SCHEMA.cleanup_start(p_every interval default '5 minutes')
   returns :PGSTORE_SCHEMA.cleanup_state
@@ -9,6 +10,7 @@ create or replace function :PGSTORE_SCHEMA.cleanup_start(p_every interval defaul
   set search_path = pg_catalog, pg_temp
 as $$
 declare
+  v_now constant timestamptz := statement_timestamp();
   v_state :PGSTORE_SCHEMA.cleanup_state;
 begin
   -- By its length: in a comparison of intervals a year has 360 days.
@@ -25,8 +27,9 @@ begin
       enabled = true,
       every = p_every,
       next_run_at = case
-        when c.enabled and c.every = p_every then c.next_run_at
-        else date_trunc('milliseconds', now())
+        when not c.enabled or c.every <> p_every then date_trunc('milliseconds', v_now)
+        when c.next_run_at > v_now + p_every then date_trunc('milliseconds', v_now + p_every)
+        else c.next_run_at
       end;
     perform :PGSTORE_SCHEMA.cleanup_announce(
       'started',

@@ -13,6 +13,7 @@
  * - `migration`: the database's schema and this version of pgstore do not fit each other.
  * - `unavailable`: the database could not be reached, ended the connection or was too busy; trying again later may work.
  * - `timeout`: the database did not answer in time; a save may or may not have happened.
+ * - `full`: the database has run out of disk, memory or another resource; nothing was saved.
  * - `database`: the database failed in another way; `sqlState` tells which.
  * - `closed`: the store was closed.
  */
@@ -29,6 +30,7 @@ export type PGStoreErrorCode =
   | 'migration'
   | 'unavailable'
   | 'timeout'
+  | 'full'
   | 'database'
   | 'closed'
 
@@ -37,6 +39,7 @@ const statusCodes: Partial<Record<PGStoreErrorCode, 409 | 503>> = {
   conflict: 409,
   unavailable: 503,
   timeout: 503,
+  full: 503,
 }
 
 /** The one error class of pgstore. It holds no token, key, session data or connection string, and no cause that might. */
@@ -45,7 +48,7 @@ export class PGStoreError extends Error {
   readonly code: PGStoreErrorCode
   /**
    * The status of the answer where nobody catches this, as Fastify, Koa and Express read it: 409 for `gone` and `conflict`
-   * (sent again, the request finds things as they are now), 503 for `unavailable` and `timeout`, else 500.
+   * (sent again, the request finds things as they are now), 503 for `unavailable`, `timeout` and `full`, else 500.
    */
   readonly statusCode: 409 | 500 | 503
   /** The SQLSTATE or the system's error code (`ECONNREFUSED`), where a database call failed. */
@@ -59,9 +62,14 @@ export class PGStoreError extends Error {
   }
 }
 
+export function closedError(): PGStoreError {
+  return new PGStoreError('closed', 'The store is closed.')
+}
+
 // Serialization failures and deadlocks are among them: nothing has happened, and another try may succeed.
 const passing = /^(08|57P0[1235]|53300|25006|40001|40P01|E[A-Z]+)/
-const timedOut = /^(57014|55P03|25P03)/
+const timedOut = /^(57014|55P03|25P0[34])/
+const outOfRoom = /^53/
 
 /**
  * The error for a failed database call. A driver's error is never passed on: its `detail` and `where` can quote a row.
@@ -69,10 +77,9 @@ const timedOut = /^(57014|55P03|25P03)/
  */
 export function databaseError(operation: string, error: unknown): PGStoreError {
   if (error instanceof PGStoreError) return error
-  const { code, message } = error as { code?: unknown; message?: unknown }
-  const text = typeof message === 'string' ? message : 'unknown error'
-  const state = typeof code === 'string' ? code : undefined
-  if (state === undefined) {
+  const code = codeOf(error)
+  const text = messageOf(error)
+  if (code === undefined) {
     // node-postgres says these in words alone.
     const isLost = /connection|terminated|pool/i.test(text)
     return new PGStoreError(
@@ -80,12 +87,47 @@ export function databaseError(operation: string, error: unknown): PGStoreError {
       `${operation}: ${text}`,
     )
   }
-  if (state === '42883' || state === '3F000' || state === '42P01') {
-    return new PGStoreError('not_installed', `${operation}: ${text}; run "npx pgstore migrate"`, state)
+  if (code === '42883' || code === '3F000' || code === '42P01') {
+    return new PGStoreError('not_installed', `${operation}: ${text}; run "npx pgstore migrate"`, code)
   }
-  if (state === '42501') return new PGStoreError('forbidden', `${operation}: ${text}`, state)
-  if (timedOut.test(state)) return new PGStoreError('timeout', `${operation}: ${text}`, state)
-  if (passing.test(state)) return new PGStoreError('unavailable', `${operation}: ${text}`, state)
-  const named = /^(0A|25|28|3D|40|42|53|54|57|58)/.test(state) ? `: ${text}` : ''
-  return new PGStoreError('database', `${operation}: SQLSTATE ${state}${named}`, state)
+  if (code === '42501') return new PGStoreError('forbidden', `${operation}: ${text}`, code)
+  if (timedOut.test(code)) return new PGStoreError('timeout', `${operation}: ${text}`, code)
+  if (passing.test(code)) return new PGStoreError('unavailable', `${operation}: ${text}`, code)
+  if (outOfRoom.test(code)) return new PGStoreError('full', `${operation}: ${text}`, code)
+  if (!isSqlState(code)) return new PGStoreError('unavailable', `${operation}: ${code}`, code) // of TLS, for the most part
+  const named = /^(0A|25|28|3D|40|42|54|57|58)/.test(code) ? `: ${text}` : ''
+  return new PGStoreError('database', `${operation}: SQLSTATE ${code}${named}`, code)
+}
+
+/** What an error says; where it says nothing, as for a host all of whose addresses refuse, what its parts say, or its code. */
+export function messageOf(error: unknown): string {
+  const { message, errors } = (error ?? {}) as { message?: unknown; errors?: unknown }
+  if (typeof message === 'string' && message.trim() !== '') return message
+  const parts = Array.isArray(errors) ? [...new Set(errors.map(messageOf))].join(', ') : ''
+  return parts || codeOf(error) || 'unknown error'
+}
+
+function codeOf(error: unknown): string | undefined {
+  const { code } = (error ?? {}) as { code?: unknown }
+  return typeof code === 'string' && code !== '' ? code : undefined
+}
+
+/** Not `EPIPE` and its like: Postgres has no class that begins with an E. */
+function isSqlState(code: string): boolean {
+  return /^[0-9A-DF-Z][0-9A-Z]{4}$/.test(code)
+}
+
+/** This server takes no writes: its connections lead to a primary that was demoted, or to a read-only database. */
+export const readOnly = '25006'
+
+// A server that ends the connection, or of whose state nothing good can be said; memory is freed by ending it.
+const ending = /^(08|25006|25P0[34]|28|3D|53[023]00|57P|58|XX)/
+
+/**
+ * Whether a connection is not to be used again after this error. Not decided by the error's severity, which the server writes
+ * in the language of `lc_messages`.
+ */
+export function endsConnection(error: unknown): boolean {
+  const code = codeOf(error)
+  return code === undefined || !isSqlState(code) || ending.test(code)
 }

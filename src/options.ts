@@ -10,8 +10,8 @@ import {
 } from './cookie/cookie-options.ts'
 import { hashKeys, type Key } from './cookie/keys.ts'
 import { type ClearSiteDataDirective, clearSiteDataDirectives } from './cookie/response.ts'
-import { type BatchLimits, type BatchOptions, defaultBatchLimits } from './database/batcher.ts'
-import type { Pool } from './database/pool.ts'
+import { type BatchLimits, type BatchOptions, defaultBatchLimits } from './database/batch-limits.ts'
+import { connectionStringProblems, type Pool, poolProblems } from './database/pool.ts'
 import { PGStoreError } from './errors.ts'
 import type { ListenConnection } from './events/listen.ts'
 import { schemaProblems } from './schema/schema-name.ts'
@@ -20,7 +20,7 @@ import { schemaProblems } from './schema/schema-name.ts'
 export interface PGStoreOptions {
   /** `postgres://user:password@host/database`: the store opens a pool of its own and ends it with `close()`. */
   readonly connectionString?: string | undefined
-  /** A `pg.Pool` that you open and end. */
+  /** A `pg.Pool` that you open and end; of the JavaScript client, and without the option `binary`. */
   readonly pool?: Pool | undefined
   /**
    * Leads to Postgres itself where the above leads to a transaction pooler: LISTEN, which `events()` needs, is never
@@ -149,11 +149,9 @@ export function parseOptions(given: PGStoreOptions): Settings {
   const { connectionString, pool, directConnectionString, maxLength = 4096, lifetime = 90 * 86400 } = given
   if ((connectionString === undefined) === (pool === undefined)) problems.push('give either connectionString or pool')
   for (const [name, value] of Object.entries({ connectionString, directConnectionString })) {
-    if (value !== undefined && !(typeof value === 'string' && /^(postgres(ql)?:\/\/|socket:|\/)/.test(value))) {
-      problems.push(`${name} must begin with postgres://`) // and is not shown: it may hold a password
-    }
+    problems.push(...connectionStringProblems(value).map((problem) => `${name} ${problem}`))
   }
-  if (pool !== undefined && typeof pool?.query !== 'function') problems.push('pool must be a pg.Pool')
+  if (pool !== undefined) problems.push(...poolProblems(pool))
   problems.push(...maxLengthProblems(maxLength))
   if (lifetime !== null && !(typeof lifetime === 'number' && lifetime >= 0.001 && lifetime <= longestLife)) {
     problems.push('lifetime must be a number of seconds up to a hundred years, or null')

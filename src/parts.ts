@@ -1,10 +1,11 @@
 // What a store is made of, and how the parts are put together: over a pool, or over one client inside a transaction.
 import type pg from 'pg'
 import { BatchedDatabase } from './database/batched-sessions.ts'
-import { openPool, type Pool, type Queryable, queryTimeoutMs } from './database/pool.ts'
+import { openPool, type Pool, type Queryable } from './database/pool.ts'
 import type { SessionDatabase } from './database/row.ts'
 import { Database } from './database/session-functions.ts'
-import { economical, StatementPool } from './database/statement-pool.ts'
+import { economical } from './database/statement-pool.ts'
+import { atMost, Sockets } from './events/deadline.ts'
 import type { ListenConnection } from './events/listen.ts'
 import { listenConnection, type Settings } from './options.ts'
 import { Saver } from './saver.ts'
@@ -13,10 +14,14 @@ import { TokenSessions } from './session/token-sessions.ts'
 import { UserSessions } from './session/user-sessions.ts'
 import { Writer } from './session/writer.ts'
 
+/** How long calls that were begun may go on. */
+const closingMs = 5000
+
 export class StoreParts {
   readonly settings: Settings
   /** The pool that the store opened and ends; undefined where it was given one. */
   readonly ownPool: pg.Pool | undefined
+  readonly #sockets: Sockets | undefined
   readonly database: Database
   /** The same, seen through the seal where there is one. */
   readonly sessions: SessionDatabase
@@ -28,10 +33,17 @@ export class StoreParts {
   readonly listen: ListenConnection | undefined
 
   /** @param lender the parts of the store that lends its sessions, where this one works over a client */
-  private constructor(settings: Settings, ownPool: pg.Pool | undefined, database: Database, lender?: StoreParts) {
+  private constructor(
+    settings: Settings,
+    ownPool: pg.Pool | undefined,
+    sockets: Sockets | undefined,
+    database: Database,
+    lender?: StoreParts,
+  ) {
     const { sealing } = settings
     this.settings = settings
     this.ownPool = ownPool
+    this.#sockets = sockets
     this.database = database
     this.sessions = sealing ? new SealedDatabase(database, sealing.secrets, sealing.acceptsPlain) : database
     this.writer = new Writer(this.sessions, settings)
@@ -43,18 +55,26 @@ export class StoreParts {
 
   static open(settings: Settings): StoreParts {
     const { connectionString, pool, schema, prepare, batch } = settings
-    const ownPool = connectionString === undefined ? undefined : openPool({ connectionString, query_timeout: 0 })
+    const sockets = new Sockets()
+    // Calls have a limit of their own, and ask by themselves where a connection leads.
+    const ownOptions = { query_timeout: 0, onConnect: () => {}, stream: sockets.create }
+    const ownPool = connectionString === undefined ? undefined : openPool({ connectionString, ...ownOptions })
     // On a pool that is shared, an injection elsewhere in the application could put a statement of its own under our names.
-    const queryable = ownPool
-      ? new StatementPool(ownPool, prepare, queryTimeoutMs)
-      : economical(pool as Pool, prepare ?? false)
+    const queryable = ownPool ? economical(ownPool, prepare) : economical(pool as Pool, prepare ?? false)
     const database = batch ? new BatchedDatabase(queryable, schema, batch) : new Database(queryable, schema)
-    return new StoreParts(settings, ownPool, database)
+    return new StoreParts(settings, ownPool, sockets, database)
+  }
+
+  /** Lets calls that were begun go on for a while, refuses others, and ends the pool that was opened here. */
+  async end(): Promise<void> {
+    await this.database.end(closingMs)
+    await atMost(500, this.ownPool?.end())
+    this.#sockets?.cut()
   }
 
   /** The same over one client, where nothing is gathered: a transaction is one caller's. */
   lend(client: Queryable): StoreParts {
     const settings = { ...this.settings, maxLength: this.writer.maxLength }
-    return new StoreParts(settings, undefined, new Database(client, settings.schema), this)
+    return new StoreParts(settings, undefined, undefined, new Database(client, settings.schema), this)
   }
 }

@@ -1,5 +1,5 @@
 --! Previous: sha1:d7f2b91feb696944aa8b559b382f8b869bb89066
---! Hash: sha1:7761b93c84e0f555b66cb5699f9465710389a1a1
+--! Hash: sha1:6d9ff5cbee8c3d5f39792f2913524bbf3562f6db
 --! Message: one-clock
 
 --! split: 1-current.sql
@@ -1495,3 +1495,188 @@ $$;
 comment on function :PGSTORE_SCHEMA.purge_expired(integer) is
   'Deletes one batch of expired sessions that are due, oldest first, skipping locked rows; returns how many.';
 --! EndIncluded purge_expired.sql
+--! Included cleanup_status.sql
+-- The schedule of the recurring purge and what became of it: one row, always. Shows no next run further ahead than the
+-- interval: the next look of a worker pulls it back. Volatile, as every function: what is stable, a proxy may send to a standby.
+create or replace function :PGSTORE_SCHEMA.cleanup_status()
+  returns :PGSTORE_SCHEMA.cleanup_state
+  language plpgsql
+  volatile parallel safe
+  security definer
+  set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_now constant timestamptz := statement_timestamp();
+  v_state :PGSTORE_SCHEMA.cleanup_state;
+begin
+  select
+    c.enabled,
+    c.every,
+    c.worker_seen_at,
+    case when c.next_run_at > v_now + c.every then date_trunc('milliseconds', v_now + c.every) else c.next_run_at end,
+    c.last_run_at,
+    c.last_purged,
+    c.last_ms,
+    c.total_purged,
+    c.last_error,
+    case when c.enabled then 'started' else 'stopped' end
+  into v_state
+  from :PGSTORE_SCHEMA.cleanup as c;
+  return v_state;
+end
+$$;
+comment on function :PGSTORE_SCHEMA.cleanup_status() is
+  'The recurring purge: its schedule, its last run, and status started or stopped.';
+--! EndIncluded cleanup_status.sql
+--! Included cleanup_beat.sql
+-- A worker says that it is there, and hears whether cleaning is still on. A next run further ahead than the interval, set while
+-- the server's clock was ahead, is pulled back.
+create or replace function :PGSTORE_SCHEMA.cleanup_beat()
+  returns :PGSTORE_SCHEMA.cleanup_state
+  language plpgsql
+  volatile parallel unsafe
+  security definer
+  set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_now constant timestamptz := statement_timestamp();
+begin
+  update :PGSTORE_SCHEMA.cleanup as c
+  set
+    worker_seen_at = v_now,
+    next_run_at = case
+      when c.next_run_at > v_now + c.every then date_trunc('milliseconds', v_now + c.every)
+      else c.next_run_at
+    end;
+  return :PGSTORE_SCHEMA.cleanup_status();
+end
+$$;
+comment on function :PGSTORE_SCHEMA.cleanup_beat() is
+  'For the worker: records that it is there; status started or stopped.';
+--! EndIncluded cleanup_beat.sql
+--! Included cleanup_begin_run.sql
+-- A worker asks whether a run is due. Of several that ask at once one gets status due, and the next run is set before this one
+-- begins, so that a worker killed in the middle delays nothing. The others get started, or stopped where cleaning is off. A next
+-- run further ahead than the interval, set while the server's clock was ahead, is pulled back.
+create or replace function :PGSTORE_SCHEMA.cleanup_begin_run()
+  returns :PGSTORE_SCHEMA.cleanup_state
+  language plpgsql
+  volatile parallel unsafe
+  security definer
+  set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_now constant timestamptz := statement_timestamp();
+  v_state :PGSTORE_SCHEMA.cleanup_state;
+  v_is_due boolean;
+begin
+  update :PGSTORE_SCHEMA.cleanup as c
+  set
+    worker_seen_at = v_now,
+    -- Whole milliseconds: a job is set for this moment by programs whose clocks count no less.
+    next_run_at = date_trunc('milliseconds', v_now + c.every)
+  where c.enabled
+    and c.next_run_at <= v_now;
+  v_is_due := found;
+  if not v_is_due then
+    update :PGSTORE_SCHEMA.cleanup as c
+    set next_run_at = date_trunc('milliseconds', v_now + c.every)
+    where c.enabled
+      and c.next_run_at > v_now + c.every;
+  end if;
+  v_state := :PGSTORE_SCHEMA.cleanup_status();
+  if v_is_due then
+    v_state.status := 'due';
+  end if;
+  return v_state;
+end
+$$;
+comment on function :PGSTORE_SCHEMA.cleanup_begin_run() is
+  'For the worker: claims a run that is due and sets the next; status due, started (not due) or stopped.';
+--! EndIncluded cleanup_begin_run.sql
+--! Included cleanup_end_run.sql
+-- A worker records its run, p_error being a code where it failed, and announces it.
+create or replace function :PGSTORE_SCHEMA.cleanup_end_run(
+  p_purged bigint,
+  p_ms integer,
+  p_error text default null
+)
+  returns :PGSTORE_SCHEMA.cleanup_state
+  language plpgsql
+  volatile parallel unsafe
+  security definer
+  set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_now constant timestamptz := statement_timestamp();
+  v_purged constant bigint := greatest(coalesce(p_purged, 0), 0);
+  v_ms constant integer := greatest(coalesce(p_ms, 0), 0);
+  v_error constant text := left(p_error, 100);
+begin
+  update :PGSTORE_SCHEMA.cleanup as c
+  set
+    worker_seen_at = v_now,
+    last_run_at = v_now,
+    last_purged = v_purged,
+    last_ms = v_ms,
+    total_purged = c.total_purged + v_purged,
+    last_error = v_error;
+  perform :PGSTORE_SCHEMA.cleanup_announce(
+    case when v_error is null then 'purged' else 'failed' end,
+    jsonb_build_object('purged', v_purged, 'ms', v_ms, 'remaining', :PGSTORE_SCHEMA.count_expired())
+      || case when v_error is null then '{}' else jsonb_build_object('code', v_error) end
+  );
+  return :PGSTORE_SCHEMA.cleanup_status();
+end
+$$;
+comment on function :PGSTORE_SCHEMA.cleanup_end_run(bigint, integer, text) is
+  'For the worker: records a run and announces purged, or failed with a code.';
+--! EndIncluded cleanup_end_run.sql
+--! Included cleanup_start.sql
+-- Switches the recurring purge on, or changes its interval, for everybody, and rings the bell. A new schedule is due at once;
+-- starting one that is on already, as each server of a fleet does, leaves its clock alone, unless
+-- the next run is further ahead than the interval, as the server's clock was. An interval under 100 milliseconds
+-- or over a year changes nothing: status invalid. So does one with a negative part: '-1 month 31 days' is nothing in some months.
+create or replace function :PGSTORE_SCHEMA.cleanup_start(p_every interval default '5 minutes')
+  returns :PGSTORE_SCHEMA.cleanup_state
+  language plpgsql
+  volatile parallel unsafe
+  security definer
+  set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_now constant timestamptz := statement_timestamp();
+  v_state :PGSTORE_SCHEMA.cleanup_state;
+begin
+  -- By its length: in a comparison of intervals a year has 360 days.
+  if extract(epoch from p_every) between 0.1 and 366 * 86400
+    and extract(year from p_every) >= 0
+    and extract(month from p_every) >= 0
+    and extract(day from p_every) >= 0
+    and extract(hour from p_every) >= 0
+    and extract(minute from p_every) >= 0
+    and extract(second from p_every) >= 0
+  then
+    update :PGSTORE_SCHEMA.cleanup as c
+    set
+      enabled = true,
+      every = p_every,
+      next_run_at = case
+        when not c.enabled or c.every <> p_every then date_trunc('milliseconds', v_now)
+        when c.next_run_at > v_now + p_every then date_trunc('milliseconds', v_now + p_every)
+        else c.next_run_at
+      end;
+    perform :PGSTORE_SCHEMA.cleanup_announce(
+      'started',
+      jsonb_build_object('every_ms', (extract(epoch from p_every) * 1000)::bigint)
+    );
+    return :PGSTORE_SCHEMA.cleanup_status();
+  end if;
+  v_state := :PGSTORE_SCHEMA.cleanup_status();
+  v_state.status := 'invalid';
+  return v_state;
+end
+$$;
+comment on function :PGSTORE_SCHEMA.cleanup_start(interval) is
+  'Switches the recurring purge on at this interval, from 100 ms to a year, for everybody; status started or invalid.';
+--! EndIncluded cleanup_start.sql

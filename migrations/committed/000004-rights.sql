@@ -1,5 +1,5 @@
---! Previous: sha1:7761b93c84e0f555b66cb5699f9465710389a1a1
---! Hash: sha1:ed8e2fbfada037a5224cdb3b22260399b11377d7
+--! Previous: sha1:6d9ff5cbee8c3d5f39792f2913524bbf3562f6db
+--! Hash: sha1:5a12e95a7228dde00a08174e2aac47a0756b13f6
 --! Message: rights
 
 --! split: 1-current.sql

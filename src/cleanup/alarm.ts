@@ -8,7 +8,7 @@ import fs from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { Logger, type Runner, run, type WorkerPool } from 'graphile-worker'
 import type pg from 'pg'
-import { PGStoreError } from '../errors.ts'
+import { messageOf, PGStoreError } from '../errors.ts'
 import { atMost } from '../events/deadline.ts'
 
 export interface AlarmSettings {
@@ -103,11 +103,11 @@ export class Alarm {
     }
   }
 
-  /** Waits for a ring under way, a second and a half at the most. */
+  /** Waits for a ring under way, a second at the most. */
   async stop(): Promise<void> {
     this.#isStopped = true
     clearTimeout(this.#restart)
-    await atMost(1500, this.#runner?.stop()) // it rejects when it has ended already
+    await atMost(1000, this.#runner?.stop()) // it rejects when it has ended already
   }
 
   #pools(): EventEmitter {
@@ -121,8 +121,8 @@ export class Alarm {
   #startAnew(ms: number): void {
     if (this.#isStopped) return
     this.#restart = setTimeout(() => {
-      this.start().catch((error: Error) => {
-        this.#settings.warn(`The job runner cannot start: ${error.message}`)
+      this.start().catch((error: unknown) => {
+        this.#settings.warn(`The job runner cannot start: ${messageOf(error)}`)
         this.#startAnew(Math.min(ms * 2, 10_000))
       })
     }, ms)
@@ -177,8 +177,8 @@ function shippedRevision(): number | undefined {
  */
 function withoutCodes(pool: pg.Pool): pg.Pool {
   const connect = async () =>
-    await pool.connect().catch((error: Error) => {
-      throw new Error(error.message)
+    await pool.connect().catch((error: unknown) => {
+      throw new Error(messageOf(error))
     })
   const value = (callback?: (error?: Error) => void) => (callback ? pool.connect(callback) : connect())
   return Object.create(pool, { connect: { value } })

@@ -1,7 +1,7 @@
 // The recurring purge as a client sees it: one schedule for everybody, in the database. The work itself is worker.ts.
 
 import type { CleanupState, CleanupStatus, MaintenanceDatabase } from '../database/cleanup-functions.ts'
-import { PGStoreError } from '../errors.ts'
+import { closedError, PGStoreError } from '../errors.ts'
 import { type ChannelEvents, type EventStream, noConnection } from '../events/channel-events.ts'
 import type { ListenConnection } from '../events/listen.ts'
 import { type CleanupEvent, cleanupEvents, publicStatus } from './cleanup-events.ts'
@@ -21,7 +21,7 @@ export interface StartCleanupOptions {
   readonly workerSchema?: string | undefined
 }
 
-/** The seed's StartCleanup, StopCleanup and CountExpiredSessions, for a fleet. */
+/** StartCleanup, StopCleanup and CountExpiredSessions of Go's PGStore, for a fleet. */
 export abstract class SessionCleanup {
   readonly #database: MaintenanceDatabase
   readonly #schema: string
@@ -40,6 +40,7 @@ export abstract class SessionCleanup {
 
   /** How many expired sessions wait to be purged. */
   async countExpiredSessions(): Promise<number> {
+    this.#checkOpen()
     return await this.#database.countExpired()
   }
 
@@ -48,6 +49,7 @@ export abstract class SessionCleanup {
     if (!Number.isInteger(limit) || limit < 1) {
       throw new PGStoreError('invalid_option', 'limit must be a whole number of at least 1.')
     }
+    this.#checkOpen()
     return await purge(this.#database, { batchSize: limit, pauseMs: 0, goOn: () => true })
   }
 
@@ -79,10 +81,12 @@ export abstract class SessionCleanup {
 
   /** Switches the recurring purge off for everybody; a purge under way ends after the batch in hand. */
   async stopCleanup(): Promise<CleanupStatus> {
+    this.#checkOpen()
     return publicStatus(await this.#database.cleanupStop())
   }
 
   async cleanupStatus(): Promise<CleanupStatus> {
+    this.#checkOpen()
     return publicStatus(await this.#database.cleanupStatus())
   }
 
@@ -99,7 +103,7 @@ export abstract class SessionCleanup {
   }
 
   #checkOpen(): void {
-    if (this.#isClosed) throw new PGStoreError('closed', 'The store is closed.')
+    if (this.#isClosed) throw closedError()
   }
 
   /** One worker for all who start the cleanup on this store; it ends with the last of them. */

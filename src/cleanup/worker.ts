@@ -138,14 +138,17 @@ export class CleanupWorker implements CleanupHandle {
     this.#alarm.tidy().catch((error) => this.#complain(error))
   }
 
-  /** After the batch in hand; within five seconds, whether the database answers or not. */
+  /** After the batch in hand; within two seconds, whether the database answers or not: a batch that is cut off is purged later. */
   async stop(): Promise<void> {
     this.#stopping ??= (async () => {
       clearInterval(this.#poll)
       clearTimeout(this.#look)
       clearTimeout(this.#probe)
-      await Promise.all([this.#listener?.close(), this.#alarm.stop()])
-      await atMost(2500, this.#purge)
+      await Promise.all([
+        this.#listener?.close(),
+        this.#alarm.stop().then(() => atMost(400, this.#purge)),
+        atMost(1400, this.#purge),
+      ])
       await atMost(500, this.#pool.end())
       this.#sockets.cut()
       this.#resolveDone()

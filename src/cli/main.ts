@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 import { parseArgs } from 'node:util'
-import { PGStoreError } from '../errors.ts'
+import { messageOf, PGStoreError } from '../errors.ts'
 import { schemaProblems } from '../schema/schema-name.ts'
 import { cleanupStart, cleanupStatus, cleanupStop, cleanupWatch, purgeCommand, workerCommand } from './cleanup.ts'
 import { type Command, type Flags, print, Unfinished, UsageError } from './command.ts'
@@ -167,7 +167,7 @@ function fail(error: unknown, json: boolean): number {
     return 2
   }
   const code = error instanceof PGStoreError ? error.code : 'failed'
-  const message = error instanceof Error ? error.message : String(error)
+  const message = messageOf(error)
   if (json) print(JSON.stringify({ error: code, message }))
   process.stderr.write(`${message}\n`)
   return code === 'invalid_option' ? 2 : 1

@@ -1,7 +1,8 @@
 // The sessions' calls of many requests, gathered: what may stand in one call, and what is sent alone.
 import { isDeepStrictEqual } from 'node:util'
-import { PGStoreError } from '../errors.ts'
-import { alone, Batcher, type BatchLimits } from './batcher.ts'
+import { closedError, PGStoreError } from '../errors.ts'
+import type { BatchLimits } from './batch-limits.ts'
+import { alone, Batcher } from './batcher.ts'
 import type { Queryable } from './pool.ts'
 import type { SaveArguments, SaveResult, SessionRow } from './row.ts'
 import { Database } from './session-functions.ts'
@@ -56,6 +57,15 @@ export class BatchedDatabase extends Database {
       },
       limits,
     )
+  }
+
+  protected override get isIdle(): boolean {
+    return super.isIdle && this.#gets.isIdle && this.#saves.isIdle && this.#destroys.isIdle
+  }
+
+  override async end(ms: number): Promise<void> {
+    await super.end(ms)
+    for (const batcher of [this.#gets, this.#saves, this.#destroys]) batcher.refuseAll(closedError())
   }
 
   /**

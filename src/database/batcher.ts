@@ -1,27 +1,13 @@
 // Many callers, one call: sends at once when idle, gathers while calls are in flight.
 import { PGStoreError } from '../errors.ts'
-
-/** How the store's calls of get, save and destroy are gathered. The defaults suit one process and a pool of ten. */
-export interface BatchOptions {
-  /** Calls of a kind on their way to Postgres before the next ones are gathered. Default: 2. */
-  readonly inFlight?: number | undefined
-  /** Sessions in one call, at most. Default: 256. */
-  readonly items?: number | undefined
-  /** Bytes of session data in one call, at most; a larger session goes alone. Default: 1,048,576. */
-  readonly bytes?: number | undefined
-  /** Calls of a kind that may wait; one more is refused with `unavailable`. Default: 10,000. */
-  readonly waiting?: number | undefined
-}
-
-export type BatchLimits = Readonly<Record<keyof BatchOptions, number>>
-
-export const defaultBatchLimits: BatchLimits = { inFlight: 2, items: 256, bytes: 1024 * 1024, waiting: 10_000 }
+import type { BatchLimits } from './batch-limits.ts'
+import { queryTimeoutMs } from './pool.ts'
 
 /** With no answer from the database for so long, as long as the pool lets a call wait for a connection, a call is refused. */
 const longestSilenceMs = 2000
 
-/** And after so long in any case. */
-const longestWaitMs = 10_000
+/** And after so long in any case, which leaves time for the answer: `queryTimeoutMs` counts from a call's arrival. */
+const longestWaitMs = 4000
 
 /** Calls on their own beside the batches: they wait for locks that others hold, and leave connections to the rest. */
 const mostAlone = 4
@@ -64,6 +50,8 @@ export class Batcher<Item, Result> {
   readonly #parked = new Map<string, Call<Item, Result>[]>()
   /** Keys whose first parked call is to be sent alone. */
   readonly #lonely: string[] = []
+  /** What was sent and has not been answered. */
+  readonly #sent = new Set<readonly Call<Item, Result>[]>()
   #waiting = 0
   #inFlight = 0
   #alone = 0
@@ -74,6 +62,10 @@ export class Batcher<Item, Result> {
   constructor(transport: Transport<Item, Result>, limits: BatchLimits) {
     this.#transport = transport
     this.#limits = limits
+  }
+
+  get isIdle(): boolean {
+    return this.#waiting === 0 && this.#sent.size === 0
   }
 
   /** @throws {PGStoreError} `unavailable` when too many wait, or this one has waited too long; else what the call throws */
@@ -94,7 +86,7 @@ export class Batcher<Item, Result> {
 
   /** Idle: at the end of this tick, for those that come with it. Busy: when all that has arrived by now has been heard. */
   #schedule(): void {
-    if (this.#waiting > 0) this.#clock ??= setInterval(() => this.#refuseOld(), longestSilenceMs / 10).unref()
+    if (this.#waiting > 0) this.#clock ??= setInterval(() => this.#endOld(), longestSilenceMs / 10).unref()
     if (this.#isScheduled || this.#queue.length === 0 || this.#inFlight >= this.#limits.inFlight) return
     this.#isScheduled = true
     if (this.#inFlight === 0) process.nextTick(() => this.#flush())
@@ -142,6 +134,7 @@ export class Batcher<Item, Result> {
 
   /** Sends them in one call. Returns those that are to be sent alone. */
   async #settle(calls: readonly Call<Item, Result>[]): Promise<readonly Call<Item, Result>[]> {
+    this.#sent.add(calls)
     try {
       let left: readonly Call<Item, Result>[] = []
       if (calls.length > 1) left = await this.#sendMany(calls)
@@ -164,6 +157,8 @@ export class Batcher<Item, Result> {
           call.reject(known && calls.length > 1 ? new PGStoreError(known.code, known.message, known.sqlState) : error)
       }
       return repeated.length === 0 ? [] : await this.#settle(repeated)
+    } finally {
+      this.#sent.delete(calls)
     }
   }
 
@@ -230,25 +225,39 @@ export class Batcher<Item, Result> {
     return turns?.[0]?.isAlone ? turns.shift() : undefined
   }
 
-  #refuseOld(): void {
+  /** Refuses what waits, as the store is closing: what was sent is answered for by the connection. */
+  refuseAll(error: PGStoreError): void {
+    this.#refuse(() => error)
+  }
+
+  #endOld(): void {
     const now = performance.now()
+    for (const calls of this.#sent) {
+      for (const { since, reject } of calls) {
+        if (since < now - queryTimeoutMs) reject(new PGStoreError('timeout', 'The database did not answer in time.'))
+      }
+    }
     const isSilent = this.#answeredAt < now - longestSilenceMs
     const oldest = now - (isSilent ? longestSilenceMs : longestWaitMs)
-    const isYoung = (call: Call<Item, Result>) => {
-      if (call.since > oldest) return true
-      this.#waiting--
-      call.reject(
-        new PGStoreError(
-          'unavailable',
-          `Not sent within ${Math.round(now - call.since)} ms: the database is too busy.`,
-        ),
-      )
-      return false
-    }
-    this.#queue = this.#queue.filter(isYoung)
-    for (const [key, turns] of this.#parked) this.#parked.set(key, turns.filter(isYoung))
-    if (this.#waiting > 0) return
+    this.#refuse(({ since }) => {
+      if (since > oldest) return undefined
+      const ms = Math.round(now - since)
+      return new PGStoreError('unavailable', `Not sent within ${ms} ms: the database is too busy.`)
+    })
+    if (!this.isIdle) return
     clearInterval(this.#clock)
     this.#clock = undefined
+  }
+
+  #refuse(reason: (call: Call<Item, Result>) => PGStoreError | undefined): void {
+    const stays = (call: Call<Item, Result>) => {
+      const error = reason(call)
+      if (!error) return true
+      this.#waiting--
+      call.reject(error)
+      return false
+    }
+    this.#queue = this.#queue.filter(stays)
+    for (const [key, turns] of this.#parked) this.#parked.set(key, turns.filter(stays))
   }
 }

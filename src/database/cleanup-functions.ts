@@ -9,7 +9,7 @@ import { Calls, epoch, now } from './sql-functions.ts'
 export interface CleanupStatus {
   /** Whether the purge runs. */
   readonly enabled: boolean
-  /** The interval between two runs, as Postgres writes it: '00:05:00'. */
+  /** The interval between two runs, as Postgres writes it by default: '00:05:00', '1 day'. */
   readonly every: string
   /** When a worker last showed itself; with nobody at work for longer than `every`, sessions are not purged. */
   readonly workerSeenAt: Date | undefined
@@ -55,7 +55,8 @@ export interface SessionStats {
 }
 
 const cleanupColumns = [
-  'enabled, every',
+  'enabled',
+  interval('every'),
   ...['worker_seen_at', 'next_run_at', 'last_run_at'].map(epoch),
   'last_purged, last_ms, total_purged, last_error, status',
   now,
@@ -140,7 +141,7 @@ export class MaintenanceDatabase extends Calls {
     const number = (text: string | null | undefined) => (text ? Number(text) : undefined)
     return {
       enabled: row[0] === 't',
-      every: row[1] ?? '',
+      every: intervalText(row[1] ?? ''),
       workerSeenAt: time(row[2]),
       nextRunAt: time(row[3]),
       lastRunAt: time(row[4]),
@@ -152,6 +153,31 @@ export class MaintenanceDatabase extends Calls {
       now: time(row[10]) ?? new Date(Number.NaN),
     }
   }
+}
+
+/** An interval's months, days and microseconds: its own text depends on the role's IntervalStyle. */
+function interval(column: string): string {
+  const months = `extract(year from ${column}) * 12 + extract(month from ${column})`
+  const clock = `(extract(hour from ${column}) * 60 + extract(minute from ${column})) * 60e6 + extract(microseconds from ${column})`
+  const whole = [months, `extract(day from ${column})`, clock].map((part) => `(${part})::bigint`)
+  return `concat_ws(' ', ${whole.join(', ')})`
+}
+
+/** As IntervalStyle `postgres` writes it, which is the default. */
+function intervalText(parts: string): string {
+  const [months = 0, days = 0, microseconds = 0] = parts.split(' ').map(Number)
+  const counted = [
+    [Math.trunc(months / 12), 'year'],
+    [months % 12, 'mon'],
+    [days, 'day'],
+  ] as const
+  const words = counted.filter(([n]) => n !== 0).map(([n, unit]) => `${n} ${unit}${n === 1 ? '' : 's'}`)
+  if (microseconds === 0 && words.length > 0) return words.join(' ')
+  const seconds = Math.trunc(microseconds / 1e6)
+  const clock = [Math.trunc(seconds / 3600), Math.trunc(seconds / 60) % 60, seconds % 60]
+  const fraction = (microseconds % 1e6).toString().padStart(6, '0').replace(/0+$/, '')
+  const text = clock.map((n) => String(n).padStart(2, '0')).join(':')
+  return [...words, fraction ? `${text}.${fraction}` : text].join(' ')
 }
 
 function time(text: string | null | undefined): Date | undefined {

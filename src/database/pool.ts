@@ -33,12 +33,21 @@ export interface PoolClient {
 /** How long a call may take. */
 export const queryTimeoutMs = 5000
 
-/** A pool with every wait bounded, which a primary's fail-over reaches within minutes. */
+/** How long connecting may take, and so may the question whether the server is a standby. */
+const connectTimeoutMs = 2000
+
+/**
+ * A pool in which every wait has a limit and every connection is replaced after five minutes, so that a failover is noticed.
+ *
+ * @throws {PGStoreError} `invalid_option` for a connection string that cannot be read
+ */
 export function openPool(connection: pg.PoolConfig): pg.Pool {
+  const problems = connectionStringProblems(connection.connectionString)
+  if (problems.length > 0) throw new PGStoreError('invalid_option', `The connection string ${problems.join('; ')}.`)
   const pool = new pg.Pool({
     application_name: 'pgstore',
     max: 10,
-    connectionTimeoutMillis: 2000,
+    connectionTimeoutMillis: connectTimeoutMs,
     query_timeout: queryTimeoutMs,
     idleTimeoutMillis: 30_000,
     maxLifetimeSeconds: 300,
@@ -53,8 +62,56 @@ export function openPool(connection: pg.PoolConfig): pg.Pool {
 
 /** node-postgres has no target_session_attrs: without this a demoted primary would go on serving old sessions. */
 async function refuseStandby(client: pg.ClientBase): Promise<void> {
-  const query = { text: 'select pg_is_in_recovery() as standby', query_timeout: queryTimeoutMs }
+  const query = { text: 'select pg_is_in_recovery() as standby', query_timeout: connectTimeoutMs }
   const { rows } = await client.query<{ standby: boolean }>(query)
-  if (rows[0]?.standby)
-    throw new PGStoreError('unavailable', 'This server is a standby: sessions are kept on the primary.')
+  if (rows[0]?.standby) throw standbyError()
+}
+
+export function standbyError(): PGStoreError {
+  return new PGStoreError('unavailable', 'The server is a standby: connect to the primary, where sessions are kept.')
+}
+
+/** What is wrong with this connection string. It is never shown: it may hold a password. */
+export function connectionStringProblems(connectionString: unknown): string[] {
+  if (connectionString === undefined) return []
+  if (typeof connectionString !== 'string' || !/^(postgres(ql)?:\/\/|socket:|\/)/.test(connectionString)) {
+    return ['must begin with postgres://']
+  }
+  return unreadable(connectionString)
+}
+
+function unreadable(connectionString: string): string[] {
+  const several = 'names several hosts: name one, which leads to the primary'
+  const [, authority = ''] = /^postgres(?:ql)?:\/\/([^/?#]*)/.exec(connectionString) ?? []
+  if (authority.slice(authority.lastIndexOf('@') + 1).includes(',')) return [several]
+  try {
+    // As node-postgres will read it, which does not connect here.
+    return new pg.Client({ connectionString }).host.includes(',') ? [several] : []
+  } catch {
+    return ['cannot be read: percent-encode special characters in the user name and the password']
+  }
+}
+
+/** What is wrong with a pool, or a client in its place, that cannot carry our calls. */
+export function poolProblems(pool: unknown): string[] {
+  const { query, options, binary, native, Client } = (pool ?? {}) as {
+    query?: unknown
+    options?: { binary?: unknown; connectionString?: unknown }
+    binary?: unknown
+    native?: unknown
+    Client?: { prototype?: object }
+  }
+  if (typeof query !== 'function') return ['pool must be a pg.Pool']
+  const isNative = native !== undefined || (Client !== undefined && isNativeClient(Client))
+  // Its client cuts bytes at the first zero: a session would not be found.
+  if (isNative) return ['pool must not be of pg.native: give a pg.Pool of the JavaScript client']
+  if (options?.binary || binary) return ['pool must not have the option binary']
+  const { connectionString } = options ?? {}
+  if (typeof connectionString !== 'string') return []
+  return unreadable(connectionString).map((problem) => `the pool's connectionString ${problem}`)
+}
+
+/** Not by `pg.native`, whose getter loads it. */
+function isNativeClient({ prototype }: { prototype?: object }): boolean {
+  return prototype !== undefined && 'isConnected' in prototype && !('_attachListeners' in prototype)
 }

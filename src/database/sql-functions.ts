@@ -1,5 +1,5 @@
 // A function of ours as one call. Nothing else in this package writes SQL for sessions than what calls this.
-import { databaseError } from '../errors.ts'
+import { closedError, databaseError } from '../errors.ts'
 import type { Parameter, Queryable } from './pool.ts'
 
 /** Rows come as arrays of text: a session's data and times are parsed only when somebody looks at them. */
@@ -8,10 +8,25 @@ const types = { getTypeParser: () => (text: string) => text }
 export abstract class Calls {
   readonly #client: Queryable
   readonly #schema: string
+  #running = 0
+  #isEnded = false
 
   constructor(client: Queryable, schema: string) {
     this.#client = client
     this.#schema = schema
+  }
+
+  protected get isIdle(): boolean {
+    return this.#running === 0
+  }
+
+  /** Waits for calls under way, and those that follow from their answers, for so long; then all are refused as `closed`. */
+  async end(ms: number): Promise<void> {
+    const end = performance.now() + ms
+    const pause = (wait: number) => new Promise((resolve) => setTimeout(resolve, wait))
+    for (let quiet = 0; quiet < 2 && performance.now() < end; quiet = this.isIdle ? quiet + 1 : 0)
+      await pause(quiet === 0 ? 5 : 1)
+    this.#isEnded = true
   }
 
   protected async count(name: string, parameters: string, values: Parameter[]): Promise<number> {
@@ -27,10 +42,14 @@ export abstract class Calls {
     values: Parameter[],
   ): Promise<(string | null)[][]> {
     const text = `select ${columns} from ${this.#schema}.${name}(${parameters})`
+    if (this.#isEnded) throw closedError()
+    this.#running++
     try {
       return (await this.#client.query({ text, values, rowMode: 'array', types })).rows as (string | null)[][]
     } catch (error) {
-      throw databaseError(name, error)
+      throw this.#isEnded ? closedError() : databaseError(name, error)
+    } finally {
+      this.#running--
     }
   }
 

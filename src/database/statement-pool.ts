@@ -1,164 +1,151 @@
 // A call of a function over node-postgres at the least cost: the rows as arrays of text, no description of them, and the
 // statement prepared once a connection. A lone read takes a third less of the client's time than through `pool.query`.
-import { createHash } from 'node:crypto'
+import { EventEmitter } from 'node:events'
 import pg from 'pg'
-import type { ArrayQuery, Parameter, Pool, Queryable } from './pool.ts'
-
-/** What a query class of its own finds in node-postgres' connection; pg-cursor stands on the same. */
-interface Connection {
-  readonly stream: { cork(): void; uncork(): void }
-  readonly parsedStatements: Record<string, string | undefined>
-  readonly submittedNamedStatements: Record<string, string | undefined>
-  parse(statement: { text: string; name: string }): void
-  bind(portal: { statement: string; values: unknown[] }): void
-  execute(portal: object): void
-  sync(): void
-}
-
-interface Client {
-  readonly processID?: number | null
-  query(query: object): unknown
-  on(event: 'error', listener: () => void): unknown
-  release(error?: Error | boolean): void
-}
-
-class Statement {
-  readonly text: string
-  /** '' leaves it unprepared. node-postgres keeps account of the names that a connection knows. */
-  readonly name: string
-  readonly values: unknown[]
-  callback: (error: Error | null, rows?: unknown[]) => void
-  readonly since: number = performance.now()
-  readonly #rows: unknown[] = []
-
-  constructor(text: string, name: string, values: unknown[], callback: Statement['callback']) {
-    this.text = text
-    this.name = name
-    this.values = values
-    this.callback = callback
-  }
-
-  submit(connection: Connection): null {
-    const { text, name } = this
-    connection.stream.cork()
-    try {
-      const known = connection.parsedStatements[name] ?? connection.submittedNamedStatements[name]
-      if (name === '' || known !== text) {
-        connection.parse({ text, name })
-        if (name !== '') connection.submittedNamedStatements[name] = text
-      }
-      connection.bind({ statement: name, values: this.values })
-      connection.execute({})
-      connection.sync()
-    } finally {
-      connection.stream.uncork()
-    }
-    return null
-  }
-
-  handleDataRow(message: { readonly fields: unknown }): void {
-    this.#rows.push(message.fields)
-  }
-
-  handleError(error: Error): void {
-    this.callback(error)
-  }
-
-  handleReadyForQuery(): void {
-    this.callback(null, this.#rows)
-  }
-
-  handleCommandComplete(): void {}
-  handleEmptyQuery(): void {}
-}
+import { endsConnection, readOnly } from '../errors.ts'
+import { type Client, type KnownClient, KnownClients } from './known-clients.ts'
+import { type ArrayQuery, type Pool, type Queryable, queryTimeoutMs } from './pool.ts'
+import { nameOf, parameter, Statement } from './statement.ts'
 
 /** The statement is not what this connection was thought to have prepared: nothing has run yet. */
 const notPrepared = new Set(['26000', '42P05', '0A000'])
 
 const heard = new WeakSet<Client>()
 
-/** A pool of node-postgres' own clients, as a `Queryable` that spends less. */
+const pools = new WeakMap<object, KnownClients>()
+
+function clientsOf(pool: object): KnownClients {
+  const clients = pools.get(pool) ?? new KnownClients()
+  pools.set(pool, clients)
+  return clients
+}
+
+/**
+ * A client that is lost while it is lent: the call that runs on it rejects, and the pool drops it. Heard from the start, as the
+ * server can end a connection in the very packet that says it is ready, before the one who borrows it can listen.
+ */
+function hear(client: Client): void {
+  if (heard.has(client)) return
+  heard.add(client) // once, by however many stores it is met
+  client.on('error', () => {})
+}
+
+/** A call under way: waiting for a connection, or for an answer. */
+interface Call {
+  readonly since: number
+  /** Ends what it waits for now. */
+  fail: (error: Error) => void
+  isOver: boolean
+}
+
+/** A pool of node-postgres, as a `Queryable` that spends less, gives up in time, and reads from no standby. */
 export class StatementPool implements Queryable {
   readonly #pool: Pool
   readonly #prepare: boolean | undefined
-  readonly #isPreparing = new WeakMap<Client, boolean>()
-  readonly #running = new Set<Statement>()
-  readonly #timeoutMs: number | undefined
+  readonly #isKnown: boolean
+  readonly #clients: KnownClients
+  readonly #running = new Set<Call>()
   #clock: NodeJS.Timeout | undefined
 
   /**
+   * All calls are watched by one timer. With one each, as node-postgres has it, 13 % of what 128 readers allocate outlives a
+   * young collection, so 2 %.
+   *
    * @param prepare undefined: on connections that lead to Postgres itself, and not to a pooler which may lend each to many
-   * @param timeoutMs how long a call may take, within a tenth; undefined leaves that to the pool's `query_timeout`. That is a
-   *   timer for each call: with 128 readers, 13 % of what they allocate outlives a young collection, without it 2 %
    */
-  constructor(pool: Pool, prepare: boolean | undefined, timeoutMs?: number) {
+  constructor(pool: Pool, prepare: boolean | undefined) {
     this.#pool = pool
     this.#prepare = prepare
-    this.#timeoutMs = timeoutMs
+    if (!pools.has(pool) && pool instanceof EventEmitter) pool.on('connect', hear)
+    this.#clients = clientsOf(pool)
+    const { Client, options } = pool as { Client?: unknown; options?: { pipeline?: boolean } }
+    this.#isKnown = pool instanceof pg.Pool && Client === pg.Client && !options?.pipeline
   }
 
-  async query({ text, values }: ArrayQuery): Promise<{ readonly rows: unknown[] }> {
-    const client = (await this.#pool.connect()) as unknown as Client
-    let failure: Error | undefined
+  async query(query: ArrayQuery): Promise<{ readonly rows: unknown[] }> {
+    const call = this.#begin()
     try {
-      const isPreparing = this.#isPreparing.get(client) ?? (await this.#meet(client))
-      return { rows: await this.#run(client, text, values, isPreparing) }
-    } catch (error) {
-      failure = error as Error
-      throw error
+      for (;;) {
+        const client = await this.#lend(call)
+        let failure: unknown
+        let isRetired = false
+        try {
+          const known = this.#clients.get(client, call.since) ?? (await this.#meet(client, call))
+          isRetired = this.#clients.isRetired(known)
+          if (!isRetired) return { rows: await this.#run(client, query, known, call) }
+        } catch (error) {
+          failure = error
+          if ((error as { code?: unknown }).code === readOnly) this.#clients.retire()
+          throw error
+        } finally {
+          client.release(isRetired || (failure !== undefined && endsConnection(failure)))
+        }
+      }
     } finally {
-      // Postgres goes on after an error of one statement; after all else the connection is done for.
-      client.release((failure as { severity?: string } | undefined)?.severity === 'ERROR' ? undefined : failure)
+      call.isOver = true
+      this.#running.delete(call)
     }
   }
 
-  async #run(client: Client, text: string, values: Parameter[], isPreparing: boolean): Promise<unknown[]> {
-    if (!isPreparing) return await this.#send(client, text, '', values)
-    try {
-      return await this.#send(client, text, nameOf(text), values)
-    } catch (error) {
-      if (!notPrepared.has((error as { code: string }).code)) throw error
-      this.#isPreparing.set(client, false)
-      return await this.#send(client, text, '', values)
-    }
+  #begin(): Call {
+    const call: Call = { since: performance.now(), fail: () => {}, isOver: false }
+    this.#running.add(call)
+    this.#clock ??= setInterval(() => this.#expire(), queryTimeoutMs / 20).unref()
+    return call
   }
 
-  /** Whether to prepare on this connection: a pooler tells its clients a process number of its own. */
-  async #meet(client: Client): Promise<boolean> {
-    if (!heard.has(client)) {
-      heard.add(client) // once, by however many stores it is met
-      client.on('error', () => {}) // lost while lent: the call that runs on it rejects, and the pool drops it
-    }
-    let isPreparing = this.#prepare
-    if (isPreparing === undefined) {
-      const [row] = (await this.#send(client, 'select pg_backend_pid()', '', [])) as [[string]]
-      isPreparing = Number(row[0]) === client.processID
-    }
-    this.#isPreparing.set(client, isPreparing)
-    return isPreparing
-  }
-
-  #send(client: Client, text: string, name: string, values: readonly Parameter[]): Promise<unknown[]> {
+  #lend(call: Call): Promise<Client> {
     return new Promise((resolve, reject) => {
-      const statement = new Statement(text, name, values.map(parameter), (error, rows = []) => {
-        this.#running.delete(statement)
-        if (error) reject(error)
-        else resolve(rows)
-      })
-      if (this.#timeoutMs !== undefined) this.#watch(statement, this.#timeoutMs)
-      client.query(statement)
+      call.fail = reject
+      const lent = (client: Client) => {
+        if (call.isOver) client.release()
+        else resolve(client)
+      }
+      if (this.#pool instanceof pg.Pool) {
+        // A callback spares the pool a promise.
+        this.#pool.connect((error, client) => (error ? reject(error) : lent(client as Client)))
+      } else this.#pool.connect().then((client) => lent(client as unknown as Client), reject)
     })
   }
 
-  #watch(statement: Statement, timeoutMs: number): void {
-    this.#running.add(statement)
-    this.#clock ??= setInterval(() => this.#expire(timeoutMs), timeoutMs / 10).unref()
+  async #meet(client: Client, call: Call): Promise<KnownClient> {
+    hear(client)
+    return await this.#clients.meet(client, (question) => this.#send(client, question, '', call))
   }
 
-  #expire(timeoutMs: number): void {
-    const oldest = performance.now() - timeoutMs
-    for (const statement of this.#running) {
-      if (statement.since < oldest) statement.handleError(new Error('Query read timeout')) // as node-postgres has it
+  async #run(client: Client, query: ArrayQuery, known: KnownClient, call: Call): Promise<unknown[]> {
+    const isPreparing = this.#isKnown && (this.#prepare ?? known.isDirect) && !known.losesNames
+    if (!isPreparing) return await this.#send(client, query, '', call)
+    try {
+      return await this.#send(client, query, nameOf(query.text), call)
+    } catch (error) {
+      if (!notPrepared.has((error as { code: string }).code)) throw error
+      known.losesNames = true
+      return await this.#send(client, query, '', call)
+    }
+  }
+
+  #send(client: Client, query: ArrayQuery, name: string, call: Call): Promise<unknown[]> {
+    return new Promise((resolve, reject) => {
+      call.fail = reject
+      if (!this.#isKnown) {
+        ;(client as unknown as Queryable).query(query).then(({ rows }) => resolve(rows), reject)
+        return
+      }
+      client.query(
+        new Statement(query.text, name, query.values.map(parameter), (error, rows = []) => {
+          if (error) reject(error)
+          else resolve(rows)
+        }),
+      )
+    })
+  }
+
+  /** The connection ends with the call: what it is doing, nobody knows. */
+  #expire(): void {
+    const oldest = performance.now() - queryTimeoutMs
+    for (const call of this.#running) {
+      if (call.since < oldest) call.fail(new Error('Query read timeout')) // as node-postgres has it
     }
     if (this.#running.size > 0) return
     clearInterval(this.#clock)
@@ -166,25 +153,29 @@ export class StatementPool implements Queryable {
   }
 }
 
-/** The pool as it is, or at less cost where its clients are those of the node-postgres that we know. */
-export function economical(pool: Pool, prepare: boolean | undefined): Queryable {
-  const { Client, options } = pool as { Client?: unknown; options?: { pipeline?: boolean } }
-  const isKnown = pool instanceof pg.Pool && Client === pg.Client && !options?.pipeline
-  return isKnown ? new StatementPool(pool as Pool, prepare) : pool
-}
+/** One client that was lent to us, in a transaction perhaps: its limits and its errors stay the lender's. */
+class SingleClient implements Queryable {
+  readonly #client: Queryable
+  readonly #asked: Client
+  readonly #clients: KnownClients
 
-function parameter(value: Parameter): Exclude<Parameter, number> {
-  return typeof value === 'number' ? String(value) : value
-}
-
-const names = new Map<string, string>()
-
-/** The same text has the same name in every process, another text another. */
-function nameOf(text: string): string {
-  let name = names.get(text)
-  if (name === undefined) {
-    name = `pgstore_${createHash('sha256').update(text).digest('hex').slice(0, 16)}`
-    names.set(text, name)
+  constructor(client: Queryable) {
+    this.#client = client
+    this.#asked = client as unknown as Client
+    this.#clients = clientsOf(client)
   }
-  return name
+
+  async query(query: ArrayQuery): Promise<{ readonly rows: unknown[] }> {
+    if (!this.#clients.get(this.#asked, performance.now())) {
+      await this.#clients.meet(this.#asked, async (question) => (await this.#client.query(question)).rows)
+    }
+    return await this.#client.query(query)
+  }
+}
+
+/** A pool or a client as we use it; anything else that has `query` as it is. */
+export function economical(pool: Pool, prepare: boolean | undefined): Queryable {
+  const { totalCount, connect, processID } = pool as { totalCount?: unknown; connect?: unknown; processID?: unknown }
+  if (typeof connect === 'function' && typeof totalCount === 'number') return new StatementPool(pool, prepare)
+  return processID === undefined ? pool : new SingleClient(pool)
 }

@@ -80,6 +80,16 @@ export class OwnServer {
     await this.#server?.stop()
   }
 
+  /** Comes back as a standby, as an old primary does after a failover; `pg_promote()` makes it a primary again. */
+  async demote(): Promise<void> {
+    await this.stop()
+    const data = path.join(this.#home, 'server/data')
+    const { uid, gid } = fs.statSync(data)
+    fs.writeFileSync(path.join(data, 'standby.signal'), '')
+    fs.chownSync(path.join(data, 'standby.signal'), uid, gid)
+    await this.start()
+  }
+
   async remove(): Promise<void> {
     await this.stop()
     fs.rmSync(this.#home, { recursive: true, force: true })

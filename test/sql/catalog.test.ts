@@ -17,10 +17,7 @@ const volatility: Readonly<Record<string, string>> = {
   session_key: 'immutable',
   session_get: 'stable',
   session_list: 'stable',
-  count_expired: 'stable',
-  cleanup_status: 'stable',
   session_all: 'stable',
-  count_live: 'stable',
   session_stats: 'stable',
 }
 

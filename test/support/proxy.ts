@@ -19,9 +19,12 @@ export interface Proxy {
 /** @param isDeaf notifications are swallowed, as by a pooler in transaction mode, which takes LISTEN for somebody else */
 export async function startProxy({
   isDeaf = false,
+  rewrite = undefined,
   url = databaseUrl,
 }: {
   readonly isDeaf?: boolean
+  /** What becomes of a message from the server. */
+  readonly rewrite?: ((message: Buffer) => Buffer) | undefined
   readonly url?: string
 } = {}): Promise<Proxy> {
   const target = new URL(url)
@@ -54,13 +57,14 @@ export async function startProxy({
     let rest: Buffer = Buffer.alloc(0)
     upstream.on('data', (data: Buffer) => {
       if (proxy.isSilent || isCut('answer', client)) return
-      if (!isDeaf) {
+      if (!isDeaf && !rewrite) {
         client.write(data)
         return
       }
       rest = Buffer.concat([rest, data])
       for (let length = messageLength(rest); length <= rest.length; length = messageLength(rest)) {
-        if (rest[0] !== notification) client.write(rest.subarray(0, length))
+        const message = rest.subarray(0, length)
+        if (!isDeaf || rest[0] !== notification) client.write(rewrite?.(message) ?? message)
         rest = rest.subarray(length)
       }
     })

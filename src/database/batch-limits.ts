@@ -1,0 +1,17 @@
+// How many calls stand in one, and how many wait.
+
+/** How the store's calls of get, save and destroy are gathered. The defaults suit one process and a pool of ten. */
+export interface BatchOptions {
+  /** Calls of a kind on their way to Postgres before the next ones are gathered. Default: 2. */
+  readonly inFlight?: number | undefined
+  /** Sessions in one call, at most. Default: 256. */
+  readonly items?: number | undefined
+  /** Bytes of session data in one call, at most; a larger session goes alone. Default: 1,048,576. */
+  readonly bytes?: number | undefined
+  /** Calls of a kind that may wait; one more is refused with `unavailable`. Default: 10,000. */
+  readonly waiting?: number | undefined
+}
+
+export type BatchLimits = Readonly<Record<keyof BatchOptions, number>>
+
+export const defaultBatchLimits: BatchLimits = { inFlight: 2, items: 256, bytes: 1024 * 1024, waiting: 10_000 }
