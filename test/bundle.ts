@@ -9,8 +9,8 @@ const root = path.join(path.dirname(fileURLToPath(import.meta.url)), '..')
 
 export interface Bundle {
   /** The arguments with which node runs this test file. */
-  argumentsFor(file: string): string[]
-  remove(): void
+  readonly argumentsFor: (file: string) => string[]
+  readonly remove: () => void
 }
 
 /** @param files names below test/ */
@@ -36,8 +36,8 @@ export async function bundle(files: readonly string[]): Promise<Bundle> {
     plugins: [
       {
         name: 'modules know where their source is',
-        setup({ onLoad }) {
-          onLoad({ filter: /\.ts$/ }, async ({ path: file }) => {
+        setup(esbuild) {
+          esbuild.onLoad({ filter: /\.ts$/ }, async ({ path: file }) => {
             const text = await fs.promises.readFile(file, 'utf8')
             return { loader: 'ts', contents: text.replaceAll('import.meta.url', `'${pathToFileURL(file).href}'`) }
           })

@@ -8,8 +8,8 @@ import { grantStatements } from '../src/schema/grants.ts'
 export interface Target {
   readonly name: string
   /** What a test file finds in its environment: a database of its own, made just now. */
-  database(): Promise<{ readonly env: NodeJS.ProcessEnv; drop(): Promise<void> }>
-  stop(): Promise<void>
+  readonly database: () => Promise<{ readonly env: NodeJS.ProcessEnv; readonly drop: () => Promise<void> }>
+  readonly stop: () => Promise<void>
 }
 
 interface Server {
@@ -17,7 +17,7 @@ interface Server {
   readonly url: string
   /** Programs of the server, for tests that start one themselves; '' where only DATABASE_URL is known. */
   readonly bin: string
-  stop(): Promise<void>
+  readonly stop: () => Promise<void>
 }
 
 /** DATABASE_URL's server alone where that is set; else the embedded Postgres, and the newest one installed here. */
@@ -74,7 +74,7 @@ async function prepare({ name, url, bin, stop }: Server): Promise<Target> {
   }
   return {
     name,
-    async database() {
+    database: async () => {
       const database = `${prefix}_${made++}`
       await admin.query(`create database ${database} template ${template}`)
       await admin.query(`revoke all on database ${database} from public`)

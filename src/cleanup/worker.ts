@@ -284,7 +284,7 @@ export class CleanupWorker implements CleanupHandle {
         'warning',
         `This connection leads through a transaction pooler, as announcements do not arrive. ${advice}`,
       )
-    }, 3000)
+    }, 10_000) // a server that is busy takes seconds to deliver one
     this.#probe.unref()
     this.#database
       .notify(this.#channel, { type: 'probe', probe: this.#probeText })

@@ -76,7 +76,7 @@ test('F1: gets survive the end of their connection, saves fail with a code that 
     seen.kills += killed.length
     // As many requests between two as a server sees in 200 ms, however slow this machine is.
     await new Promise((resolve) => setTimeout(resolve, 200))
-    await until(() => seen.gets >= before + 40)
+    await until(() => seen.gets >= before + 40, 60)
   }
   const success = await duration(() => store.get((all[0] as Visitor).request(), 'sid'))
   isOver = true
@@ -259,7 +259,7 @@ test('F11: nor does it make a worker purge too early or too late', async () => {
     await worker.line(/waiting/, 30)
     await sql(`select pgstore.cleanup_start('1 second')`)
     for (let run = 0; run < 3; run++) {
-      await until(async () => (await countSessions()).due === 0, 10)
+      await until(async () => (await countSessions()).due === 0)
       await addExpired(5)
     }
     assert.is((await countSessions()).live, 5)

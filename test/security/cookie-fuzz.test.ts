@@ -1,4 +1,4 @@
-// A hundred thousand Cookie headers that nobody signed.
+// Cookie headers that nobody signed, by the ten thousand.
 import { randomBytes } from 'node:crypto'
 import fc from 'fast-check'
 import { test } from 'uvu'
