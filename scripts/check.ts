@@ -6,6 +6,7 @@ import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { apiPage } from './api.ts'
 import { migrationsModule } from './migration.ts'
+import { roomProblems } from './rooms.ts'
 
 const root = path.join(path.dirname(fileURLToPath(import.meta.url)), '..')
 const temporary = fs.mkdtempSync(path.join(os.tmpdir(), 'pgstore-check-'))
@@ -71,6 +72,11 @@ step('build: tsc', () => run('tsc', '-p', 'tsconfig.build.json'))
 step('format and lint: biome', () => run('biome', 'ci', '--colors=off', '--error-on-warnings', '.'))
 step('types: tsc', () => run('tsc') && run('tsc', '-p', 'examples')) // the examples see the package as its users do
 step('promises: oxlint', () => run('oxlint', '--type-aware', '--deny-warnings', 'src', 'test', 'scripts', 'examples'))
+step('rooms: arrows point downwards, no file outgrows its room', () => {
+  const problems = roomProblems(() => {})
+  for (const problem of problems) console.log(problem)
+  return problems.length === 0
+})
 step('bench: tsc, oxlint', checkBench)
 step('SQL: squawk', lintSql)
 step('src/schema/migrations.generated.ts is what migrations/committed says: npm run migration', migrationsAreFresh)

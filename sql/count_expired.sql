@@ -1,8 +1,8 @@
--- Expired sessions that the purge has not deleted yet.
+-- Expired sessions that are due for purging: within a tenth of their ttl after the expiry.
 create or replace function :PGSTORE_SCHEMA.count_expired()
   returns bigint
   language plpgsql
-  stable parallel safe
+  volatile parallel unsafe
   security definer
   set search_path = pg_catalog, pg_temp
 as $$
@@ -10,7 +10,7 @@ begin
   return (
     select count(*)
     from :PGSTORE_SCHEMA.sessions as s
-    where s.expires_at <= now()
+    where s.purge_at <= statement_timestamp()
   );
 end
 $$;

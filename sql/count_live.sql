@@ -2,7 +2,7 @@
 create or replace function :PGSTORE_SCHEMA.count_live()
   returns bigint
   language plpgsql
-  stable parallel safe
+  volatile parallel unsafe
   security definer
   set search_path = pg_catalog, pg_temp
 as $$
@@ -10,7 +10,7 @@ begin
   return (
     select count(*)
     from :PGSTORE_SCHEMA.sessions as s
-    where s.expires_at > now()
+    where s.expires_at > statement_timestamp()
   );
 end
 $$;

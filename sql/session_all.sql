@@ -10,10 +10,14 @@ create or replace function :PGSTORE_SCHEMA.session_all(p_after bytea default nul
     version integer,
     created_at timestamptz,
     updated_at timestamptz,
-    expires_at timestamptz
+    expires_at timestamptz,
+    seen_at timestamptz,
+    signed_in_at timestamptz,
+    label jsonb,
+    tags text[]
   )
   language plpgsql
-  stable parallel safe rows 1000
+  volatile parallel unsafe rows 1000
   security definer
   set search_path = pg_catalog, pg_temp
   set plan_cache_mode = force_generic_plan
@@ -25,10 +29,22 @@ declare
   v_after bytea := coalesce(substr(p_after, 1, 16) || decode(repeat('ff', 16), 'hex'), '');
 begin
   return query
-    select substr(s.key, 1, 16), s.id, s.user_id, s.data, s.version, s.created_at, s.updated_at, s.expires_at
+    select
+      substr(s.key, 1, 16),
+      s.id,
+      s.user_id,
+      s.data,
+      s.version,
+      s.created_at,
+      s.updated_at,
+      s.expires_at,
+      s.seen_at,
+      s.signed_in_at,
+      s.label,
+      s.tags
     from :PGSTORE_SCHEMA.sessions as s
     where s.key > v_after
-      and s.expires_at > now()
+      and s.expires_at > statement_timestamp()
     order by s.key
     limit greatest(p_limit, 0);
 end

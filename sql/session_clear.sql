@@ -29,7 +29,7 @@ begin
   )
   select coalesce(array_agg(ended.id), '{}') into v_ids
   from ended;
-  perform :PGSTORE_SCHEMA.session_announce('destroyed', v_ids);
+  perform :PGSTORE_SCHEMA.session_announce('destroyed', v_ids, 'cleared');
   return cardinality(v_ids);
 end
 $$;

@@ -1,44 +1,59 @@
 -- Ends a session. One that is unknown or has expired already is no error: 0.
-create or replace function :PGSTORE_SCHEMA.session_destroy(p_key bytea)
+--
+-- A session that was regenerated is ended by its last key too: a request that signs out while another one regenerates has read
+-- the old key, and is right when it is told that the session ended.
+create or replace function :PGSTORE_SCHEMA.session_destroy(p_key bytea, p_reason text default null)
   returns bigint
   language plpgsql
   volatile parallel unsafe
   security definer
   set search_path = pg_catalog, pg_temp
+  set plan_cache_mode = force_generic_plan
+  set enable_seqscan = off
 as $$
 declare
   v_id bigint;
 begin
   delete from :PGSTORE_SCHEMA.sessions as s
   where s.key = p_key
-    and s.expires_at > now()
+    and s.expires_at > statement_timestamp()
   returning s.id into v_id;
   if not found then
-    return 0;
+    -- A statement of its own: its snapshot has what a regenerate committed that the one above waited for.
+    delete from :PGSTORE_SCHEMA.sessions as s
+    where s.previous_key = p_key
+      and s.expires_at > statement_timestamp()
+    returning s.id into v_id;
+    if not found then
+      return 0;
+    end if;
   end if;
-  perform :PGSTORE_SCHEMA.session_announce('destroyed', array[v_id]);
+  perform :PGSTORE_SCHEMA.session_announce('destroyed', array[v_id], coalesce(p_reason, 'signed_out'));
   return 1;
 end
 $$;
-comment on function :PGSTORE_SCHEMA.session_destroy(bytea) is
-  'Ends the live session with this key and announces it; returns how many ended.';
+comment on function :PGSTORE_SCHEMA.session_destroy(bytea, text) is
+  'Ends the live session with this key, or the one that was regenerated from it, and announces it; returns how many ended.';
 
 -- Several in one call, locked in key order.
-create or replace function :PGSTORE_SCHEMA.session_destroy(p_keys bytea[])
+create or replace function :PGSTORE_SCHEMA.session_destroy(p_keys bytea[], p_reason text default null)
   returns bigint
   language plpgsql
   volatile parallel unsafe
   security definer
   set search_path = pg_catalog, pg_temp
+  set plan_cache_mode = force_generic_plan
+  set enable_seqscan = off
 as $$
 declare
   v_ids bigint[];
+  v_moved bigint[];
 begin
   with locked as (
     select s.key
     from :PGSTORE_SCHEMA.sessions as s
     where s.key = any (p_keys)
-      and s.expires_at > now()
+      and s.expires_at > statement_timestamp()
     order by s.key
     for update
   ), ended as (
@@ -49,9 +64,25 @@ begin
   )
   select coalesce(array_agg(ended.id), '{}') into v_ids
   from ended;
-  perform :PGSTORE_SCHEMA.session_announce('destroyed', v_ids);
-  return cardinality(v_ids);
+
+  with locked as (
+    select s.key
+    from :PGSTORE_SCHEMA.sessions as s
+    where s.previous_key = any (p_keys)
+      and s.expires_at > statement_timestamp()
+    order by s.key
+    for update
+  ), ended as (
+    delete from :PGSTORE_SCHEMA.sessions as s
+    using locked
+    where s.key = locked.key
+    returning s.id
+  )
+  select coalesce(array_agg(ended.id), '{}') into v_moved
+  from ended;
+  perform :PGSTORE_SCHEMA.session_announce('destroyed', v_ids || v_moved, coalesce(p_reason, 'signed_out'));
+  return cardinality(v_ids || v_moved);
 end
 $$;
-comment on function :PGSTORE_SCHEMA.session_destroy(bytea[]) is
-  'Ends the live sessions with these keys and announces them; returns how many ended.';
+comment on function :PGSTORE_SCHEMA.session_destroy(bytea[], text) is
+  'Ends the live sessions with these keys, or regenerated from them, and announces them; returns how many ended.';

@@ -1,4 +1,8 @@
 -- Live sessions by key. Unknown and expired are no row.
+--
+-- The settings keep its plan to one look into the primary key, whatever the table's size was when it was planned: one made for an
+-- empty table would go on reading all of it. Volatile, as every function that reads: a load-balancing proxy sends what is not to a
+-- standby.
 create or replace function :PGSTORE_SCHEMA.session_get(p_key bytea)
   returns table (
     key bytea,
@@ -8,27 +12,33 @@ create or replace function :PGSTORE_SCHEMA.session_get(p_key bytea)
     version integer,
     created_at timestamptz,
     updated_at timestamptz,
-    expires_at timestamptz
+    expires_at timestamptz,
+    seen_at timestamptz,
+    signed_in_at timestamptz,
+    label jsonb,
+    tags text[]
   )
   language plpgsql
-  stable parallel safe rows 1
+  volatile parallel unsafe rows 1
   security definer
   set search_path = pg_catalog, pg_temp
+  set plan_cache_mode = force_generic_plan
+  set enable_seqscan = off
 as $$
 #variable_conflict use_column
 begin
   return query
-    select s.key, s.id, s.user_id, s.data, s.version, s.created_at, s.updated_at, s.expires_at
+    select
+      s.key, s.id, s.user_id, s.data, s.version, s.created_at, s.updated_at, s.expires_at, s.seen_at, s.signed_in_at, s.label, s.tags
     from :PGSTORE_SCHEMA.sessions as s
     where s.key = p_key
-      and s.expires_at > now();
+      and s.expires_at > statement_timestamp();
 end
 $$;
 comment on function :PGSTORE_SCHEMA.session_get(bytea) is
   'The live session with this key, or no row.';
 
--- Several in one call; the order of the rows is free. The settings keep its plan to one look into the primary key for each
--- key, whatever the table's size was when it was planned, and spare a new plan for every call.
+-- Several in one call; the order of the rows is free.
 create or replace function :PGSTORE_SCHEMA.session_get(p_keys bytea[])
   returns table (
     key bytea,
@@ -38,10 +48,14 @@ create or replace function :PGSTORE_SCHEMA.session_get(p_keys bytea[])
     version integer,
     created_at timestamptz,
     updated_at timestamptz,
-    expires_at timestamptz
+    expires_at timestamptz,
+    seen_at timestamptz,
+    signed_in_at timestamptz,
+    label jsonb,
+    tags text[]
   )
   language plpgsql
-  stable parallel safe rows 100
+  volatile parallel unsafe rows 100
   security definer
   set search_path = pg_catalog, pg_temp
   set plan_cache_mode = force_generic_plan
@@ -50,10 +64,11 @@ as $$
 #variable_conflict use_column
 begin
   return query
-    select s.key, s.id, s.user_id, s.data, s.version, s.created_at, s.updated_at, s.expires_at
+    select
+      s.key, s.id, s.user_id, s.data, s.version, s.created_at, s.updated_at, s.expires_at, s.seen_at, s.signed_in_at, s.label, s.tags
     from :PGSTORE_SCHEMA.sessions as s
     where s.key = any (p_keys)
-      and s.expires_at > now();
+      and s.expires_at > statement_timestamp();
 end
 $$;
 comment on function :PGSTORE_SCHEMA.session_get(bytea[]) is

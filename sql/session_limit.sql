@@ -1,12 +1,20 @@
 -- Keeps at most p_max of a user's live sessions, those signed in last, and ends the others: to be called after each sign-in,
--- in a transaction of its own. Of several sign-ins at once the last one to call sees the sessions of all, and all agree on
--- which are the newest: when every call is answered, no more than p_max are left. Sharded, the cap is each shard's.
-create or replace function :PGSTORE_SCHEMA.session_limit(p_user_id text, p_max integer)
+-- in a transaction of its own. p_except is the key of the session that has just signed in: it stays, whatever the clocks were when
+-- the others did. Of several sign-ins at once the last one to call sees the sessions of all: when every call is answered, no more
+-- than p_max are left. Sharded, the cap is each shard's.
+create or replace function :PGSTORE_SCHEMA.session_limit(
+  p_user_id text,
+  p_max integer,
+  p_except bytea default null,
+  p_reason text default null
+)
   returns bigint
   language plpgsql
   volatile parallel unsafe
   security definer
   set search_path = pg_catalog, pg_temp
+  set plan_cache_mode = force_generic_plan
+  set enable_seqscan = off
 as $$
 declare
   v_keys bytea[];
@@ -15,20 +23,16 @@ begin
   if coalesce(p_max, 0) < 1 then
     return 0; -- no cap: to end all there is session_revoke
   end if;
-  -- Locked in key order, in one statement with the choice; deleted in a second one, as in session_revoke.
-  select array_agg(locked.key) into v_keys
+  -- All are locked before any is chosen: a session that another sign-in ended meanwhile no longer counts, so that two of them do
+  -- not end each other. Deleted in a second statement, as in session_revoke.
+  select (array_agg(
+    locked.key order by locked.key = p_except desc nulls last, locked.signed_in_at desc nulls last, locked.id desc
+  ))[p_max + 1 :] into v_keys
   from (
-    select s.key
+    select s.key, s.signed_in_at, s.id
     from :PGSTORE_SCHEMA.sessions as s
-    where s.id = any (array(
-        select old.id
-        from :PGSTORE_SCHEMA.sessions as old
-        where old.user_id = p_user_id
-          and old.expires_at > now()
-        order by old.signed_in_at desc, old.id desc
-        offset p_max
-      ))
-      and s.user_id = p_user_id
+    where s.user_id = p_user_id
+      and s.expires_at > statement_timestamp()
     order by s.key
     for update
   ) as locked;
@@ -41,9 +45,9 @@ begin
   )
   select coalesce(array_agg(ended.id), '{}') into v_ids
   from ended;
-  perform :PGSTORE_SCHEMA.session_announce('revoked', v_ids);
+  perform :PGSTORE_SCHEMA.session_announce('revoked', v_ids, coalesce(p_reason, 'limited'));
   return cardinality(v_ids);
 end
 $$;
-comment on function :PGSTORE_SCHEMA.session_limit(text, integer) is
+comment on function :PGSTORE_SCHEMA.session_limit(text, integer, bytea, text) is
   'Ends all but the p_max live sessions of a user that signed in last, and announces them; returns how many ended.';

@@ -3,13 +3,16 @@
 create or replace function :PGSTORE_SCHEMA.session_revoke(
   p_user_id text,
   p_id bigint default null,
-  p_except bytea default null
+  p_except bytea default null,
+  p_reason text default null
 )
   returns bigint
   language plpgsql
   volatile parallel unsafe
   security definer
   set search_path = pg_catalog, pg_temp
+  set plan_cache_mode = force_generic_plan
+  set enable_seqscan = off
 as $$
 declare
   v_keys bytea[];
@@ -23,7 +26,7 @@ begin
     where s.user_id = p_user_id
       and (p_id is null or s.id = p_id)
       and (p_except is null or s.key <> p_except)
-      and s.expires_at > now()
+      and s.expires_at > statement_timestamp()
     order by s.key
     for update
   ) as locked;
@@ -35,9 +38,9 @@ begin
   )
   select coalesce(array_agg(ended.id), '{}') into v_ids
   from ended;
-  perform :PGSTORE_SCHEMA.session_announce('revoked', v_ids);
+  perform :PGSTORE_SCHEMA.session_announce('revoked', v_ids, coalesce(p_reason, 'revoked'));
   return cardinality(v_ids);
 end
 $$;
-comment on function :PGSTORE_SCHEMA.session_revoke(text, bigint, bytea) is
+comment on function :PGSTORE_SCHEMA.session_revoke(text, bigint, bytea, text) is
   'Ends one, all, or all but one of a user''s live sessions and announces them; returns how many ended.';

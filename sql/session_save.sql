@@ -1,13 +1,14 @@
 -- Creates, merges or touches one session: always one row, whose status tells what happened.
 --
--- p_version null merges into the live session and never creates one, so a save cannot revive what was destroyed; 0 creates;
--- n merges only while the version is still n. With nothing to set or unset it is a touch: it extends the expiry, never
--- shortens it, and leaves version and updated_at alone; with nothing to gain it writes nothing.
+-- p_version null merges into the live session and never creates one, so a save cannot revive what was destroyed; 0 creates, in
+-- place of an expired one too; n merges only while the version is still n. With nothing to set or unset it is a touch: it extends
+-- the expiry, never shortens it, and leaves version and updated_at alone unless the user, the label or the tags change.
 --
--- The expiry is rounded up to a multiple of a hundredth of the ttl. Saves within one such step leave the indexed column as
--- it is, and only then is the update heap-only.
+-- p_user_id null leaves the user as it is, the empty string clears it; so do p_label null and 'null', p_tags null and '{}'. A
+-- change of the user is announced, and with p_announce every save; p_relaxed commits a change of data, or a touch, without waiting
+-- for the disk.
 --
--- p_user_id null leaves the user as it is; the empty string clears it.
+-- The settings keep its plans to one look into the primary key, and values out of the plans that a server may log.
 create or replace function :PGSTORE_SCHEMA.session_save(
   p_key bytea,
   p_set jsonb default '{}',
@@ -17,6 +18,10 @@ create or replace function :PGSTORE_SCHEMA.session_save(
   p_user_id text default null,
   p_max_length integer default 4096,
   p_lifetime interval default null,
+  p_label jsonb default null,
+  p_tags text[] default null,
+  p_announce boolean default false,
+  p_relaxed boolean default false,
   out key bytea,
   out status text,
   out id bigint,
@@ -29,11 +34,15 @@ create or replace function :PGSTORE_SCHEMA.session_save(
   volatile parallel unsafe
   security definer
   set search_path = pg_catalog, pg_temp
+  set plan_cache_mode = force_generic_plan
+  set enable_seqscan = off
 as $$
 #variable_conflict use_column
 declare
-  v_step interval;
+  v_now constant timestamptz := statement_timestamp();
   v_expires_at timestamptz;
+  v_is_data boolean;
+  v_is_user_new boolean;
   v_fits boolean;
 begin
   key := p_key;
@@ -41,23 +50,18 @@ begin
   if p_key is null or octet_length(p_key) <> 32
     or p_set is null or jsonb_typeof(p_set) <> 'object'
     or array_ndims(p_unset) > 1 or p_set ?| p_unset
-    or p_ttl is null or p_ttl < interval '1 millisecond' or p_ttl > interval '100 years'
-    or p_lifetime < interval '1 millisecond' or p_lifetime > interval '100 years'
-    -- Parts of different sign may cancel out in a comparison and still leave the calendar.
-    or date_part('epoch', p_ttl) < 0.001
-    or abs(date_part('year', p_ttl)) > 100 or abs(date_part('day', p_ttl)) > 36600
-    or abs(date_part('year', p_lifetime)) > 100 or abs(date_part('day', p_lifetime)) > 36600
+    or p_ttl is null or not :PGSTORE_SCHEMA.valid_life(p_ttl)
+    or not :PGSTORE_SCHEMA.valid_life(p_lifetime)
     or p_max_length is null or p_max_length < 0
     or p_version < 0
     or octet_length(p_user_id) > 1024
+    or (p_label is not null or p_tags is not null) and not :PGSTORE_SCHEMA.valid_label(p_label, p_tags)
   then
     status := 'invalid';
     return;
   end if;
 
-  v_step := make_interval(secs => date_part('epoch', p_ttl) / 100);
-  v_expires_at := date_bin(v_step, now() + p_ttl, timestamptz '2000-01-01 00:00:00+00') + v_step;
-
+  v_expires_at := v_now + p_ttl;
   -- A number of 8 characters may print as 131072. Text is never much shorter than a fifth of its jsonb, so that whatever is
   -- larger than this is too large, and is not printed to find out.
   v_fits := p_max_length = 0 or pg_column_size(p_set) <= 5::bigint * p_max_length + 64;
@@ -67,20 +71,43 @@ begin
       status := 'too_large';
       return;
     end if;
+    v_expires_at := least(v_expires_at, v_now + p_lifetime);
     -- The number's low byte is the key's routing byte: unique across shards that count for themselves.
-    insert into :PGSTORE_SCHEMA.sessions as s (id, created_at, updated_at, expires_at, version, key, user_id, signed_in_at, data)
+    insert into :PGSTORE_SCHEMA.sessions as s (
+      id, created_at, purge_at, key, user_id, signed_in_at, data, updated_at, version, expires_at, seen_at, label, tags
+    )
     values (
       nextval(':PGSTORE_SCHEMA.session_number') * 256 + get_byte(p_key, 0),
-      now(),
-      now(),
-      least(v_expires_at, now() + p_lifetime),
-      1,
+      v_now,
+      :PGSTORE_SCHEMA.purge_time(v_expires_at, p_ttl),
       p_key,
       nullif(p_user_id, ''),
-      case when p_user_id <> '' then now() end,
-      p_set
+      :PGSTORE_SCHEMA.signed_in_when(null, null, p_user_id, v_now),
+      p_set,
+      v_now,
+      1,
+      v_expires_at,
+      v_now,
+      nullif(p_label, 'null'),
+      nullif(p_tags, '{}')
     )
-    on conflict (key) do nothing
+    on conflict (key) do update
+    set
+      id = excluded.id,
+      created_at = excluded.created_at,
+      purge_at = excluded.purge_at,
+      user_id = excluded.user_id,
+      signed_in_at = excluded.signed_in_at,
+      data = excluded.data,
+      updated_at = excluded.updated_at,
+      version = excluded.version,
+      expires_at = excluded.expires_at,
+      seen_at = excluded.seen_at,
+      label = excluded.label,
+      tags = excluded.tags,
+      previous_key = null
+    where s.expires_at <= v_now
+      or greatest(s.created_at, s.signed_in_at) + p_lifetime <= v_now
     returning s.id, s.version, s.expires_at into id, version, expires_at;
     if found then
       status := 'saved';
@@ -90,52 +117,58 @@ begin
     select s.id, s.version, s.expires_at, s.data into id, version, expires_at, data
     from :PGSTORE_SCHEMA.sessions as s
     where s.key = p_key
-      and s.expires_at > now();
+      and s.expires_at > v_now;
     return;
   end if;
 
-  if p_set = '{}' and cardinality(coalesce(p_unset, '{}')) = 0 then
-    update :PGSTORE_SCHEMA.sessions as s
-    set
-      expires_at = greatest(s.expires_at, least(v_expires_at, s.created_at + p_lifetime)),
-      user_id = case when p_user_id is null then s.user_id else nullif(p_user_id, '') end,
-      signed_in_at = case
-        when p_user_id is null or p_user_id = s.user_id then s.signed_in_at
-        when p_user_id <> '' then now()
-      end
-    where s.key = p_key
-      and s.expires_at > now()
-      and (p_lifetime is null or s.created_at + p_lifetime > now())
-      and (p_version is null or s.version = p_version)
-      and (p_user_id is not null or s.expires_at < least(v_expires_at, s.created_at + p_lifetime))
-    returning s.id, s.version, s.expires_at into id, version, expires_at;
-  else
-    update :PGSTORE_SCHEMA.sessions as s
-    set
-      data = (s.data - coalesce(p_unset, '{}')) || p_set,
-      version = s.version + 1,
-      updated_at = now(),
-      expires_at = least(v_expires_at, s.created_at + p_lifetime),
-      user_id = case when p_user_id is null then s.user_id else nullif(p_user_id, '') end,
-      signed_in_at = case
-        when p_user_id is null or p_user_id = s.user_id then s.signed_in_at
-        when p_user_id <> '' then now()
-      end
-    where s.key = p_key
-      and s.expires_at > now()
-      and (p_lifetime is null or s.created_at + p_lifetime > now())
-      and (p_version is null or s.version = p_version)
-      and case
-        when p_max_length = 0 then true
-        when v_fits then octet_length(((s.data - coalesce(p_unset, '{}')) || p_set)::text) <= p_max_length
-        else false
-      end
-    returning s.id, s.version, s.expires_at into id, version, expires_at;
-    if not found then
-      status := 'too_large'; -- what is left when the session below is live and at the version asked for
-    end if;
+  v_is_data := p_set <> '{}' or cardinality(coalesce(p_unset, '{}')) > 0;
+  if p_relaxed and p_user_id is null and p_label is null and p_tags is null then
+    perform set_config('synchronous_commit', 'off', true);
   end if;
+
+  update :PGSTORE_SCHEMA.sessions as s
+  set
+    data = case when v_is_data then (s.data - coalesce(p_unset, '{}')) || p_set else s.data end,
+    version = case
+      when not v_is_data and not :PGSTORE_SCHEMA.is_renamed(s.user_id, p_user_id, s.label, p_label, s.tags, p_tags) then s.version
+      when s.version = 2147483647 then 1
+      else s.version + 1
+    end,
+    updated_at = case
+      when v_is_data or :PGSTORE_SCHEMA.is_renamed(s.user_id, p_user_id, s.label, p_label, s.tags, p_tags) then v_now
+      else s.updated_at
+    end,
+    purge_at = :PGSTORE_SCHEMA.purge_time(
+      greatest(
+        case when not v_is_data then s.expires_at end,
+        :PGSTORE_SCHEMA.expiry(v_now, p_ttl, p_lifetime, s.created_at, :PGSTORE_SCHEMA.signed_in_when(s.signed_in_at, s.user_id, p_user_id, v_now))
+      ),
+      p_ttl
+    ),
+    expires_at = greatest(
+      case when not v_is_data then s.expires_at end,
+      :PGSTORE_SCHEMA.expiry(v_now, p_ttl, p_lifetime, s.created_at, :PGSTORE_SCHEMA.signed_in_when(s.signed_in_at, s.user_id, p_user_id, v_now))
+    ),
+    seen_at = v_now,
+    user_id = case when p_user_id is null then s.user_id else nullif(p_user_id, '') end,
+    signed_in_at = :PGSTORE_SCHEMA.signed_in_when(s.signed_in_at, s.user_id, p_user_id, v_now),
+    label = case when p_label is null then s.label else nullif(p_label, 'null') end,
+    tags = case when p_tags is null then s.tags else nullif(p_tags, '{}') end
+  where s.key = p_key
+    and s.expires_at > v_now
+    and (p_lifetime is null or greatest(s.created_at, s.signed_in_at) + p_lifetime > v_now)
+    and (p_version is null or s.version = p_version)
+    and case
+      when p_max_length = 0 or not v_is_data then true
+      when v_fits then octet_length(((s.data - coalesce(p_unset, '{}')) || p_set)::text) <= p_max_length
+      else false
+    end
+  returning s.id, s.version, s.expires_at, p_user_id = '' or p_user_id is not null and s.signed_in_at = v_now
+  into id, version, expires_at, v_is_user_new;
   if found then
+    if p_announce or v_is_user_new then
+      perform :PGSTORE_SCHEMA.session_announce('changed', array[id]);
+    end if;
     status := 'saved';
     return;
   end if;
@@ -143,16 +176,15 @@ begin
   select s.id, s.version, s.expires_at, s.data into id, version, expires_at, data
   from :PGSTORE_SCHEMA.sessions as s
   where s.key = p_key
-    and s.expires_at > now()
-    and (p_lifetime is null or s.created_at + p_lifetime > now());
+    and s.expires_at > v_now
+    and (p_lifetime is null or greatest(s.created_at, s.signed_in_at) + p_lifetime > v_now);
   if not found then
     status := 'gone';
   elsif version <> p_version then
     status := 'conflict';
   else
     status := case
-      when status is null then 'saved' -- a touch with nothing to gain
-      when p_max_length > 0
+      when v_is_data and p_max_length > 0
         and (not v_fits or octet_length(((data - coalesce(p_unset, '{}')) || p_set)::text) > p_max_length)
         then 'too_large'
       else 'gone' -- another session took the key after the update had looked for it
@@ -161,17 +193,19 @@ begin
   end if;
 end
 $$;
-comment on function :PGSTORE_SCHEMA.session_save(bytea, jsonb, text[], interval, integer, text, integer, interval) is
+comment on function :PGSTORE_SCHEMA.session_save(
+  bytea, jsonb, text[], interval, integer, text, integer, interval, jsonb, text[], boolean, boolean
+) is
   'Merges into a live session (version null), creates one (0), or merges at a version (n). Status: saved, gone, conflict, too_large or invalid; data comes with conflict only.';
 
 -- Many saves in one call. The arrays run in parallel and have one length; p_unsets holds a JSON array of names or null for
--- each. Saves of one key keep their order, and each has its own verdict; the order of the rows is free otherwise.
+-- each. Saves of one key keep their order, and each has its own verdict; the order of the rows is free otherwise. p_relaxed is for
+-- all of them.
 --
 -- It waits for nobody: a session that another transaction has locked gets the status locked, to be sent alone, so that it
 -- delays no other, and two such calls cannot wait for each other in a ring.
 --
--- Plain merges, nearly all of a busy server's saves, are one statement: a quarter of the loop's cost. The settings keep its
--- plan to one look into the primary key for each item, whatever the table's size was when it was planned.
+-- Plain merges, nearly all of a busy server's saves, are one statement: a quarter of the loop's cost.
 create or replace function :PGSTORE_SCHEMA.session_save(
   p_keys bytea[],
   p_sets jsonb[],
@@ -180,7 +214,8 @@ create or replace function :PGSTORE_SCHEMA.session_save(
   p_versions integer[],
   p_user_ids text[],
   p_max_length integer,
-  p_lifetime interval
+  p_lifetime interval,
+  p_relaxed boolean default false
 )
   returns table (
     key bytea,
@@ -201,6 +236,7 @@ create or replace function :PGSTORE_SCHEMA.session_save(
 as $$
 #variable_conflict use_column
 declare
+  v_now constant timestamptz := statement_timestamp();
   v_length integer := least(
     coalesce(cardinality(p_keys), 0), coalesce(cardinality(p_sets), 0), coalesce(cardinality(p_unsets), 0),
     coalesce(cardinality(p_ttls), 0), coalesce(cardinality(p_versions), 0), coalesce(cardinality(p_user_ids), 0)
@@ -210,29 +246,23 @@ declare
   v_item record;
   v_locked_key bytea;
 begin
+  if p_relaxed and array_position(p_versions, 0) is null and array_remove(p_user_ids, null) = '{}' then
+    perform set_config('synchronous_commit', 'off', true);
+  end if;
+
   for v_position, key, id, version, expires_at in
     update :PGSTORE_SCHEMA.sessions as s
     set
       data = s.data || i.set,
-      version = s.version + 1,
-      updated_at = now(),
-      expires_at = least(i.expires_at, s.created_at + p_lifetime),
-      user_id = case when i.user_id is null then s.user_id else nullif(i.user_id, '') end,
-      signed_in_at = case
-        when i.user_id is null or i.user_id = s.user_id then s.signed_in_at
-        when i.user_id <> '' then now()
-      end
+      version = case when s.version = 2147483647 then 1 else s.version + 1 end,
+      updated_at = v_now,
+      purge_at = :PGSTORE_SCHEMA.purge_time(:PGSTORE_SCHEMA.expiry(v_now, i.ttl, p_lifetime, s.created_at, s.signed_in_at), i.ttl),
+      expires_at = :PGSTORE_SCHEMA.expiry(v_now, i.ttl, p_lifetime, s.created_at, s.signed_in_at),
+      seen_at = v_now
     from (
-      select held.ctid, merge.position, merge.set, merge.user_id, merge.expires_at
+      select held.ctid, merge.position, merge.set, merge.ttl
       from (
-        select
-          u.key,
-          u.position,
-          u.set,
-          u.user_id,
-          date_bin(
-            make_interval(secs => date_part('epoch', u.ttl) / 100), now() + u.ttl, timestamptz '2000-01-01 00:00:00+00'
-          ) + make_interval(secs => date_part('epoch', u.ttl) / 100) as expires_at
+        select u.key, u.position, u.set, u.ttl
         from (
           select distinct on (a.key) a.key, a.position, a.set, a.unset, a.ttl, a.version, a.user_id
           from unnest(p_keys, p_sets, p_unsets, p_ttls, p_versions, p_user_ids)
@@ -242,25 +272,21 @@ begin
         where u.position <= v_length
           and u.version is null
           and u.unset is null
+          and u.user_id is null
           and octet_length(u.key) = 32
           and jsonb_typeof(u.set) = 'object'
           and u.set <> '{}'
           and (p_max_length = 0 or pg_column_size(u.set) <= 5::bigint * p_max_length + 64)
-          and u.ttl between interval '1 millisecond' and interval '100 years'
-          and date_part('epoch', u.ttl) >= 0.001
-          and abs(date_part('year', u.ttl)) <= 100 and abs(date_part('day', u.ttl)) <= 36600
-          and (u.user_id is null or octet_length(u.user_id) <= 1024)
+          and :PGSTORE_SCHEMA.valid_life(u.ttl)
       ) as merge
       join :PGSTORE_SCHEMA.sessions as held on held.key = merge.key
       for no key update of held skip locked
     ) as i
     where s.ctid = i.ctid
-      and s.expires_at > now()
+      and s.expires_at > v_now
       and (
         p_lifetime is null
-        or p_lifetime between interval '1 millisecond' and interval '100 years'
-        and abs(date_part('year', p_lifetime)) <= 100 and abs(date_part('day', p_lifetime)) <= 36600
-        and s.created_at + p_lifetime > now()
+        or :PGSTORE_SCHEMA.valid_life(p_lifetime) and greatest(s.created_at, s.signed_in_at) + p_lifetime > v_now
       )
       and (p_max_length = 0 or p_max_length > 0 and octet_length((s.data || i.set)::text) <= p_max_length)
     returning i.position, s.key, s.id, s.version, s.expires_at
@@ -295,7 +321,7 @@ begin
       if not found then
         perform from :PGSTORE_SCHEMA.sessions as s
         where s.key = v_item.key
-          and s.expires_at > now();
+          and s.expires_at > v_now;
         if found then
           status := 'locked';
           v_locked_key := v_item.key;
@@ -320,5 +346,5 @@ begin
   end loop;
 end
 $$;
-comment on function :PGSTORE_SCHEMA.session_save(bytea[], jsonb[], jsonb[], interval[], integer[], text[], integer, interval) is
-  'Many saves in one call, one row each with its verdict, those of one key in the order given; locked: somebody else holds this session, send it alone.';
+comment on function :PGSTORE_SCHEMA.session_save(bytea[], jsonb[], jsonb[], interval[], integer[], text[], integer, interval, boolean) is
+  'Many saves in one call, one row each with its verdict, those of one key in the order given; locked: another transaction holds this session, send it alone.';

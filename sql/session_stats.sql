@@ -24,7 +24,7 @@ create or replace function :PGSTORE_SCHEMA.session_stats(
 )
   returns record
   language plpgsql
-  stable parallel restricted
+  volatile parallel unsafe
   security definer
   set search_path = pg_catalog, pg_temp
   set enable_seqscan = off
@@ -49,9 +49,9 @@ begin
   v_percent := least(100, 100.0 * greatest(p_pages, 1) / greatest(v_pages, 1));
   is_estimate := v_percent < 100;
   select
-    count(*) filter (where s.expires_at > now()),
-    count(*) filter (where s.expires_at > now() and s.user_id is null),
-    count(*) filter (where s.expires_at <= now()),
+    count(*) filter (where s.expires_at > statement_timestamp()),
+    count(*) filter (where s.expires_at > statement_timestamp() and s.user_id is null),
+    count(*) filter (where s.expires_at <= statement_timestamp()),
     -- A row's fixed part, its key and the page's pointer to it take 100 bytes; data beyond some 2,000 lives elsewhere.
     coalesce(sum(100 + coalesce(octet_length(s.user_id), 0) + least(pg_column_size(s.data), 2000)), 0)
   into live, anonymous, v_expired, used_bytes
@@ -66,8 +66,8 @@ begin
   from (
     select
     from :PGSTORE_SCHEMA.sessions as s
-    where s.expires_at <= now()
-    order by s.expires_at
+    where s.purge_at <= statement_timestamp()
+    order by s.purge_at
     limit v_most
   ) as counted;
   if expired = v_most then
@@ -78,8 +78,8 @@ begin
   select s.expires_at
   into oldest_expired_at
   from :PGSTORE_SCHEMA.sessions as s
-  where s.expires_at <= now()
-  order by s.expires_at
+  where s.purge_at <= statement_timestamp()
+  order by s.purge_at
   limit 1;
 
   -- A host that applies our SQL by its own means may have left the ledger out.

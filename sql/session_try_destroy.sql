@@ -1,5 +1,6 @@
--- Ends the sessions with these keys, one row for each key: destroyed, gone (there was none) or locked: somebody else holds it,
--- send it alone. It waits for nobody, so that one of them delays no other; for the batches of a client.
+-- Ends the sessions with these keys, one row for each key: destroyed, gone (there was none) or locked: another transaction holds it,
+-- send it alone. It waits for nobody, so that one of them delays no other; for the batches of a client. A session that was
+-- regenerated is ended by its last key too: see session_destroy.
 create or replace function :PGSTORE_SCHEMA.session_try_destroy(p_keys bytea[])
   returns table (key bytea, status text)
   language plpgsql
@@ -13,12 +14,14 @@ as $$
 declare
   v_keys bytea[];
   v_ids bigint[];
+  v_moved_keys bytea[];
+  v_moved_ids bigint[];
 begin
   with locked as (
     select s.key
     from :PGSTORE_SCHEMA.sessions as s
     where s.key = any (p_keys)
-      and s.expires_at > now()
+      and s.expires_at > statement_timestamp()
     order by s.key
     for update skip locked
   ), ended as (
@@ -29,21 +32,44 @@ begin
   )
   select coalesce(array_agg(ended.key), '{}'), coalesce(array_agg(ended.id), '{}') into v_keys, v_ids
   from ended;
-  perform :PGSTORE_SCHEMA.session_announce('destroyed', v_ids);
+
+  with locked as (
+    select s.key
+    from :PGSTORE_SCHEMA.sessions as s
+    where s.previous_key = any (p_keys)
+      and s.expires_at > statement_timestamp()
+    order by s.key
+    for update skip locked
+  ), ended as (
+    delete from :PGSTORE_SCHEMA.sessions as s
+    using locked
+    where s.key = locked.key
+    returning s.previous_key, s.id
+  )
+  select coalesce(array_agg(ended.previous_key), '{}'), coalesce(array_agg(ended.id), '{}') into v_moved_keys, v_moved_ids
+  from ended;
+  perform :PGSTORE_SCHEMA.session_announce('destroyed', v_ids || v_moved_ids, 'signed_out');
 
   return query
     select
       asked.key,
       case
-        when asked.key = any (v_keys) then 'destroyed'
-        when s.key is null then 'gone'
-        else 'locked'
+        when asked.key = any (v_keys || v_moved_keys) then 'destroyed'
+        when exists (
+          select
+          from :PGSTORE_SCHEMA.sessions as s
+          where s.key = asked.key
+            and s.expires_at > statement_timestamp()
+        ) or exists (
+          select
+          from :PGSTORE_SCHEMA.sessions as s
+          where s.previous_key = asked.key
+            and s.expires_at > statement_timestamp()
+        ) then 'locked'
+        else 'gone'
       end
-    from (select distinct u.key from unnest(p_keys) as u (key)) as asked
-    left join :PGSTORE_SCHEMA.sessions as s
-      on s.key = asked.key
-      and s.expires_at > now();
+    from (select distinct u.key from unnest(p_keys) as u (key)) as asked;
 end
 $$;
 comment on function :PGSTORE_SCHEMA.session_try_destroy(bytea[]) is
-  'Ends the live sessions with these keys that nobody holds and announces them; a row for each key: destroyed, gone or locked.';
+  'Ends the live sessions with these keys that no other transaction holds and announces them; a row for each key: destroyed, gone or locked.';

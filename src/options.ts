@@ -1,6 +1,6 @@
 // What a store is made with, checked once and all of it: every problem is named in one error.
 
-import { type Codec, codecsFromPairs, hashKeys, type Key } from './cookie/codec.ts'
+import { type Codec, codecsFromKeys, codecsFromPairs } from './cookie/codec.ts'
 import {
   type CookieOptions,
   cookieOptionProblems,
@@ -8,13 +8,15 @@ import {
   longestLife,
   type SessionOptions,
 } from './cookie/cookie-options.ts'
+import { hashKeys, type Key } from './cookie/keys.ts'
+import { type ClearSiteDataDirective, clearSiteDataDirectives } from './cookie/response.ts'
 import { type BatchLimits, type BatchOptions, defaultBatchLimits } from './database/batcher.ts'
 import type { Pool } from './database/pool.ts'
 import { PGStoreError } from './errors.ts'
 import type { ListenConnection } from './events/listen.ts'
 import { schemaProblems } from './schema/schema-name.ts'
 
-/** How a store is set up. Give `connectionString` or `pool`, and `keyPairs` or `codecs`; the rest has defaults. */
+/** How a store is set up. Give `connectionString` or `pool`, and `keys`, `keyPairs` or `codecs`; the rest has defaults. */
 export interface PGStoreOptions {
   /** `postgres://user:password@host/database`: the store opens a pool of its own and ends it with `close()`. */
   readonly connectionString?: string | undefined
@@ -26,12 +28,21 @@ export interface PGStoreOptions {
    */
   readonly directConnectionString?: string | undefined
   /**
-   * Hash key, block key, hash key, block key …: the first pair signs, all verify, so a key is retired by moving it back one
-   * pair and dropping it when the cookies it signed have expired. Hash keys have at least 32 bytes; block keys 16, 24 or 32,
-   * or null for cookies that are signed but not encrypted.
+   * What signs the cookies: the first key signs, all verify. To retire a key put the new one in front, and drop the old one when
+   * the cookies that it signed have expired. A key has at least 32 bytes; a string counts as its UTF-8 bytes, so that the 43
+   * characters which `npx pgstore key` prints are a key as they are. An undefined one, such as a variable that is not set, is
+   * refused.
+   */
+  readonly keys?: readonly (Key | undefined)[] | undefined
+  /**
+   * In place of `keys`, for cookies that a Go program reads or writes with the same pairs, or that are encrypted: hash key, block
+   * key, hash key, block key …, as Go's CodecsFromPairs takes them. The first pair signs, all verify. Hash keys have at least 32
+   * bytes; block keys 16, 24 or 32, or null for cookies that are signed but not encrypted. `[newKey, oldKey]` does not rotate:
+   * that is one pair, whose block key is the old key, and every cookie signed before is refused. Write `[newKey, null, oldKey]`,
+   * or `keys: [newKey, oldKey]`; nothing can tell a block key of 32 bytes from a hash key.
    */
   readonly keyPairs?: readonly (Key | null | undefined)[] | undefined
-  /** In place of `keyPairs`. */
+  /** In place of `keys`: codecs of your own. */
   readonly codecs?: readonly Codec[] | undefined
   /** The cookie's attributes and a session's life. */
   readonly options?: CookieOptions | undefined
@@ -39,6 +50,11 @@ export interface PGStoreOptions {
   readonly maxLength?: number | undefined
   /** Seconds after its creation at which a session ends, visits or not; null means never. Default: 7,776,000 (90 days). */
   readonly lifetime?: number | null | undefined
+  /**
+   * Seconds after which a visit is worth a write: a session that is only read is touched so often, and lives that much longer than
+   * its maxAge, so that it lives maxAge after each visit. Default: a tenth of maxAge, 3,600 at most.
+   */
+  readonly touchAfter?: number | undefined
   /**
    * Seconds a session without a user lives without a visit, where that is less than its `maxAge`: most of them belong to bots.
    * null means as long as the others. Default: null.
@@ -50,8 +66,8 @@ export interface PGStoreOptions {
    */
   readonly sessionsPerUser?: number | null | undefined
   /**
-   * Encrypts each top-level value with AES-256-GCM, under a key derived from the hash keys of `keyPairs` and bound to the
-   * session and the value's name: the database's operator sees names and sizes. The first pair's key seals, all open, and a
+   * Encrypts each top-level value with AES-256-GCM, under a key derived from `keys`, or the hash keys of `keyPairs`, and bound
+   * to the session and the value's name: the database's operator sees names and sizes. The first key seals, all open, and a
    * save seals anew what an older key had sealed. 'gradual' also reads values from before sealing was switched on, and seals
    * them at the next save. `maxLength` counts sealed text, about 4/3 of the plain one and 52 bytes more for each value;
    * `store.list()` shows none of the values. Default: false.
@@ -62,6 +78,14 @@ export interface PGStoreOptions {
    * a session is saved to, changed or not. false leaves caching to you. Default: true.
    */
   readonly cacheHeaders?: boolean | undefined
+  /**
+   * Sends `Clear-Site-Data` with the response that ends a session, so that the browser drops what the site left in it; a list
+   * names what, true is `['cache', 'storage']`. 'storage' takes the origin's local storage, databases and service workers, also
+   * what has nothing to do with the session. 'cookies', and '*' with it, take the cookies of the whole registrable domain, those
+   * of other hosts included. Browsers obey it over HTTPS and from localhost alone. Default: false.
+   * https://www.w3.org/TR/clear-site-data/
+   */
+  readonly clearSiteData?: boolean | readonly ClearSiteDataDirective[] | undefined
   /** The schema in the database: a lower-case identifier. Default: 'pgstore'. */
   readonly schema?: string | undefined
   /**
@@ -86,10 +110,12 @@ export interface Settings {
   readonly maxLength: number
   readonly lifetime: number | null
   readonly anonymousMaxAge: number | null
+  readonly touchAfter: number | null
   readonly sessionsPerUser: number | null
   /** What the sealing keys are derived from; undefined where nothing is sealed. */
   readonly sealing: { readonly secrets: readonly Uint8Array[]; readonly acceptsPlain: boolean } | undefined
   readonly cacheHeaders: boolean
+  readonly clearSiteData: readonly ClearSiteDataDirective[]
   readonly schema: string
 }
 
@@ -97,15 +123,18 @@ const names = {
   connectionString: true,
   pool: true,
   directConnectionString: true,
+  keys: true,
   keyPairs: true,
   codecs: true,
   options: true,
   maxLength: true,
   lifetime: true,
   anonymousMaxAge: true,
+  touchAfter: true,
   sessionsPerUser: true,
   seal: true,
   cacheHeaders: true,
+  clearSiteData: true,
   schema: true,
   prepare: true,
   batch: true,
@@ -129,6 +158,10 @@ export function parseOptions(given: PGStoreOptions): Settings {
   if (lifetime !== null && !(typeof lifetime === 'number' && lifetime >= 0.001 && lifetime <= longestLife)) {
     problems.push('lifetime must be a number of seconds up to a hundred years, or null')
   }
+  const { touchAfter = null } = given
+  if (touchAfter !== null && !(typeof touchAfter === 'number' && touchAfter >= 0 && touchAfter <= longestLife / 100)) {
+    problems.push('touchAfter must be a number of seconds from 0 to a year')
+  }
   const { anonymousMaxAge = null, sessionsPerUser = null, seal = false, cacheHeaders = true } = given
   if (anonymousMaxAge !== null && !(typeof anonymousMaxAge === 'number' && anonymousMaxAge >= 0.001)) {
     problems.push('anonymousMaxAge must be a number of seconds above 0, or null')
@@ -140,8 +173,9 @@ export function parseOptions(given: PGStoreOptions): Settings {
     problems.push('sessionsPerUser must be a whole number above 0, or null')
   }
   if (![true, false, 'gradual'].includes(seal)) problems.push("seal must be true, false or 'gradual'")
-  else if (seal && given.keyPairs === undefined) problems.push('seal needs keyPairs to derive its keys from')
+  else if (seal && given.codecs !== undefined) problems.push('seal needs keys, or keyPairs, to derive its own from')
   if (typeof cacheHeaders !== 'boolean') problems.push('cacheHeaders must be true or false')
+  const clearSiteData = parseClearSiteData(given.clearSiteData ?? false, problems)
   const schema = given.schema ?? 'pgstore'
   problems.push(...schemaProblems(schema))
   const options = { ...defaultCookieOptions, ...definedOnly(given.options) }
@@ -167,18 +201,20 @@ export function parseOptions(given: PGStoreOptions): Settings {
     maxLength,
     lifetime,
     anonymousMaxAge,
+    touchAfter,
     sessionsPerUser,
-    sealing: seal ? { secrets: hashKeys(given.keyPairs ?? []), acceptsPlain: seal === 'gradual' } : undefined,
+    sealing: seal ? { secrets: sealSecrets(given), acceptsPlain: seal === 'gradual' } : undefined,
     cacheHeaders,
+    clearSiteData,
     schema,
     prepare,
     batch,
   }
 }
 
-function parseCodecs({ keyPairs, codecs }: PGStoreOptions, problems: string[]): readonly Codec[] {
-  if ((keyPairs === undefined) === (codecs === undefined)) {
-    problems.push('give either keyPairs or codecs')
+function parseCodecs({ keys, keyPairs, codecs }: PGStoreOptions, problems: string[]): readonly Codec[] {
+  if ([keys, keyPairs, codecs].filter((given) => given !== undefined).length !== 1) {
+    problems.push('give one of keys, keyPairs and codecs')
     return []
   }
   if (codecs !== undefined) {
@@ -188,17 +224,29 @@ function parseCodecs({ keyPairs, codecs }: PGStoreOptions, problems: string[]): 
     }
     return codecs
   }
-  if (!Array.isArray(keyPairs)) {
-    problems.push('keyPairs must be a list')
+  if (!Array.isArray(keys ?? keyPairs)) {
+    problems.push(`${keys === undefined ? 'keyPairs' : 'keys'} must be a list`)
     return []
   }
   try {
-    return codecsFromPairs(...keyPairs)
+    return keys ? codecsFromKeys(...keys) : codecsFromPairs(...(keyPairs ?? []))
   } catch (error) {
     if (!(error instanceof PGStoreError)) throw error
     problems.push(error.message.replace(/\.$/, ''))
     return []
   }
+}
+
+function sealSecrets({ keys, keyPairs = [] }: PGStoreOptions): Uint8Array[] {
+  return hashKeys(keys ? keys.flatMap((key) => [key, null]) : keyPairs)
+}
+
+function parseClearSiteData(given: unknown, problems: string[]): readonly ClearSiteDataDirective[] {
+  if (typeof given === 'boolean') return given ? ['cache', 'storage'] : []
+  const isDirective = (directive: unknown) => clearSiteDataDirectives.some((known) => known === directive)
+  if (Array.isArray(given) && given.every(isDirective)) return [...given]
+  problems.push(`clearSiteData must be true, false or a list of ${clearSiteDataDirectives.join(', ')}`)
+  return []
 }
 
 /** Where to LISTEN: beside the pool, never through it, since a pooled connection goes to whoever asks next. */

@@ -1,63 +1,81 @@
-// From a session's changes to its row and its cookie: one call of the database, whose status decides.
+// A session's save as its cookie sees it: what is written where, and when a cookie goes with it.
 
 import type { Codec } from './cookie/codec.ts'
 import { type RequestLike, readCookies } from './cookie/cookie-header.ts'
-import { cookieNameProblems, cookieOptionProblems } from './cookie/cookie-options.ts'
-import { checkHeadersOpen, forbidCaching, type ResponseLike } from './cookie/response.ts'
+import { cookieNameProblems, cookieOptionProblems, type SessionOptions } from './cookie/cookie-options.ts'
+import {
+  type ClearSiteDataDirective,
+  checkHeadersOpen,
+  clearSiteData,
+  forbidCaching,
+  type ResponseLike,
+} from './cookie/response.ts'
 import { deleteToken, signToken, writeToken } from './cookie/token-cookie.ts'
-import type { SaveArguments, SaveResult, SessionDatabase, SessionRow } from './database/row.ts'
-import { parseTime } from './database/row.ts'
+import { parseTime, type SessionDatabase, type SessionRow } from './database/row.ts'
 import { PGStoreError } from './errors.ts'
 import { type Attachment, attachment } from './session/attachment.ts'
-import { type Changes, internals, type Session } from './session/session.ts'
+import { internals, type Session } from './session/session.ts'
+import type { SessionChanges, Stored } from './session/stored.ts'
 import { newToken, sessionKey } from './session/token.ts'
+import { failure, type WriteOptions, type Writer } from './session/writer.ts'
 
 /** A cookie without Max-Age ends with the browser, which nobody tells us: its row lives one day. */
 const browserSessionSeconds = 86400
 
 export interface SaverSettings {
   readonly codecs: readonly Codec[]
-  readonly lifetime: number | null
-  readonly maxLength: number
-  readonly anonymousMaxAge: number | null
-  readonly sessionsPerUser: number | null
   readonly cacheHeaders: boolean
+  readonly clearSiteData: readonly ClearSiteDataDirective[]
 }
 
 export interface SaveOptions {
   /**
-   * Save only if nobody else has saved since this session was read; otherwise the session takes what is there now and the save
-   * fails with `conflict`: change it again and save again. For counters, carts and whatever must not be merged. Default: false.
+   * Save only if no other request has saved since this session was read; otherwise the session takes what is there now and the
+   * save fails with `conflict`: change it again and save again. For counters, carts and whatever must not be merged.
+   * Default: false.
    */
   readonly ifUnchanged?: boolean
   /**
-   * Leave the cookie as it is where the session is found `gone`. If another request regenerated it meanwhile, the browser may
-   * hold the new cookie by now, which this response would delete; the middlewares of this package save so. Default: false.
+   * Announce the session as changed, as a change of its user always is: `store.events()` and other servers hear of it at once.
+   * For what no server may go on without, such as a role that was taken away. Default: false.
    */
-  readonly keepCookieIfGone?: boolean
+  readonly announce?: boolean
+}
+
+export interface RegenerateOptions {
+  /**
+   * Count this as a sign-in of the same user too: `signedInAt` is now, and the lifetime begins again. For a password that was
+   * asked for once more. A changed user id is a sign-in in any case. Default: false.
+   */
+  readonly signIn?: boolean
 }
 
 /** Saves sessions; those of one session take turns, since two at once would create it twice. */
 export class Saver {
-  readonly #database: SessionDatabase
+  readonly #sessions: SessionDatabase
+  readonly #writer: Writer
   readonly #settings: SaverSettings
   readonly #turns: Attachment<Promise<void>>
-  maxLength: number
 
-  /** @param turns shared by the savers that may save the same session */
-  constructor(database: SessionDatabase, settings: SaverSettings, turns: Saver | undefined) {
-    this.#database = database
+  /** @param shared the saver whose sessions this one may save too: their turns are the same */
+  constructor(sessions: SessionDatabase, writer: Writer, settings: SaverSettings, shared: Saver | undefined) {
+    this.#sessions = sessions
+    this.#writer = writer
     this.#settings = settings
-    this.maxLength = settings.maxLength
-    this.#turns = turns ? turns.#turns : attachment()
+    this.#turns = shared ? shared.#turns : attachment()
   }
 
   async save(req: RequestLike, res: ResponseLike, session: Session<object>, options: SaveOptions = {}): Promise<void> {
     await this.#inTurn(session, () => this.#save(req, res, session, options))
   }
 
-  async regenerate(req: RequestLike, res: ResponseLike, session: Session<object>): Promise<void> {
-    await this.#inTurn(session, () => this.#regenerate(req, res, session))
+  async regenerate(
+    req: RequestLike,
+    res: ResponseLike,
+    session: Session<object>,
+    options: RegenerateOptions = {},
+  ): Promise<void> {
+    await this.#inTurn(session, () => this.#regenerate(req, res, session, options))
   }
 
   async #inTurn(session: Session<object>, work: () => Promise<void>): Promise<void> {
@@ -70,80 +88,71 @@ export class Saver {
   }
 
   async #save(req: RequestLike, res: ResponseLike, session: Session<object>, options: SaveOptions): Promise<void> {
-    const { ifUnchanged = false, keepCookieIfGone = false } = options
     this.#begin(session, res)
     if (session.options.maxAge < 0) return await this.#destroy(req, res, session)
     const stored = internals.stored(session)
-    if (!stored) return await this.#create(res, session, internals.changes(session))
-    // Outdated values are old news where somebody else saves in between: theirs counts then.
-    const renews = stored.row.outdated !== undefined && stored.row.outdated.size > 0
-    let changes = internals.changes(session, renews)
-    if (changes.isEmpty && !this.#isTouchDue(session)) {
-      if (stored.isOutdated) this.#writeCookie(res, session, this.#sign(session, stored.token))
-      return
-    }
-    const cookie = this.#sign(session, stored.token)
-    const key = sessionKey(stored.token)
-    const version = ifUnchanged || renews ? stored.seenVersion : null
-    let result = await this.#database.save(this.#arguments(key, session, changes, version))
-    if (result.status === 'conflict' && !ifUnchanged) {
-      changes = internals.changes(session)
-      result = await this.#database.save(this.#arguments(key, session, changes, null))
-    }
-    switch (result.status) {
-      case 'saved':
-        internals.saved(session, stored.token, changes, result)
-        await this.#limitUser(changes)
-        return this.#writeCookie(res, session, cookie)
-      case 'gone':
-        throw this.#gone(keepCookieIfGone ? undefined : res, session)
-      case 'conflict': {
-        // Not from the result: it lacks the user id, which may have changed too.
-        const row = await this.#database.get(key)
-        if (!row) throw this.#gone(keepCookieIfGone ? undefined : res, session)
-        internals.load(session, { ...stored, row, seenVersion: row.version })
-        throw new PGStoreError('conflict', 'Somebody else saved this session first; it now holds what they saved.')
-      }
-      default:
-        throw unexpected('session_save', result)
-    }
+    const write = writeOptions(session, options.announce)
+    if (!stored) return await this.#create(res, session, write)
+    const { known } = stored
+    const changes = internals.changes(session, known.row.unsealed)
+    const isCookieDue = this.#isCookieDue(session, stored)
+    // A row that is written takes a cookie along where it is a touch, or where the cookie may say something else from now on.
+    const isCookieNews = changes.isEmpty
+      ? this.#writer.isTouchDue(known.row, write)
+      : changes.isMaxAge || stored.cookie?.signedAt === undefined || internals.hasOwnAttributes(session)
+    if (changes.isEmpty && !isCookieDue && !isCookieNews) return
+    const cookie = isCookieDue || isCookieNews ? this.#sign(session, known.token) : undefined
+    const plain = () => internals.changes(session)
+    const written = await this.#writer.merge(known, { changes, plain, ifUnchanged: options.ifUnchanged }, write)
+    if (written === undefined) throw this.#gone(session)
+    if (written === 'conflict') throw await this.#conflict(session, stored)
+    const { isWritten } = written
+    if (isWritten) internals.saved(session, { known: written.known, cookie: stored.cookie }, written.changes)
+    // Before all that can still fail: the visitor is to have the cookie of what is stored.
+    if (cookie !== undefined && (isCookieDue || isWritten)) this.#writeCookie(res, session, cookie, written.known.row)
+    if (isWritten) await this.#writer.limit(written.known, written.changes)
   }
 
-  async #create(res: ResponseLike, session: Session<object>, changes: Changes): Promise<void> {
+  async #create(res: ResponseLike, session: Session<object>, write: WriteOptions): Promise<void> {
+    const changes = internals.changes(session)
     if (changes.isEmpty) return
     const token = newToken()
     const cookie = this.#sign(session, token)
-    const result = await this.#database.save(this.#arguments(sessionKey(token), session, changes, 0))
-    if (result.status !== 'saved') throw unexpected('session_save', result)
-    internals.saved(session, token, changes, result)
-    await this.#limitUser(changes)
-    this.#writeCookie(res, session, cookie)
+    const known = await this.#writer.create(token, changes, write)
+    if (!known) throw failure('session_save', { status: 'conflict' })
+    internals.saved(session, { known, cookie: undefined }, changes)
+    this.#writeCookie(res, session, cookie, known.row)
+    await this.#writer.limit(known, changes)
   }
 
   async #destroy(req: RequestLike, res: ResponseLike, session: Session<object>): Promise<void> {
     const stored = internals.stored(session)
-    if (stored) await this.#database.destroy(sessionKey(stored.token))
+    if (stored) await this.#writer.end(stored.known.token)
     const options = { ...session.options }
     internals.ended(session)
     // A visitor who never had a session has no cookie to delete.
-    if (stored || readCookies(req, session.name).length > 0) deleteToken(res, session.name, options)
+    if (!stored && readCookies(req, session.name).length === 0) return
+    deleteToken(res, session.name, options)
+    clearSiteData(res, this.#settings.clearSiteData)
   }
 
-  async #regenerate(req: RequestLike, res: ResponseLike, session: Session<object>): Promise<void> {
+  async #regenerate(
+    req: RequestLike,
+    res: ResponseLike,
+    session: Session<object>,
+    { signIn = false }: RegenerateOptions,
+  ): Promise<void> {
     const stored = internals.stored(session)
     if (!stored || session.options.maxAge < 0) return await this.#save(req, res, session, {})
     this.#begin(session, res)
-    const changes = internals.changes(session)
-    const oldKey = sessionKey(stored.token)
-    const token = newToken(oldKey)
+    const changes = signingIn(session, internals.changes(session), signIn)
+    const token = this.#writer.nextToken(stored.known)
     const cookie = this.#sign(session, token)
-    const save = this.#arguments(oldKey, session, changes, null)
-    const result = await this.#database.regenerate(save, sessionKey(token))
-    if (result.status === 'gone') throw this.#gone(res, session)
-    if (result.status !== 'saved') throw unexpected('session_regenerate', result)
-    internals.saved(session, token, changes, result)
-    await this.#limitUser(changes)
-    this.#writeCookie(res, session, cookie)
+    const known = await this.#writer.move(stored.known, token, changes, writeOptions(session))
+    if (!known) throw this.#gone(session)
+    internals.saved(session, { known, cookie: undefined }, changes)
+    this.#writeCookie(res, session, cookie, known.row)
+    await this.#writer.limit(known, changes)
   }
 
   #begin(session: Session<object>, res: ResponseLike): void {
@@ -152,78 +161,57 @@ export class Saver {
     if (this.#settings.cacheHeaders) forbidCaching(res)
   }
 
-  /** After a sign-in: the session that has just been saved is the newest. */
-  async #limitUser({ userId }: Changes): Promise<void> {
-    const { sessionsPerUser } = this.#settings
-    if (sessionsPerUser !== null && userId) await this.#database.limit(userId, sessionsPerUser)
-  }
-
-  #arguments(key: Buffer, session: Session<object>, changes: Changes, version: number | null): SaveArguments {
-    return {
-      key,
-      set: changes.set,
-      unset: changes.unset,
-      ttlSeconds: this.#ttlSeconds(session),
-      version,
-      userId: changes.userId,
-      maxLength: this.maxLength,
-      lifetimeSeconds: this.#settings.lifetime,
-    }
-  }
-
-  #isTouchDue(session: Session<object>): boolean {
-    const row = internals.stored(session)?.row
-    return row !== undefined && isTouchDue(row, this.#ttlSeconds(session), this.#settings.lifetime)
+  /**
+   * Whether the visitor needs a new cookie whatever is saved: where the request did not come with this session's own, or with one
+   * that an older key signed, or that is as old as a visit may go unrecorded.
+   */
+  #isCookieDue({ options: { maxAge } }: Session<object>, { cookie }: Stored): boolean {
+    if (!cookie || cookie.isOutdated) return true
+    if (cookie.signedAt === undefined || maxAge === 0) return false
+    return Math.abs(Date.now() - cookie.signedAt) >= this.#writer.touchAfter(maxAge) * 1000
   }
 
   #sign(session: Session<object>, token: string): string {
     return signToken(session.name, token, this.#settings.codecs)
   }
 
-  #writeCookie(res: ResponseLike, session: Session<object>, cookie: string): void {
-    const stored = internals.stored(session)
-    if (stored) writeToken(res, session.name, cookie, session.options, stored.row)
+  #writeCookie(res: ResponseLike, session: Session<object>, cookie: string, row: SessionRow): void {
+    const { maxAge } = session.options
+    const late = maxAge > 0 ? this.#writer.touchAfter(maxAge) : 0
+    const remaining = (parseTime(row.expiresAt) - parseTime(row.now)) / 1000
+    writeToken(res, session.name, cookie, { ...session.options, maxAge: maxAge + late }, remaining)
   }
 
-  #ttlSeconds({ options, userId }: Session<object>): number {
-    const ttl = options.maxAge === 0 ? browserSessionSeconds : options.maxAge
-    return userId === undefined ? Math.min(ttl, this.#settings.anonymousMaxAge ?? ttl) : ttl
+  /** The session takes what is there now. */
+  async #conflict(session: Session<object>, { known, cookie }: Stored): Promise<PGStoreError> {
+    // Not from the save's answer: it lacks the user id, which may have changed too.
+    const row = await this.#sessions.get(sessionKey(known.token))
+    if (!row) return this.#gone(session)
+    internals.load(session, { known: { token: known.token, row, seenVersion: row.version }, cookie })
+    return new PGStoreError('conflict', 'Another request saved this session first; it now holds what that one saved.')
   }
 
-  /** @param res is told to delete the cookie; undefined to leave it alone */
-  #gone(res: ResponseLike | undefined, session: Session<object>): PGStoreError {
-    const options = { ...session.options }
+  /** The cookie is left alone: the visitor may have signed in meanwhile, and this answer would delete the new one. */
+  #gone(session: Session<object>): PGStoreError {
     internals.ended(session)
-    if (res) deleteToken(res, session.name, options)
-    return unexpected('session_save', { status: 'gone' })
+    return failure('session_save', { status: 'gone' })
   }
 }
 
-/** Whether a tenth of the ttl has passed since the expiry was last set: then, and not at every visit, it is worth a write. */
-export function isTouchDue(row: SessionRow, ttlSeconds: number, lifetimeSeconds: number | null): boolean {
-  const ttl = ttlSeconds * 1000
-  const lifetime = (lifetimeSeconds ?? Number.POSITIVE_INFINITY) * 1000
-  const latest = Math.min(parseTime(row.now) + ttl, parseTime(row.createdAt) + lifetime)
-  return latest - parseTime(row.expiresAt) >= ttl / 10
+function writeOptions({ options, userId }: Session<object>, announce?: boolean): WriteOptions {
+  const maxAge = options.maxAge === 0 ? browserSessionSeconds : options.maxAge
+  return { maxAge, userId, announce }
+}
+
+/** The user is named, so that it counts as a sign-in, where it changed or `signIn` asks for it. */
+function signingIn(session: Session<object>, changes: SessionChanges, signIn: boolean): SessionChanges {
+  return signIn && changes.userId === null && session.userId !== undefined
+    ? { ...changes, userId: session.userId }
+    : changes
 }
 
 /** @throws {PGStoreError} `invalid_option` for a name that is no cookie name, or options that browsers would refuse for it */
-export function checkCookie({ name, options }: Pick<Session<object>, 'name' | 'options'>): void {
+export function checkCookie({ name, options }: { readonly name: string; readonly options: SessionOptions }): void {
   const problems = [...cookieNameProblems(name, options), ...cookieOptionProblems(options)]
   if (problems.length > 0) throw new PGStoreError('invalid_option', `${problems.join('; ')}.`)
-}
-
-/** The error for a status that is neither saved nor a conflict that the caller asked about. */
-export function unexpected(operation: string, { status }: Pick<SaveResult, 'status'>): PGStoreError {
-  if (status === 'gone') {
-    return new PGStoreError('gone', 'The session was ended elsewhere or has expired: nothing was saved.')
-  }
-  if (status === 'too_large') {
-    return new PGStoreError('too_large', 'The session would exceed maxLength: nothing was saved.')
-  }
-  if (status === 'conflict' && operation === 'session_regenerate') {
-    return new PGStoreError('conflict', 'Others save this session all the time: it was not regenerated.')
-  }
-  if (status === 'invalid') return new PGStoreError('invalid_value', `${operation} refused its arguments.`)
-  return new PGStoreError('database', `${operation}: ${status}`) // a key drawn twice
 }

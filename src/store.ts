@@ -1,28 +1,26 @@
 import { inspect } from 'node:util'
-import type pg from 'pg'
 import { SessionCleanup } from './cleanup/cleanup.ts'
 import type { Codec } from './cookie/codec.ts'
 import type { RequestLike } from './cookie/cookie-header.ts'
 import { cookieOptionProblems, type SessionOptions } from './cookie/cookie-options.ts'
+import { Refusals, type RefusedCookies } from './cookie/refusals.ts'
 import type { ResponseLike } from './cookie/response.ts'
-import { readToken } from './cookie/token-cookie.ts'
-import { BatchedDatabase } from './database/batched-sessions.ts'
-import { openPool, type Pool, type Queryable, queryTimeoutMs } from './database/pool.ts'
-import type { SessionDatabase } from './database/row.ts'
-import { Database } from './database/session-functions.ts'
-import { economical, StatementPool } from './database/statement-pool.ts'
+import { readTokens } from './cookie/token-cookie.ts'
+import type { Queryable } from './database/pool.ts'
+import type { SessionRow } from './database/row.ts'
 import { PGStoreError } from './errors.ts'
 import type { ChannelEvents, EventStream } from './events/channel-events.ts'
 import { type SessionEvent, sessionEvents } from './events/session-events.ts'
-import { listenConnection, maxLengthProblems, type PGStoreOptions, parseOptions, type Settings } from './options.ts'
-import { checkCookie, type SaveOptions, Saver } from './saver.ts'
+import { maxLengthProblems, type PGStoreOptions, parseOptions } from './options.ts'
+import { StoreParts } from './parts.ts'
+import { firstLive } from './reader.ts'
+import { checkCookie, type RegenerateOptions, type SaveOptions } from './saver.ts'
 import { migrate } from './schema/migrate.ts'
 import { attachment } from './session/attachment.ts'
-import { SealedDatabase } from './session/seal.ts'
 import { internals, Session } from './session/session.ts'
 import { sessionKey } from './session/token.ts'
-import { TokenSessions } from './session/token-sessions.ts'
-import { type ListedSession, listSessions, type RevokeOptions, revokeSessions } from './session/user-sessions.ts'
+import type { TokenSessions } from './session/token-sessions.ts'
+import type { ListedSession, ListOptions, RevokeOptions, RevokeTagOptions } from './session/user-sessions.ts'
 
 /**
  * Sessions in Postgres, for node's and fetch's requests: Go's PGStore for gorilla/sessions in TypeScript.
@@ -33,17 +31,13 @@ import { type ListedSession, listSessions, type RevokeOptions, revokeSessions } 
 export class PGStore<Values extends object = Record<string, unknown>> extends SessionCleanup {
   /** The first signs, all verify. */
   readonly codecs: readonly Codec[]
-  #settings: Settings
-  readonly #database: Database
-  /** The same, seen through the seal where there is one. */
-  #sessions: SessionDatabase
-  readonly #ownPool: pg.Pool | undefined
+  readonly #parts: StoreParts
   readonly #events: ChannelEvents<SessionEvent>
   #options: SessionOptions
   /** Cookie names that are right for these options. */
   readonly #checkedNames = new Set<string>()
+  #refusals: Refusals
   #registry = attachment<Map<string, Promise<Session<Values>>>>()
-  #saver: Saver
   /** The store that `withClient` was called on: a session's own save() goes there, as the client is lent. */
   #origin: PGStore<Values> = this
   #closing: Promise<void> | undefined
@@ -53,26 +47,19 @@ export class PGStore<Values extends object = Record<string, unknown>> extends Se
    *
    * @throws {PGStoreError} `invalid_option`, naming every problem at once
    */
-  constructor(options: PGStoreOptions) {
-    const settings = parseOptions(options)
-    const { connectionString, pool, schema, prepare, batch } = settings
-    const ownPool = connectionString === undefined ? undefined : openPool({ connectionString, query_timeout: 0 })
-    // On a pool that is shared, an injection elsewhere in the application could put a statement of its own under our names.
-    const queryable = ownPool
-      ? new StatementPool(ownPool, prepare, queryTimeoutMs)
-      : economical(pool as Pool, prepare ?? false)
-    const database = batch ? new BatchedDatabase(queryable, schema, batch) : new Database(queryable, schema)
-    const listen = listenConnection(settings)
-    super(database, listen, schema)
-    this.#settings = settings
+  constructor(options: PGStoreOptions)
+  /** @internal */
+  constructor(options: PGStoreOptions | StoreParts)
+  constructor(options: PGStoreOptions | StoreParts) {
+    const parts = options instanceof StoreParts ? options : StoreParts.open(parseOptions(options))
+    const { settings, database, listen } = parts
+    super(database, listen, settings.schema)
+    this.#parts = parts
     this.codecs = settings.codecs
     this.#options = settings.options
-    this.#ownPool = ownPool
-    this.#database = database
-    this.#sessions = sealed(database, settings)
-    this.#saver = new Saver(this.#sessions, settings, undefined)
-    this.#events = sessionEvents(listen, schema)
-    this.maxAge(settings.options.maxAge)
+    this.#events = sessionEvents(listen, settings.schema)
+    this.#refusals = new Refusals(settings.schema)
+    if (parts !== options) this.maxAge(settings.options.maxAge)
   }
 
   /**
@@ -87,8 +74,9 @@ export class PGStore<Values extends object = Record<string, unknown>> extends Se
     const { migrate: wanted = true, ...rest } = options
     const store = new PGStore<Values>(rest)
     try {
-      const pool = store.#ownPool ?? rest.pool
-      if (wanted && pool) await migrate(pool, { schema: store.#settings.schema })
+      const { ownPool, settings } = store.#parts
+      const pool = ownPool ?? rest.pool
+      if (wanted && pool) await migrate(pool, { schema: settings.schema })
       return store
     } catch (error) {
       await store.close()
@@ -104,7 +92,7 @@ export class PGStore<Values extends object = Record<string, unknown>> extends Se
   /**
    * The session of this request and cookie name: once per request, then the same object again. A missing, forged, expired or
    * unreadable cookie is a new session, and none of these but the expired one costs a query. Of several cookies with the name,
-   * the first that verifies counts, among the first four.
+   * four at the most, the first whose session lives counts: where more than one verifies, one query asks about all.
    *
    * @throws {PGStoreError} `invalid_option` for a name that is no cookie name or breaks its prefix's rules; `sealed` for data
    *   that this store did not seal
@@ -128,28 +116,39 @@ export class PGStore<Values extends object = Record<string, unknown>> extends Se
       this.#checkedNames.add(name)
     }
     this.#checkOpen()
-    const found = readToken(req, name, this.codecs)
-    const row = found && (await this.#sessions.get(sessionKey(found.token)))
+    const { database, sessions } = this.#parts
+    const tokens = readTokens(req, name, this.codecs, this.#refusals)
+    let read = tokens[0]
+    let row: SessionRow | undefined
+    if (tokens.length > 1) {
+      const live = await firstLive(tokens, name, database, sessions, this.#refusals)
+      read = live?.read
+      row = live?.row
+    } else if (read) {
+      row = await sessions.get(sessionKey(read.token))
+      if (!row) this.#refusals.add(name, 'not_live')
+    }
     // Made no sooner than there is something to hold: what waits with a request is what garbage collection copies.
     const session = new Session<Values>(this.#origin, name, this.#options)
-    if (found && row) {
-      const { token, isOutdated } = found // each by name: with `...found` a read of a busy server takes half as long again
-      internals.load(session, { token, isOutdated, row, seenVersion: row.version })
+    if (read && row) {
+      const { token, isOutdated, signedAt } = read // each by name: with `...read` a read of a busy server takes half as long again
+      internals.load(session, { known: { token, row, seenVersion: row.version }, cookie: { isOutdated, signedAt } })
     }
     return session
   }
 
   /**
-   * Saves what changed and sets the cookie; call it before the body is sent. A new session that holds nothing is not saved, and
-   * neither is one that is unchanged and not due for a touch: that costs no query. `session.options.maxAge = -1` ends the
-   * session, as `destroy` does.
+   * Saves what changed; call it before the body is sent. A new session that holds nothing is not saved, and neither is one that is
+   * unchanged and not due for a touch: that costs no query. The cookie is set where the visitor needs one: with a new session, a
+   * touch, another maxAge, or where the request came with another. `session.options.maxAge = -1` ends the session, as `destroy`
+   * does.
    *
-   * @throws {PGStoreError} `gone`: ended elsewhere; nothing is saved, the cookie is deleted and `session` is a new one.
+   * @throws {PGStoreError} `gone`: ended elsewhere; nothing is saved, the cookie is left as it is and `session` is a new one.
    *   `conflict`, `too_large`, `invalid_value`, `headers_sent`: nothing is saved.
    */
   async save(req: RequestLike, res: ResponseLike, session: Session<Values>, options: SaveOptions = {}): Promise<void> {
     this.#checkOpen()
-    await this.#saver.save(req, res, session, options)
+    await this.#parts.saver.save(req, res, session, options)
   }
 
   /**
@@ -158,11 +157,16 @@ export class PGStore<Values extends object = Record<string, unknown>> extends Se
    * there: drop what belonged to another user. The expiry is set anew, shorter too: "remember me" is decided here, by
    * `session.options.maxAge`.
    *
-   * @throws {PGStoreError} `gone` when somebody else regenerated or ended the session first; else as `save`
+   * @throws {PGStoreError} `gone` when another request regenerated or ended the session first; else as `save`
    */
-  async regenerate(req: RequestLike, res: ResponseLike, session: Session<Values>): Promise<void> {
+  async regenerate(
+    req: RequestLike,
+    res: ResponseLike,
+    session: Session<Values>,
+    options: RegenerateOptions = {},
+  ): Promise<void> {
     this.#checkOpen()
-    await this.#saver.regenerate(req, res, session)
+    await this.#parts.saver.regenerate(req, res, session, options)
   }
 
   /**
@@ -174,12 +178,10 @@ export class PGStore<Values extends object = Record<string, unknown>> extends Se
     await this.save(req, res, session)
   }
 
-  /**
-   * A user's live sessions, newest first: a page of devices. `updatedAt` is when a session's data last changed, not when it was
-   * last seen: keep that in `values` if you show it.
-   */
-  async list(userId: string): Promise<ListedSession<Values>[]> {
-    return await listSessions(this.#database, userId, this.#settings.sealing !== undefined)
+  /** A user's live sessions, newest first: a page of devices. */
+  async list(userId: string, options: ListOptions = {}): Promise<ListedSession<Values>[]> {
+    this.#checkOpen()
+    return await this.#parts.users.list(userId, options)
   }
 
   /**
@@ -189,12 +191,24 @@ export class PGStore<Values extends object = Record<string, unknown>> extends Se
    *   not send must not end all
    */
   async revoke(userId: string, options: RevokeOptions = {}): Promise<number> {
-    return await revokeSessions(this.#database, userId, options)
+    this.#checkOpen()
+    return await this.#parts.users.revoke(userId, options)
+  }
+
+  /**
+   * Ends the sessions that carry a tag, or all of them but one: a tenant's, or those of one `sid` of an identity provider. Returns
+   * how many ended.
+   *
+   * @throws {PGStoreError} `invalid_option` as `revoke`
+   */
+  async revokeTag(tag: string, options: RevokeTagOptions = {}): Promise<number> {
+    this.#checkOpen()
+    return await this.#parts.users.revokeTag(tag, options)
   }
 
   /** The same sessions by their token, for a framework that keeps the cookie itself and this store's codecs out of it. */
   get byToken(): TokenSessions {
-    return new TokenSessions(this.#sessions, this.#database, { ...this.#settings, maxLength: this.#saver.maxLength })
+    return this.#parts.byToken
   }
 
   /**
@@ -208,7 +222,7 @@ export class PGStore<Values extends object = Record<string, unknown>> extends Se
 
   /**
    * Seconds a session lives without a visit, for sessions read from now on; the codecs refuse older cookies. 0 is a
-   * browser-session cookie, and a negative number destroys every session at its next save, as in the seed.
+   * browser-session cookie, and a negative number destroys every session at its next save, as in Go's PGStore.
    */
   maxAge(seconds: number): void {
     const options = { ...this.#options, maxAge: seconds }
@@ -216,14 +230,15 @@ export class PGStore<Values extends object = Record<string, unknown>> extends Se
     if (problems.length > 0) throw new PGStoreError('invalid_option', `${problems.join('; ')}.`)
     this.#options = options
     this.#checkedNames.clear()
-    for (const codec of this.codecs) codec.maxAge?.(Math.max(Math.ceil(seconds), 0))
+    const late = seconds > 0 ? this.#parts.writer.touchAfter(seconds) : 0
+    for (const codec of this.codecs) codec.maxAge?.(Math.max(Math.ceil(seconds + late), 0))
   }
 
   /** Largest session in bytes of JSON text after merging, for saves from now on; 0 means no limit. */
   maxLength(bytes: number): void {
     const problems = maxLengthProblems(bytes)
     if (problems.length > 0) throw new PGStoreError('invalid_option', `${problems.join('; ')}.`)
-    this.#saver.maxLength = bytes
+    this.#parts.writer.maxLength = bytes
   }
 
   /**
@@ -231,24 +246,27 @@ export class PGStore<Values extends object = Record<string, unknown>> extends Se
    * together or not at all. After a rollback, throw the session object and the response's cookie away.
    */
   withClient(client: Queryable): PGStore<Values> {
-    const { codecs, options } = this
-    const { maxLength } = this.#saver
-    const settings = { ...this.#settings, maxLength }
-    const { schema } = settings
-    const store = new PGStore<Values>({ pool: client as Pool, codecs, options, schema, batch: false })
-    store.#settings = settings
-    store.#sessions = sealed(store.#database, settings)
+    const store = new PGStore<Values>(this.#parts.lend(client))
+    store.#options = this.#options
     store.#registry = this.#registry
+    store.#refusals = this.#refusals
     store.#origin = this.#origin
-    store.#saver = new Saver(store.#sessions, settings, this.#saver)
     return store
+  }
+
+  /**
+   * What this store has done since it was made. Each refused cookie is also told, without its value, on the channel
+   * `pgstore:cookie-refused` of `node:diagnostics_channel`: see `RefusedCookie`.
+   */
+  stats(): StoreStats {
+    return { refused: this.#refusals.counts }
   }
 
   /** Ends what the store opened: its worker, its listening connections, its pool. Never a pool that it was given. */
   async close(): Promise<void> {
     this.#closing ??= (async () => {
       await Promise.all([this.#events.close(), this.closeCleanup()])
-      await this.#ownPool?.end()
+      await this.#parts.ownPool?.end()
     })()
     await this.#closing
   }
@@ -257,7 +275,7 @@ export class PGStore<Values extends object = Record<string, unknown>> extends Se
     // No keys, no connection.
     Object.defineProperty(PGStore.prototype, inspect.custom, {
       value(this: PGStore) {
-        return `PGStore { schema: '${this.#settings.schema}' }`
+        return `PGStore { schema: '${this.#parts.settings.schema}' }`
       },
     })
   }
@@ -267,6 +285,8 @@ export class PGStore<Values extends object = Record<string, unknown>> extends Se
   }
 }
 
-function sealed(database: Database, { sealing }: Settings): SessionDatabase {
-  return sealing ? new SealedDatabase(database, sealing.secrets, sealing.acceptsPlain) : database
+/** Counts of one store, in this process. */
+export interface StoreStats {
+  /** Cookies that led to no session, by the reason. A burst after a change of keys means that an old key is missing. */
+  readonly refused: RefusedCookies
 }

@@ -22,7 +22,7 @@ async function start(): Promise<void> {
 
   const store = await PGStore.open<Visit>({
     connectionString,
-    keyPairs: cookieKeys(),
+    keys: [cookieKey()],
     // This demo speaks plain http to your own machine. A real site has https and leaves `secure` as it is: true.
     options: { secure: false },
   })
@@ -52,13 +52,12 @@ async function startDatabase(): Promise<string> {
   return server.url()
 }
 
-/** Made at the first start and kept, so that cookies outlive a restart. A real site keeps its keys with its other secrets. */
-function cookieKeys(): [hashKey: Buffer, blockKey: Buffer] {
-  const file = path.join(home, 'cookie-keys')
+/** Made at the first start and kept, so that cookies outlive a restart. A real site keeps its key with its other secrets. */
+function cookieKey(): Buffer {
+  const file = path.join(home, 'cookie-key')
   fs.mkdirSync(home, { recursive: true, mode: 0o700 })
-  if (!fs.existsSync(file)) fs.writeFileSync(file, randomBytes(96), { mode: 0o600 })
-  const keys = fs.readFileSync(file)
-  return [keys.subarray(0, 64), keys.subarray(64)]
+  if (!fs.existsSync(file)) fs.writeFileSync(file, randomBytes(32), { mode: 0o600 })
+  return fs.readFileSync(file)
 }
 
 /** On PORT; without one on 3000, or on a free port where that is taken. */

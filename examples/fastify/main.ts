@@ -15,7 +15,7 @@ declare module 'pgstore/fastify' {
 
 const store = await PGStore.open({
   connectionString: databaseUrl,
-  keyPairs: [randomBytes(32)], // yours lie with your other secrets, and outlive a restart
+  keys: [randomBytes(32)], // a real site's outlives a restart: npx pgstore key
   options: { secure: false }, // this example speaks plain http; leave it out where you have https
 })
 const app = Fastify()

@@ -14,7 +14,7 @@ interface Visit {
 
 const store = await PGStore.open<Visit>({
   connectionString: databaseUrl,
-  keyPairs: [randomBytes(32)], // yours lie with your other secrets, and outlive a restart
+  keys: [randomBytes(32)], // a real site's outlives a restart: npx pgstore key
   options: { secure: false }, // this example speaks plain http; leave it out where you have https
 })
 const app = new Hono().use(sessions(store))

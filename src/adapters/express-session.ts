@@ -7,10 +7,10 @@ import type { Codec } from '../cookie/codec.ts'
 import { longestLife } from '../cookie/cookie-options.ts'
 import { PGStoreError } from '../errors.ts'
 import type { PGStoreOptions } from '../options.ts'
-import { unexpected } from '../saver.ts'
 import { attachment } from '../session/attachment.ts'
 import type { KnownSession, SaveByTokenOptions, TokenSessions } from '../session/token-sessions.ts'
 import type { ListedSession } from '../session/user-sessions.ts'
+import { failure } from '../session/writer.ts'
 import { PGStore } from '../store.ts'
 import { sessionData, storedValues, ttlOf } from './express-data.ts'
 
@@ -235,7 +235,7 @@ export class ExpressSessionStore extends session.Store {
 }
 
 function gone(): PGStoreError {
-  return unexpected('session_save', { status: 'gone' })
+  return failure('session_save', { status: 'gone' })
 }
 
 function hasAnswered(data: object): boolean {

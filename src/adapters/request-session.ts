@@ -3,7 +3,7 @@
 import type { RequestLike } from '../cookie/cookie-header.ts'
 import type { ResponseLike } from '../cookie/response.ts'
 import { PGStoreError } from '../errors.ts'
-import type { SaveOptions } from '../saver.ts'
+import type { RegenerateOptions, SaveOptions } from '../saver.ts'
 import type { Session } from '../session/session.ts'
 import type { PGStore } from '../store.ts'
 
@@ -19,7 +19,7 @@ export interface RequestSession<Values extends object = Record<string, unknown>>
    *
    * @throws {PGStoreError} `gone` when another request regenerated or ended the session first
    */
-  regenerate(): Promise<void>
+  regenerate(options?: RegenerateOptions): Promise<void>
   /** `store.destroy()` at once: sign-out. The session object is a new, empty one from here on. */
   destroy(): Promise<void>
   /**
@@ -68,7 +68,7 @@ export function openSession<Values extends object>(
   }
   return {
     session: Object.assign(() => use((read) => read), {
-      regenerate: () => use((read) => store.regenerate(req, res, read)),
+      regenerate: (options?: RegenerateOptions) => use((read) => store.regenerate(req, res, read, options)),
       destroy: () => use((read) => store.destroy(req, res, read)),
       save: (options?: SaveOptions) => use((read) => store.save(req, res, read, options)),
     }),
@@ -77,7 +77,7 @@ export function openSession<Values extends object>(
     async finish(answer, status) {
       if (!session || status >= 500) return
       try {
-        await store.save(req, answer, session, { keepCookieIfGone: true })
+        await store.save(req, answer, session)
       } catch (error) {
         // Ended elsewhere while the handler ran. It is as if it had ended a moment later: the answer stands.
         if (!(error instanceof PGStoreError && error.code === 'gone')) throw error

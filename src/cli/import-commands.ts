@@ -1,5 +1,5 @@
 import fs from 'node:fs'
-import type { Key } from '../cookie/codec.ts'
+import type { Key } from '../cookie/keys.ts'
 import { Database } from '../database/session-functions.ts'
 import { PGStoreError } from '../errors.ts'
 import { type Command, databaseUrl, type Flags, onSignal, print, Unfinished, UsageError, withPool } from './command.ts'

@@ -6,6 +6,7 @@ import { cleanupStart, cleanupStatus, cleanupStop, cleanupWatch, purgeCommand, w
 import { type Command, type Flags, print, Unfinished, UsageError } from './command.ts'
 import { grantCommand } from './grant.ts'
 import { importConnectPgSimple, importConnectRedis, importPgstoreGo } from './import-commands.ts'
+import { keyCommand } from './key.ts'
 import { migrateCommand, sqlCommand } from './schema.ts'
 import { statusCommand } from './status.ts'
 
@@ -13,6 +14,7 @@ const commands: readonly Command[] = [
   statusCommand,
   migrateCommand,
   sqlCommand,
+  keyCommand,
   grantCommand,
   workerCommand,
   cleanupStart,

@@ -11,17 +11,29 @@ import {
   timingSafeEqual,
 } from 'node:crypto'
 import { PGStoreError } from '../errors.ts'
+import { hashKeyProblems, type Key, keyBytes, keyProblems } from './keys.ts'
+
+/**
+ * Why a codec refuses a cookie. `malformed`: it is not a cookie of this codec's format, or its signature is right and its block key
+ * is another. `bad_signature`: it was signed with another key, for another name, or altered. `too_old`: signed longer ago than
+ * `maxAge`.
+ */
+export type CodecRefusal = 'malformed' | 'bad_signature' | 'too_old'
 
 /** Turns a value into a signed cookie value and back. `decode` never throws: what is not ours is `undefined`. */
 export interface Codec {
   encode(name: string, value: string): string
   decode(name: string, cookie: string): string | undefined
+  /** Why the last cookie that `decode` refused was refused, for `store.stats()`. Default: `bad_signature`. */
+  refusal?(): CodecRefusal | undefined
+  /**
+   * When the last cookie that `decode` accepted was signed, in seconds since the epoch. With a codec that does not tell, each save
+   * that changes something sets the cookie. Default: undefined.
+   */
+  signedAt?(): number | undefined
   /** Sets the age in seconds beyond which `decode` refuses; 0 for no limit. `store.maxAge()` calls it where it exists. */
   maxAge?(seconds: number): void
 }
-
-/** Key material: a string stands for its UTF-8 bytes. */
-export type Key = string | Uint8Array
 
 /** Longest cookie value in characters, as securecookie's default. Browsers ignore a cookie of more than 4096 bytes. */
 const maxLength = 4096
@@ -39,6 +51,8 @@ export class SecureCookie implements Codec {
   readonly #outer: Buffer
   readonly #block: { readonly key: KeyObject; readonly cipher: string } | undefined
   #maxAge = 30 * 86400
+  #refusal: CodecRefusal | undefined
+  #signedAt: number | undefined
 
   /**
    * @param hashKey at least 32 bytes, for HMAC-SHA256
@@ -48,12 +62,12 @@ export class SecureCookie implements Codec {
   constructor(hashKey: Key, blockKey: Key | null = null) {
     const problems = keyProblems(hashKey, blockKey)
     if (problems.length > 0) throw new PGStoreError('invalid_option', `${problems.join('; ')}.`)
-    const key = bytes(hashKey)
+    const key = keyBytes(hashKey)
     const padded = Buffer.concat([key.length > blockBytes ? hash('sha256', key, 'buffer') : key], blockBytes)
     this.#inner = Buffer.concat([padded.map((byte) => byte ^ 0x36)], blockBytes + maxLength)
     this.#outer = Buffer.concat([padded.map((byte) => byte ^ 0x5c)], blockBytes + macBytes)
     if (blockKey === null) return
-    const block = bytes(blockKey)
+    const block = keyBytes(blockKey)
     this.#block = { key: createSecretKey(block), cipher: `aes-${block.length * 8}-ctr` }
   }
 
@@ -89,11 +103,22 @@ export class SecureCookie implements Codec {
     return cookie
   }
 
+  /** Why the last cookie that `decode` refused was refused. */
+  refusal(): CodecRefusal | undefined {
+    return this.#refusal
+  }
+
+  /** When the last cookie that `decode` accepted was signed, in seconds since the epoch. */
+  signedAt(): number | undefined {
+    return this.#signedAt
+  }
+
   /** The value inside, or undefined when the cookie is not ours, not for this name, altered, or too old. */
   decode(name: string, cookie: string): string | undefined {
-    if (cookie.length > maxLength) return undefined
+    if (cookie.length > maxLength) return this.#refuse('malformed')
     const opened = this.open(name, cookie)
-    return opened && decodeGobString(opened.payload)
+    this.#signedAt = opened?.signedAt
+    return opened && (decodeGobString(opened.payload) ?? this.#refuse('malformed'))
   }
 
   /**
@@ -101,21 +126,30 @@ export class SecureCookie implements Codec {
    * undefined as for `decode`. Go's pgstore writes its rows in the cookies' format too.
    */
   open(name: string, text: string): { readonly payload: Buffer; readonly signedAt: number } | undefined {
+    const opened = this.#verify(name, text)
+    return typeof opened === 'string' ? this.#refuse(opened) : opened
+  }
+
+  #refuse(reason: CodecRefusal): undefined {
+    this.#refusal = reason
+  }
+
+  #verify(name: string, text: string): { readonly payload: Buffer; readonly signedAt: number } | CodecRefusal {
     const raw = decodeBase64(text)
-    if (!raw) return undefined
+    if (!raw) return 'malformed'
     // The MAC is the last 32 bytes and may itself hold a "|": what precedes it is cut at its own two.
     const end = raw.length - 33
-    if (end < 0 || raw[end] !== 0x7c) return undefined
+    if (end < 0 || raw[end] !== 0x7c) return 'malformed'
     const signed = raw.toString('latin1', 0, end)
-    if (!timingSafeEqual(this.#mac(name, signed), raw.subarray(end + 1))) return undefined
+    if (!timingSafeEqual(this.#mac(name, signed), raw.subarray(end + 1))) return 'bad_signature'
     const [, time, inner] = /^(-?\d{1,15})\|([^|]*)$/.exec(signed) ?? []
-    if (time === undefined || inner === undefined) return undefined
+    if (time === undefined || inner === undefined) return 'malformed'
     const signedAt = Number(time)
-    if (this.#maxAge !== 0 && signedAt < Math.floor(Date.now() / 1000) - this.#maxAge) return undefined
+    if (this.#maxAge !== 0 && signedAt < Math.floor(Date.now() / 1000) - this.#maxAge) return 'too_old'
     const payload = decodeBase64(inner)
-    if (!payload) return undefined
+    if (!payload) return 'malformed'
     if (!this.#block) return { payload, signedAt }
-    if (payload.length <= 16) return undefined
+    if (payload.length <= 16) return 'malformed'
     const decipher = createDecipheriv(this.#block.cipher, this.#block.key, payload.subarray(0, 16))
     return { payload: Buffer.concat([decipher.update(payload.subarray(16)), decipher.final()]), signedAt }
   }
@@ -132,8 +166,21 @@ export class SecureCookie implements Codec {
 }
 
 /**
+ * One codec for each key, for cookies that are signed and not encrypted: the first signs, all verify.
+ *
+ * @throws {PGStoreError} `invalid_option`, naming every key of a wrong length by its position
+ */
+export function codecsFromKeys(...keys: readonly (Key | null | undefined)[]): Codec[] {
+  const problems = keys.flatMap((key, index) => hashKeyProblems(key, `key ${index}: `))
+  if (keys.length === 0) problems.push('at least one key is needed')
+  if (problems.length > 0) throw new PGStoreError('invalid_option', `keys: ${problems.join('; ')}.`)
+  return keys.map((key) => new SecureCookie(key as Key))
+}
+
+/**
  * One codec for each pair of keys, as securecookie's CodecsFromPairs: hash key, block key, hash key, block key … The first
- * signs, all verify. An odd last key is a hash key without encryption.
+ * signs, all verify. An odd last key is a hash key without encryption. A list of hash keys alone is for `codecsFromKeys`: here,
+ * each second one would be taken for a block key.
  *
  * @throws {PGStoreError} `invalid_option`, naming every key of a wrong length by its position
  */
@@ -149,33 +196,6 @@ export function codecsFromPairs(...keyPairs: readonly (Key | null | undefined)[]
   if (keyPairs.length === 0) problems.push('at least one hash key is needed')
   if (problems.length > 0) throw new PGStoreError('invalid_option', `keyPairs: ${problems.join('; ')}.`)
   return pairs.map(([hashKey, blockKey]) => new SecureCookie(hashKey, blockKey))
-}
-
-/** The hash keys among `keyPairs`, in their order. */
-export function hashKeys(keyPairs: readonly (Key | null | undefined)[]): Uint8Array[] {
-  return keyPairs.flatMap((key, index) => (index % 2 === 0 && key ? bytes(key) : []))
-}
-
-function keyProblems(hashKey: Key | null | undefined, blockKey: Key | null, hash = '', block = ''): string[] {
-  const problems: string[] = []
-  if (hashKey === null || hashKey === undefined) problems.push(`${hash}a hash key is missing`)
-  else if (!isKey(hashKey)) problems.push(`${hash}a hash key is a Uint8Array or a string`)
-  else if (bytes(hashKey).length < 32)
-    problems.push(`${hash}a hash key has at least 32 bytes, this one ${bytes(hashKey).length}`)
-  if (blockKey === null) return problems
-  if (!isKey(blockKey)) problems.push(`${block}a block key is a Uint8Array, a string or null`)
-  else if (![16, 24, 32].includes(bytes(blockKey).length)) {
-    problems.push(`${block}a block key has 16, 24 or 32 bytes, this one ${bytes(blockKey).length}`)
-  }
-  return problems
-}
-
-function isKey(key: unknown): key is Key {
-  return typeof key === 'string' || key instanceof Uint8Array
-}
-
-function bytes(key: Key): Buffer {
-  return typeof key === 'string' ? Buffer.from(key, 'utf8') : Buffer.from(key)
 }
 
 /** A character for each byte: node makes that faster than a buffer. */

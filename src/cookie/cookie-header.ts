@@ -6,8 +6,9 @@ export interface RequestLike {
 }
 
 /**
- * The values of the request's cookies of this name, in order, four at the most: a bound on the work that a request can ask
- * for. Names are compared as they are: decoding or trimming beyond space and tab would let a script plant `__Host-` names.
+ * The values of the request's cookies of this name, in order, each once and four at the most: a bound on the work that a request
+ * can ask for. Names are compared as they are: decoding or trimming beyond space and tab would let a script plant `__Host-`
+ * names. A value may stand in quotes (RFC 6265 §4.1.1), as Python's http.cookies and Go's net/http write some.
  */
 export function readCookies(req: RequestLike, name: string): string[] {
   const { headers } = req
@@ -21,7 +22,10 @@ export function readCookies(req: RequestLike, name: string): string[] {
     // Looked for again only when it is passed: a header of semicolons would otherwise be searched to its end at each.
     if (equals < at) equals = header.indexOf('=', at)
     if (equals < 0) break
-    if (equals < end && trim(header, at, equals) === name) values.push(trim(header, equals + 1, end))
+    if (equals < end && trim(header, at, equals) === name) {
+      const value = unquote(trim(header, equals + 1, end))
+      if (!values.includes(value)) values.push(value)
+    }
     at = end + 1
   }
   return values
@@ -30,6 +34,11 @@ export function readCookies(req: RequestLike, name: string): string[] {
 /** Its own: one that a polluted Object.prototype lends to every request would sign all visitors in as one. */
 function cookieField(headers: object): unknown {
   return Object.hasOwn(headers, 'cookie') ? (headers as { cookie?: unknown }).cookie : undefined
+}
+
+function unquote(value: string): string {
+  const isQuoted = value.length > 1 && value.startsWith('"') && value.endsWith('"')
+  return isQuoted ? value.slice(1, -1) : value
 }
 
 function trim(text: string, start: number, end: number): string {

@@ -39,6 +39,18 @@ export const defaultCookieOptions: SessionOptions = {
   partitioned: false,
 }
 
+/** Whether cookies with these options differ in their maxAge alone. */
+export function haveSameAttributes(one: SessionOptions, other: SessionOptions): boolean {
+  return (
+    one.path === other.path &&
+    one.domain === other.domain &&
+    one.httpOnly === other.httpOnly &&
+    one.secure === other.secure &&
+    one.sameSite === other.sameSite &&
+    one.partitioned === other.partitioned
+  )
+}
+
 /** Seconds in a hundred years, as session_save counts them: to Postgres' comparisons a year has 360 days. */
 export const longestLife: number = 100 * 360 * 86400
 

@@ -20,6 +20,30 @@ export interface NodeResponseLike {
 /** A response: node's `ServerResponse`, a fetch `Response`, or the `Headers` for one. */
 export type ResponseLike = NodeResponseLike | { readonly headers: HeadersLike } | HeadersLike
 
+/** What a browser can be told to drop: W3C Clear Site Data §3.1, and what browsers have added. */
+export type ClearSiteDataDirective =
+  | 'cache'
+  | 'clientHints'
+  | 'cookies'
+  | 'executionContexts'
+  | 'prefetchCache'
+  | 'prerenderCache'
+  | 'storage'
+  | '*'
+
+const directives: Readonly<Record<ClearSiteDataDirective, true>> = {
+  cache: true,
+  clientHints: true,
+  cookies: true,
+  executionContexts: true,
+  prefetchCache: true,
+  prerenderCache: true,
+  storage: true,
+  '*': true,
+}
+
+export const clearSiteDataDirectives: readonly string[] = Object.keys(directives)
+
 /** @throws {PGStoreError} `headers_sent` when this response can take no cookie any more */
 export function checkHeadersOpen(res: ResponseLike): void {
   if ('setHeader' in res) {
@@ -72,13 +96,39 @@ const unshared = /\b(no-store|(private|no-cache)(?!=))\b/i
  * unless the response says as much already.
  */
 export function forbidCaching(res: ResponseLike): void {
-  const headers = 'setHeader' in res ? undefined : headersOf(res)
-  const read = (name: string) => String(('setHeader' in res ? res.getHeader(name) : headers?.get(name)) ?? '')
-  const write = (name: string, value: string) =>
-    'setHeader' in res ? void res.setHeader(name, value) : headers?.set(name, value)
+  const { read, write } = fields(res)
   const vary = read('vary')
   if (!/(^|,)\s*(cookie|\*)\s*(,|$)/i.test(vary)) write('Vary', vary ? `${vary}, Cookie` : 'Cookie')
   if (!unshared.test(read('cache-control'))) write('Cache-Control', 'no-store')
+}
+
+/**
+ * Adds these directives to the response's `Clear-Site-Data`: W3C Clear Site Data §3.1. Browsers obey it over HTTPS and from
+ * localhost, and ignore directives that they do not know.
+ */
+export function clearSiteData(res: ResponseLike, wanted: readonly ClearSiteDataDirective[]): void {
+  if (wanted.length === 0) return
+  const { read, write } = fields(res)
+  const present = read('clear-site-data')
+  const added = wanted.map((directive) => `"${directive}"`).filter((directive) => !present.includes(directive))
+  if (added.length > 0) write('Clear-Site-Data', [...(present ? [present] : []), ...added].join(', '))
+}
+
+interface Fields {
+  /** As text; '' where there is none. */
+  readonly read: (name: string) => string
+  readonly write: (name: string, value: string) => void
+}
+
+function fields(res: ResponseLike): Fields {
+  if ('setHeader' in res) {
+    return {
+      read: (name) => String(res.getHeader(name) ?? ''),
+      write: (name, value) => void res.setHeader(name, value),
+    }
+  }
+  const headers = headersOf(res)
+  return { read: (name) => headers.get(name) ?? '', write: (name, value) => headers.set(name, value) }
 }
 
 function headersOf(res: Exclude<ResponseLike, NodeResponseLike>): HeadersLike {

@@ -1,25 +1,55 @@
 // A session's token, in and out of its cookie.
 
-import { parseTime } from '../database/row.ts'
 import { PGStoreError } from '../errors.ts'
 import type { Codec } from './codec.ts'
 import { type RequestLike, readCookies } from './cookie-header.ts'
 import { cookiePairProblems, type SessionOptions, setCookieLine } from './cookie-options.ts'
+import type { Refusals } from './refusals.ts'
 import { type ResponseLike, writeCookie } from './response.ts'
 
 export interface ReadToken {
   readonly token: string
   /** Signed by another than the first codec: to be signed anew at the next save. */
   readonly isOutdated: boolean
+  /** When it was signed, in milliseconds since the epoch by the signer's clock; undefined where the codec does not tell. */
+  readonly signedAt: number | undefined
 }
 
-/** The first of the request's cookies with this name that a codec verifies. */
-export function readToken(req: RequestLike, name: string, codecs: readonly Codec[]): ReadToken | undefined {
-  for (const cookie of readCookies(req, name)) {
-    for (const [index, codec] of codecs.entries()) {
-      const token = codec.decode(name, cookie)
-      if (typeof token === 'string') return { token, isOutdated: index > 0 }
+const none: readonly ReadToken[] = []
+
+/**
+ * The tokens of the request's cookies with this name that a codec verifies, in order, each once. More than one is rare: the
+ * browser keeps a cookie that was set under another path, domain or partition beside the new one, and sends both.
+ */
+export function readTokens(
+  req: RequestLike,
+  name: string,
+  codecs: readonly Codec[],
+  refusals: Refusals,
+): readonly ReadToken[] {
+  const cookies = readCookies(req, name)
+  if (cookies.length === 0) return none
+  const tokens: ReadToken[] = []
+  for (const cookie of cookies) {
+    const read = readToken(name, cookie, codecs)
+    if (!read) {
+      refusals.addUnread(name, codecs)
+      continue
     }
+    const same = tokens.findIndex(({ token }) => token === read.token)
+    if (same < 0) tokens.push(read)
+    else if (!read.isOutdated) tokens[same] = read // the browser has one that is signed right
+  }
+  return tokens
+}
+
+function readToken(name: string, cookie: string, codecs: readonly Codec[]): ReadToken | undefined {
+  for (let index = 0; index < codecs.length; index++) {
+    const codec = codecs[index] as Codec
+    const token = codec.decode(name, cookie)
+    if (typeof token !== 'string') continue
+    const seconds = codec.signedAt?.()
+    return { token, isOutdated: index > 0, signedAt: seconds === undefined ? undefined : seconds * 1000 }
   }
   return undefined
 }
@@ -37,18 +67,20 @@ export function signToken(name: string, token: string, codecs: readonly Codec[])
 }
 
 /**
- * Sets the cookie. Max-Age is the session's maxAge, less where the absolute lifetime ends earlier: by the database's clock,
- * so that a server whose own is wrong sets the same.
+ * Sets the cookie. Max-Age is the session's maxAge, less where its row ends earlier: by the database's clock, so that a server whose
+ * own is wrong sets the same.
+ *
+ * @param remainingSeconds until the row expires
  */
 export function writeToken(
   res: ResponseLike,
   name: string,
   value: string,
   options: SessionOptions,
-  row: { readonly expiresAt: string; readonly now: string },
+  remainingSeconds: number,
 ): void {
-  const remaining = Math.floor((parseTime(row.expiresAt) - parseTime(row.now)) / 1000)
-  const maxAge = options.maxAge === 0 ? undefined : Math.max(1, Math.min(Math.ceil(options.maxAge), remaining))
+  const whole = Math.min(Math.ceil(options.maxAge), Math.floor(remainingSeconds))
+  const maxAge = options.maxAge === 0 ? undefined : Math.max(1, whole)
   writeCookie(res, name, setCookieLine(name, value, options, maxAge))
 }
 

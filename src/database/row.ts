@@ -1,6 +1,6 @@
-// A session's row as it comes from the database and goes there.
+// A session's row as it comes from the database, and what goes there. Times are text: see `parseTime`.
 
-/** A session's row as Postgres writes it; times are to be read by `parseTime`. */
+/** A live session. */
 export interface SessionRow {
   readonly id: string
   readonly userId: string | null
@@ -10,10 +10,16 @@ export interface SessionRow {
   readonly createdAt: string
   readonly updatedAt: string
   readonly expiresAt: string
+  readonly seenAt: string
+  readonly signedInAt: string | null
+  /** JSON text. */
+  readonly label: string | null
+  /** JSON text of a list of strings. */
+  readonly tags: string | null
   /** The database's clock when it answered. */
   readonly now: string
-  /** Names of the values that are to be stored anew at the next save: see `SealedDatabase`. Default: none. */
-  readonly outdated?: ReadonlySet<string>
+  /** Names of the values that the next save seals anew: see `SealedDatabase`. Default: none. */
+  readonly unsealed?: ReadonlySet<string>
 }
 
 /** What a save or regenerate came to. All but `status` and `now` is null where there is no live session. */
@@ -35,19 +41,28 @@ export interface SaveArguments {
   readonly set: string
   readonly unset: readonly string[]
   readonly ttlSeconds: number
+  /** null merges into what is live, 0 creates, n merges only at this version. */
   readonly version: number | null
+  /** null leaves the user, '' clears it. */
   readonly userId: string | null
+  /** JSON text; null leaves the label, 'null' clears it. */
+  readonly label: string | null
+  /** null leaves the tags. */
+  readonly tags: readonly string[] | null
+  readonly announce: boolean
   readonly maxLength: number
   readonly lifetimeSeconds: number | null
+  /** The version that the caller last knew of: what a repeated save goes by when nobody knows whether the first one ran. */
+  readonly knownVersion: number
 }
 
 /** What saving a session takes of the database. */
 export interface SessionDatabase {
   get(key: Buffer): Promise<SessionRow | undefined>
   save(save: SaveArguments): Promise<SaveResult>
-  regenerate(save: Omit<SaveArguments, 'version'>, newKey: Buffer, version?: number | null): Promise<SaveResult>
+  regenerate(save: SaveArguments, newKey: Buffer): Promise<SaveResult>
   destroy(key: Buffer): Promise<number>
-  limit(userId: string, max: number): Promise<number>
+  limit(userId: string, max: number, except: Buffer): Promise<number>
 }
 
 /** Milliseconds since the epoch of a row's time. */

@@ -7,7 +7,14 @@ import type { Parameter } from './pool.ts'
 import type { SaveArguments, SaveResult, SessionDatabase, SessionRow } from './row.ts'
 import { epoch, hex, now } from './sql-functions.ts'
 
-const sessionColumns = `id, user_id, data, version, ${epoch('created_at')}, ${epoch('updated_at')}, ${epoch('expires_at')}, ${now}`
+const sessionColumns = [
+  'id, user_id, data, version',
+  ...['created_at', 'updated_at', 'expires_at', 'seen_at', 'signed_in_at'].map(epoch),
+  'label, to_json(tags)',
+  now,
+].join(', ')
+/** What follows them in a row. */
+const afterSession = 12
 
 const resultColumns = `status, id, version, ${epoch('expires_at')}, data, ${now}`
 
@@ -21,18 +28,22 @@ export class Database extends MaintenanceDatabase implements SessionDatabase {
   /** In the order of the keys; undefined for one without a live session. */
   async getMany(keys: readonly Buffer[]): Promise<(SessionRow | undefined)[]> {
     const rows = await this.call('session_get', `${sessionColumns}, ${hex('key')}`, '$1::bytea[]', [byteaArray(keys)])
-    const byKey = new Map<string | null | undefined, (string | null)[]>()
-    for (const row of rows) byKey.set(row[8], row)
-    return keys.map((key) => {
+    const byKey = new Map(rows.map((row) => [row[afterSession] ?? '', row]))
+    let matched = 0
+    const found = keys.map((key) => {
       const row = byKey.get(key.toString('hex'))
-      return row && sessionRow(row)
+      if (!row) return undefined
+      matched++
+      return sessionRow(row)
     })
+    if (matched < byKey.size) throw unasked('session_get')
+    return found
   }
 
   async save(save: SaveArguments): Promise<SaveResult> {
     return await this.#result(
       'session_save',
-      '$1::bytea, $2::jsonb, $3::text[], $4::interval, $5::integer, $6::text, $7::integer, $8::interval',
+      '$1::bytea, $2::jsonb, $3::text[], $4::interval, $5::integer, $6::text, $7::integer, $8::interval, $9::jsonb, $10::text[], $11::boolean',
       [
         save.key,
         save.set,
@@ -42,13 +53,16 @@ export class Database extends MaintenanceDatabase implements SessionDatabase {
         save.userId,
         save.maxLength,
         seconds(save.lifetimeSeconds),
+        save.label,
+        save.tags && textArray(save.tags),
+        save.announce ? 'true' : 'false',
       ],
     )
   }
 
   /**
-   * Saves that agree in maxLength and lifetime, in their order; undefined for one whose session somebody else has locked: send
-   * it alone.
+   * Saves without label, tags or announcement that agree in maxLength and lifetime, in their order; undefined for one whose
+   * session another transaction has locked: send it alone.
    */
   async saveMany(saves: readonly SaveArguments[]): Promise<(SaveResult | undefined)[]> {
     const [first] = saves
@@ -74,22 +88,19 @@ export class Database extends MaintenanceDatabase implements SessionDatabase {
       if (same) same.push(row)
       else byKey.set(row[6], [row])
     }
+    if (rows.length !== saves.length) throw unasked('session_save')
     return saves.map(({ key }) => {
       const row = byKey.get(key.toString('hex'))?.shift()
-      if (!row) throw new PGStoreError('database', 'session_save: a row is missing')
+      if (!row) throw unasked('session_save')
       return row[0] === 'locked' ? undefined : saveResult(row)
     })
   }
 
   /** `key` is the old key; with a version, only while that is the session's. */
-  async regenerate(
-    save: Omit<SaveArguments, 'version'>,
-    newKey: Buffer,
-    version: number | null = null,
-  ): Promise<SaveResult> {
+  async regenerate(save: SaveArguments, newKey: Buffer): Promise<SaveResult> {
     return await this.#result(
       'session_regenerate',
-      '$1::bytea, $2::bytea, $3::interval, $4::text, $5::interval, $6::jsonb, $7::text[], $8::integer, $9::integer',
+      '$1::bytea, $2::bytea, $3::interval, $4::text, $5::interval, $6::jsonb, $7::text[], $8::integer, $9::integer, $10::jsonb, $11::text[]',
       [
         save.key,
         newKey,
@@ -99,7 +110,9 @@ export class Database extends MaintenanceDatabase implements SessionDatabase {
         save.set,
         textArray(save.unset),
         save.maxLength,
-        version,
+        save.version,
+        save.label,
+        save.tags && textArray(save.tags),
       ],
     )
   }
@@ -108,26 +121,36 @@ export class Database extends MaintenanceDatabase implements SessionDatabase {
     return await this.count('session_destroy', '$1::bytea', [key])
   }
 
-  /** How many ended, for each key; undefined for one that somebody else has locked: send it alone. */
+  /** How many ended, for each key; undefined for one that another transaction has locked: send it alone. */
   async destroyMany(keys: readonly Buffer[]): Promise<(number | undefined)[]> {
     const rows = await this.call('session_try_destroy', `${hex('key')}, status`, '$1::bytea[]', [byteaArray(keys)])
-    const counts: Record<string, number> = { destroyed: 1, gone: 0 }
-    const byKey = new Map(rows.map(([key, status]) => [key, counts[String(status)]]))
-    return keys.map((key) => byKey.get(key.toString('hex')))
+    const statuses = new Map(rows.map(([key, status]) => [key, status]))
+    return keys.map((key) => {
+      const status = statuses.get(key.toString('hex'))
+      if (status === 'locked') return undefined
+      if (status !== 'destroyed' && status !== 'gone') throw unasked('session_try_destroy')
+      return status === 'destroyed' ? 1 : 0
+    })
   }
 
-  async list(userId: string): Promise<SessionRow[]> {
-    const rows = await this.call('session_list', sessionColumns, '$1::text', [userId])
+  /** @param withData whether `data` is read too; else it is '{}' */
+  async list(userId: string, withData: boolean): Promise<SessionRow[]> {
+    const rows = await this.call('session_list', sessionColumns, '$1::text, $2::boolean', [userId, String(withData)])
     return rows.map(sessionRow)
   }
 
-  async revoke(userId: string, id: string | null, except: Buffer | null): Promise<number> {
-    return await this.count('session_revoke', '$1::text, $2::bigint, $3::bytea', [userId, id, except])
+  async revoke(userId: string, id: string | null, except: Buffer | null, reason: string | null): Promise<number> {
+    const values = [userId, id, except, reason]
+    return await this.count('session_revoke', '$1::text, $2::bigint, $3::bytea, $4::text', values)
   }
 
-  /** Ends all but this many of a user's sessions, those signed in last. */
-  async limit(userId: string, max: number): Promise<number> {
-    return await this.count('session_limit', '$1::text, $2::integer', [userId, max])
+  async revokeTag(tag: string, except: Buffer | null, reason: string | null): Promise<number> {
+    return await this.count('session_revoke_tag', '$1::text, $2::bytea, $3::text', [tag, except, reason])
+  }
+
+  /** Ends all but this many of a user's sessions, those signed in last; the one with the key `except` is the newest. */
+  async limit(userId: string, max: number, except: Buffer): Promise<number> {
+    return await this.count('session_limit', '$1::text, $2::integer, $3::bytea', [userId, max, except])
   }
 
   /**
@@ -136,8 +159,11 @@ export class Database extends MaintenanceDatabase implements SessionDatabase {
    * @param after the last page's `place`
    */
   async all(after: Buffer | null, limit: number): Promise<{ rows: SessionRow[]; place: Buffer | undefined }> {
-    const rows = await this.call('session_all', `${sessionColumns}, ${hex('place')}`, '$1::bytea, $2::integer', [after, limit])
-    const place = rows.length < limit ? undefined : rows.at(-1)?.[8]
+    const rows = await this.call('session_all', `${sessionColumns}, ${hex('place')}`, '$1::bytea, $2::integer', [
+      after,
+      limit,
+    ])
+    const place = rows.length < limit ? undefined : rows.at(-1)?.[afterSession]
     return { rows: rows.map(sessionRow), place: place ? Buffer.from(place, 'hex') : undefined }
   }
 
@@ -158,11 +184,29 @@ function seconds(value: number | null): string | null {
 }
 
 function sessionRow(row: readonly (string | null)[]): SessionRow {
-  const [id, userId, data, version, createdAt, updatedAt, expiresAt, now] = row
-  return { id, userId, data, version: Number(version), createdAt, updatedAt, expiresAt, now } as SessionRow
+  const [id, userId, data, version, createdAt, updatedAt, expiresAt, seenAt, signedInAt, label, tags, now] = row
+  return {
+    id,
+    userId,
+    data: data ?? '{}',
+    version: Number(version),
+    createdAt,
+    updatedAt,
+    expiresAt,
+    seenAt,
+    signedInAt,
+    label,
+    tags,
+    now,
+  } as SessionRow
 }
 
 function saveResult(row: readonly (string | null)[]): SaveResult {
   const [status, id, version, expiresAt, data, now] = row
   return { status, id, version: Number(version), expiresAt, data, now } as SaveResult
+}
+
+/** The answer is not to what was asked: better an error than a stranger's session, or a live one taken for none. */
+function unasked(name: string): PGStoreError {
+  return new PGStoreError('database', `${name}: the rows are not those that were asked for.`)
 }

@@ -11,16 +11,18 @@ const client = [
   'session_key(text)',
   'session_get(bytea)',
   'session_get(bytea[])',
-  'session_save(bytea, jsonb, text[], interval, integer, text, integer, interval)',
-  'session_save(bytea[], jsonb[], jsonb[], interval[], integer[], text[], integer, interval)',
-  'session_destroy(bytea)',
-  'session_destroy(bytea[])',
+  'session_save(bytea, jsonb, text[], interval, integer, text, integer, interval, jsonb, text[], boolean, boolean)',
+  'session_save(bytea[], jsonb[], jsonb[], interval[], integer[], text[], integer, interval, boolean)',
+  'session_destroy(bytea, text)',
+  'session_destroy(bytea[], text)',
   'session_try_destroy(bytea[])',
   'session_regenerate(bytea, bytea, interval, text, interval)',
-  'session_regenerate(bytea, bytea, interval, text, interval, jsonb, text[], integer, integer)',
-  'session_list(text)',
-  'session_revoke(text, bigint, bytea)',
-  'session_limit(text, integer)',
+  'session_regenerate(bytea, bytea, interval, text, interval, jsonb, text[], integer, integer, jsonb, text[], boolean, boolean)',
+  'session_list(text, boolean)',
+  'session_revoke(text, bigint, bytea, text)',
+  'session_revoke_tag(text, bytea, text)',
+  'session_limit(text, integer, bytea, text)',
+  'announcement_number()',
 ] as const
 
 const cleanup = [
@@ -36,7 +38,12 @@ const cleanup = [
 ] as const
 
 /** Everybody's sessions: for people, and for no program that a visitor can talk to. */
-const everybody = ['count_live()', 'session_all(bytea, integer)', 'session_clear(integer)'] as const
+const everybody = [
+  'count_live()',
+  'session_all(bytea, integer)',
+  'session_changed(text)',
+  'session_clear(integer)',
+] as const
 
 /** The functions that a role with each right may run, as they stand in this version. */
 export const grantedFunctions: Readonly<Record<Right, readonly string[]>> = {

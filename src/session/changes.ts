@@ -1,4 +1,4 @@
-// What a save sends: the top-level keys that differ from what is stored, so that two requests which change different keys
+// What a save sends: the top-level keys that differ from what is stored, so that two requests that change different keys
 // both keep their change.
 import { PGStoreError } from '../errors.ts'
 import { checkPlain, checkText, encodeJson, type Json, memberPath, sameJson } from './json.ts'
@@ -13,6 +13,18 @@ export interface Difference {
   readonly base: ReadonlyMap<string, Json>
 }
 
+/** What a save changes. */
+export interface Changes extends Difference {
+  /** null leaves the user as it is, '' clears it. */
+  readonly userId: string | null
+  /** JSON text; null leaves the label as it is, 'null' clears it. */
+  readonly label: string | null
+  /** null leaves the tags as they are. */
+  readonly tags: readonly string[] | null
+  /** Whether there is nothing to save. */
+  readonly isEmpty: boolean
+}
+
 /** The stored values by key, parsed anew: the ones that a caller holds may have been changed deep inside. */
 export function parseBase(data: string): ReadonlyMap<string, Json> {
   return new Map(Object.entries(JSON.parse(data) as object))
@@ -22,14 +34,14 @@ export function parseBase(data: string): ReadonlyMap<string, Json> {
  * How `values` differ from what is stored.
  *
  * @param own a key that is the store's own, with its value: what `values` say of it is not looked at
- * @param outdated keys that count as changed whatever their value
+ * @param unsealed keys that count as changed whatever their value
  * @throws {PGStoreError} `invalid_value`, naming the path
  */
 export function difference(
   base: ReadonlyMap<string, Json>,
   values: object,
   own?: readonly [name: string, value: Json | undefined],
-  outdated?: ReadonlySet<string>,
+  unsealed?: ReadonlySet<string>,
 ): Difference {
   if (typeof values !== 'object' || values === null || Array.isArray(values)) {
     throw new PGStoreError('invalid_value', 'values must be an object.')
@@ -40,7 +52,7 @@ export function difference(
   const compare = (name: string, value: unknown) => {
     if (value === undefined) return
     const stored = base.get(name)
-    if (stored !== undefined && !outdated?.has(name) && sameJson(stored, value, name)) {
+    if (stored !== undefined && !unsealed?.has(name) && sameJson(stored, value, name)) {
       next.set(name, stored)
       return
     }
@@ -71,4 +83,40 @@ export function changedUserId(stored: string | null, userId: string | null | und
   }
   checkText(userId, 'userId')
   return userId
+}
+
+const longestLabel = 512
+const mostTags = 16
+const longestTag = 255
+
+/**
+ * What to send for this label: null leaves the stored one as it is, 'null' clears it.
+ *
+ * @throws {PGStoreError} `invalid_value`
+ */
+export function changedLabel(stored: string | null, label: unknown): string | null {
+  if (label === undefined || label === null) return stored === null ? null : 'null'
+  if (stored !== null && sameJson(JSON.parse(stored), label, 'label')) return null
+  const text = encodeJson(label, 'label')
+  if (typeof text !== 'string' || Buffer.byteLength(text) > longestLabel) {
+    throw new PGStoreError('invalid_value', `label must be at most ${longestLabel} bytes of JSON text.`)
+  }
+  return text
+}
+
+/**
+ * What to send for these tags: null leaves the stored ones as they are.
+ *
+ * @throws {PGStoreError} `invalid_value`
+ */
+export function changedTags(stored: string | null, tags: unknown): readonly string[] | null {
+  const isTag = (tag: unknown) => typeof tag === 'string' && tag !== '' && Buffer.byteLength(tag) <= longestTag
+  if (!Array.isArray(tags) || tags.length > mostTags || !tags.every(isTag)) {
+    throw new PGStoreError(
+      'invalid_value',
+      `tags must be a list of at most ${mostTags} strings of 1 to ${longestTag} bytes.`,
+    )
+  }
+  for (const tag of tags as string[]) checkText(tag, 'tags')
+  return sameJson(JSON.parse(stored ?? '[]'), tags, 'tags') ? null : [...tags]
 }

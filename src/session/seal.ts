@@ -10,7 +10,7 @@ const idLength = 4
 const nonceLength = 12
 const tagLength = 16
 
-/** How often to try again where others save in between. */
+/** How often to try again where another request saves in between. */
 const tries = 10
 
 interface RingKey {
@@ -82,17 +82,16 @@ export class SealedDatabase implements SessionDatabase {
     return { ...result, data: null }
   }
 
-  /** Every value is sealed anew for the new key, at the version that was read, so that nobody's save gets lost in between. */
-  async regenerate(save: Omit<SaveArguments, 'version'>, newKey: Buffer): Promise<SaveResult> {
+  /** Every value is sealed anew for the new key, at the version that was read, so that no save in between gets lost. */
+  async regenerate(save: SaveArguments, newKey: Buffer): Promise<SaveResult> {
     let result: SaveResult | undefined
     for (let attempt = 0; attempt < tries; attempt++) {
       const row = await this.get(save.key)
       const values = new Map(Object.entries(JSON.parse(row?.data ?? '{}') as Record<string, Json>))
       for (const name of save.unset) values.delete(name)
       for (const [name, value] of Object.entries(JSON.parse(save.set) as Record<string, Json>)) values.set(name, value)
-      const set = this.#seal(newKey, textOf(values))
       const version = row?.version ?? 0
-      result = await this.#database.regenerate({ ...save, set }, newKey, version)
+      result = await this.#database.regenerate({ ...save, set: this.#seal(newKey, textOf(values)), version }, newKey)
       if (result.status === 'saved') return { ...result, previousVersion: version }
       if (result.status !== 'conflict') return result
     }
@@ -103,8 +102,8 @@ export class SealedDatabase implements SessionDatabase {
     return await this.#database.destroy(key)
   }
 
-  async limit(userId: string, max: number): Promise<number> {
-    return await this.#database.limit(userId, max)
+  async limit(userId: string, max: number, except: Buffer): Promise<number> {
+    return await this.#database.limit(userId, max, except)
   }
 
   #seal(sessionKey: Buffer, set: string): string {
@@ -117,7 +116,7 @@ export class SealedDatabase implements SessionDatabase {
 
   #open(sessionKey: Buffer, row: SessionRow): SessionRow {
     const keys = new Map<RingKey, SessionKey>()
-    const outdated = new Set<string>()
+    const unsealed = new Set<string>()
     const members: string[] = []
     for (const [name, value] of Object.entries(JSON.parse(row.data) as Record<string, Json>)) {
       let text: string | undefined
@@ -128,11 +127,11 @@ export class SealedDatabase implements SessionDatabase {
           const key = keys.get(ringKey) ?? new SessionKey(ringKey, sessionKey)
           keys.set(ringKey, key)
           text = key.open(name, sealed)
-          if (ringKey !== this.#ring[0]) outdated.add(name)
+          if (ringKey !== this.#ring[0]) unsealed.add(name)
         }
       } else if (this.#acceptsPlain) {
         text = JSON.stringify(value)
-        outdated.add(name)
+        unsealed.add(name)
       }
       if (text === undefined) {
         throw new PGStoreError(
@@ -142,7 +141,7 @@ export class SealedDatabase implements SessionDatabase {
       }
       members.push(`${JSON.stringify(name)}:${text}`)
     }
-    return { ...row, data: `{${members.join()}}`, outdated }
+    return { ...row, data: `{${members.join()}}`, unsealed }
   }
 }
 

@@ -1,28 +1,18 @@
 import { inspect } from 'node:util'
 import type { RequestLike } from '../cookie/cookie-header.ts'
-import type { SessionOptions } from '../cookie/cookie-options.ts'
+import { haveSameAttributes, type SessionOptions } from '../cookie/cookie-options.ts'
 import type { ResponseLike } from '../cookie/response.ts'
-import type { SaveResult, SessionRow } from '../database/row.ts'
 import { parseTime } from '../database/row.ts'
-import { changedUserId, type Difference, difference, parseBase } from './changes.ts'
+import { type Changes, changedLabel, changedTags, changedUserId, difference, parseBase } from './changes.ts'
+import { addFlash, takeFlashes } from './flash.ts'
 import type { Json } from './json.ts'
-
-/** Where flash messages live in a session's values, as in gorilla/sessions. */
-const flashKey = '_flash'
+import type { SessionChanges, Stored } from './stored.ts'
 
 /** Where a session's own maxAge is kept when it differs from the store's, so that a later request keeps to it. */
 const maxAgeKey = '_maxAge'
 
 interface SessionStore<Values extends object> {
   save(req: RequestLike, res: ResponseLike, session: Session<Values>): Promise<void>
-}
-
-/** What a save sends. */
-export interface Changes extends Difference {
-  /** null leaves the user as it is, '' clears it. */
-  readonly userId: string | null
-  /** Whether there is nothing to save, the user id included. */
-  readonly isEmpty: boolean
 }
 
 /** A session's values, out of what is stored. */
@@ -32,24 +22,15 @@ export function parseValues(data: string): object {
   return values
 }
 
-/** What the store knows of a session's row. */
-export interface Stored {
-  /** Its key is worked out anew where it is needed: a buffer of 32 bytes holds on to the 8 kB that node cut it from. */
-  readonly token: string
-  /** Its cookie is to be signed anew. */
-  readonly isOutdated: boolean
-  readonly row: SessionRow
-  /** The version that `values` began from: behind `row.version` when somebody else's save was merged with ours. */
-  readonly seenVersion: number
-}
-
 interface Internals {
   stored(session: Session<object>): Stored | undefined
   load(session: Session<object>, stored: Stored): void
-  /** @param outdated whether values that are outdated in the row count as changed */
-  changes(session: Session<object>, outdated?: boolean): Changes
-  saved(session: Session<object>, token: string, changes: Changes, result: SaveResult): void
+  /** @param unsealed names of values that count as changed */
+  changes(session: Session<object>, unsealed?: ReadonlySet<string>): SessionChanges
+  saved(session: Session<object>, stored: Stored, changes: Changes): void
   ended(session: Session<object>): void
+  /** Whether its cookie's attributes are other than the store's, its maxAge aside. */
+  hasOwnAttributes(session: Session<object>): boolean
 }
 
 /** The store's way into a session. */
@@ -69,8 +50,10 @@ export class Session<Values extends object = Record<string, unknown>> {
   readonly options: SessionOptions
   /** Whose session this is; set it at sign-in, undefined clears it. A string of 1 to 1024 bytes. */
   userId: string | undefined
+  #label: { readonly value: unknown } | undefined
+  #tags: string[] | undefined
   readonly #store: SessionStore<Values>
-  readonly #storeMaxAge: number
+  readonly #defaults: SessionOptions
   #stored: Stored | undefined
   #base: ReadonlyMap<string, Json> | undefined
   #values: Values | undefined
@@ -79,13 +62,13 @@ export class Session<Values extends object = Record<string, unknown>> {
     this.#store = store
     this.name = name
     this.options = { ...options }
-    this.#storeMaxAge = options.maxAge
+    this.#defaults = options
   }
 
   /** The session's data: a plain object that is yours to change. What it can hold: see the README, "What a session holds". */
   get values(): Values {
     if (this.#values !== undefined) return this.#values
-    this.#values = parseValues(this.#stored?.row.data ?? '{}') as Values
+    this.#values = parseValues(this.#stored?.known.row.data ?? '{}') as Values
     return this.#values
   }
 
@@ -95,7 +78,7 @@ export class Session<Values extends object = Record<string, unknown>> {
 
   /** The session's number: not secret, fit for logs. undefined until it is saved. */
   get id(): string | undefined {
-    return this.#stored?.row.id
+    return this.#stored?.known.row.id
   }
 
   /** Whether there is nothing in the database yet. */
@@ -103,16 +86,42 @@ export class Session<Values extends object = Record<string, unknown>> {
     return this.#stored === undefined
   }
 
-  /** Counts the changes of the session's data; 0 until it is saved. */
+  /** Counts the changes of the session's data, user, label and tags; 0 until it is saved. */
   get version(): number {
-    return this.#stored?.row.version ?? 0
+    return this.#stored?.known.row.version ?? 0
+  }
+
+  /**
+   * What a page of devices shows of this session, such as the browser's name; any JSON of at most 512 bytes, undefined for
+   * nothing. Set it at sign-in: it is saved with the session, as a whole.
+   */
+  get label(): unknown {
+    this.#label ??= { value: parseJson(this.#stored?.known.row.label) }
+    return this.#label.value
+  }
+
+  set label(value: unknown) {
+    this.#label = { value }
+  }
+
+  /**
+   * What this session can be ended by, through `store.revokeTag`: a tenant, the `sid` of an identity provider. At most 16 strings
+   * of 1 to 255 bytes, saved as a whole. Set them at sign-in.
+   */
+  get tags(): string[] {
+    this.#tags ??= (parseJson(this.#stored?.known.row.tags) as string[] | undefined) ?? []
+    return this.#tags
+  }
+
+  set tags(tags: string[]) {
+    this.#tags = tags
   }
 
   get createdAt(): Date | undefined {
     return this.#time('createdAt')
   }
 
-  /** When its data last changed. */
+  /** When its data, user, label or tags last changed. */
   get updatedAt(): Date | undefined {
     return this.#time('updatedAt')
   }
@@ -121,28 +130,41 @@ export class Session<Values extends object = Record<string, unknown>> {
     return this.#time('expiresAt')
   }
 
-  #time(column: 'createdAt' | 'updatedAt' | 'expiresAt'): Date | undefined {
-    return this.#stored && new Date(parseTime(this.#stored.row[column]))
+  /** When it was last saved or touched: a visit counts once `touchAfter` has passed since the last that did. */
+  get seenAt(): Date | undefined {
+    return this.#time('seenAt')
+  }
+
+  /** When its user last signed in; undefined for an anonymous visitor. */
+  get signedInAt(): Date | undefined {
+    return this.#time('signedInAt')
+  }
+
+  /**
+   * Whether the user signed in at most so many seconds ago, by the database's clock when the session was read: ask for the
+   * password again where not. NIST SP 800-63B-4 §5.2 calls it reauthentication.
+   */
+  isFresh(seconds: number): boolean {
+    const row = this.#stored?.known.row
+    return !!row && row.signedInAt !== null && parseTime(row.now) - parseTime(row.signedInAt) <= seconds * 1000
+  }
+
+  #time(column: 'createdAt' | 'updatedAt' | 'expiresAt' | 'seenAt' | 'signedInAt'): Date | undefined {
+    const time = this.#stored?.known.row[column] ?? undefined
+    return time === undefined ? undefined : new Date(parseTime(time))
   }
 
   /** Leaves a message for the next page; `key` keeps several kinds apart. Default: '_flash'. */
-  addFlash(value: unknown, key: string = flashKey): void {
-    const values = this.values as Record<string, unknown>
-    const present = Object.hasOwn(values, key) ? values[key] : []
-    const messages = [...(Array.isArray(present) ? present : []), value]
-    // Not by assignment: the key may be '__proto__'.
-    Object.defineProperty(values, key, { value: messages, configurable: true, enumerable: true, writable: true })
+  addFlash(value: unknown, key?: string): void {
+    addFlash(this.values, value, key)
   }
 
   /**
    * The messages left under this key, and removes them: save afterwards. Two requests at once may both read them, unless they
    * save with `ifUnchanged`.
    */
-  flashes<Message = unknown>(key: string = flashKey): Message[] {
-    const values = this.values as Record<string, unknown>
-    const present = Object.hasOwn(values, key) ? values[key] : []
-    if (Object.hasOwn(values, key)) delete values[key]
-    return Array.isArray(present) ? present : []
+  flashes<Message = unknown>(key?: string): Message[] {
+    return takeFlashes(this.values, key) as Message[]
   }
 
   /** `store.save(req, res, session)`. */
@@ -166,19 +188,22 @@ export class Session<Values extends object = Record<string, unknown>> {
     internals = {
       stored: (session) => session.#stored,
       load: (session, stored) => session.#load(stored),
-      changes: (session, outdated = false) => session.#changes(outdated ? session.#stored?.row.outdated : undefined),
-      saved: (session, token, changes, result) => session.#saved(token, changes, result),
+      changes: (session, unsealed) => session.#changes(unsealed),
+      saved: (session, stored, changes) => session.#saved(stored, changes),
       ended: (session) => session.#ended(),
+      hasOwnAttributes: (session) => !haveSameAttributes(session.options, session.#defaults),
     }
   }
 
   #load(stored: Stored): void {
-    const { row } = stored
+    const { row } = stored.known
     this.#stored = stored
     this.#base = undefined
     this.#values = undefined
+    this.#label = undefined
+    this.#tags = undefined
     this.userId = row.userId ?? undefined
-    this.options.maxAge = this.#storeMaxAge
+    this.options.maxAge = this.#defaults.maxAge
     if (!row.data.includes(maxAgeKey)) return
     const maxAge = this.#knownBase().get(maxAgeKey)
     if (typeof maxAge === 'number') this.options.maxAge = maxAge
@@ -186,51 +211,44 @@ export class Session<Values extends object = Record<string, unknown>> {
 
   /** What is stored, as far as this session knows. */
   #knownBase(): ReadonlyMap<string, Json> {
-    this.#base ??= parseBase(this.#stored?.row.data ?? '{}')
+    this.#base ??= parseBase(this.#stored?.known.row.data ?? '{}')
     return this.#base
   }
 
-  #changes(outdated: ReadonlySet<string> | undefined): Changes {
-    const userId = changedUserId(this.#stored?.row.userId ?? null, this.userId)
+  #changes(unsealed: ReadonlySet<string> | undefined): SessionChanges {
+    const row = this.#stored?.known.row
+    const userId = changedUserId(row?.userId ?? null, this.userId)
+    const label = this.#label ? changedLabel(row?.label ?? null, this.#label.value) : null
+    const tags = this.#tags ? changedTags(row?.tags ?? null, this.#tags) : null
+    const isNamed = userId !== null || label !== null || tags !== null
     const maxAge = this.options.maxAge
-    const ownMaxAge = maxAge === this.#storeMaxAge ? undefined : maxAge
-    if (this.#values === undefined && userId === null && this.#stored && !this.#base && !outdated?.size) {
+    const ownMaxAge = maxAge === this.#defaults.maxAge ? undefined : maxAge
+    if (this.#values === undefined && row && !this.#base && !unsealed?.size && ownMaxAge === undefined) {
       // Not looked at since it was loaded, and its maxAge is the store's.
-      if (ownMaxAge === undefined)
-        return { set: '{}', unset: [], userId, isEmpty: true, isData: false, base: new Map() }
+      const isEmpty = !isNamed
+      return { set: '{}', unset: [], isData: false, base: notRead, userId, label, tags, isEmpty, isMaxAge: false }
     }
     const values = this.values as Record<string, unknown>
-    const isKept = ownMaxAge !== undefined && ownMaxAge >= 0 && (this.#stored !== undefined || this.#hasContent())
+    const isKept = ownMaxAge !== undefined && ownMaxAge >= 0 && (row !== undefined || isNamed || this.#hasContent())
+    const before = this.#knownBase()
     const own = [maxAgeKey, isKept ? ownMaxAge : undefined] as const
-    const { set, unset, isData, base } = difference(this.#knownBase(), values, own, outdated)
-    return { set, unset, userId, isEmpty: !isData && userId === null, isData, base }
+    const { set, unset, isData, base } = difference(before, values, own, unsealed)
+    const isMaxAge = base.get(maxAgeKey) !== before.get(maxAgeKey)
+    return { set, unset, isData, base, userId, label, tags, isEmpty: !isData && !isNamed, isMaxAge }
   }
 
   #hasContent(): boolean {
     const values = this.values as Record<string, unknown>
     const isValue = (name: string) => name !== maxAgeKey && values[name] !== undefined
-    return this.userId !== undefined || Object.keys(values ?? {}).some(isValue)
+    return Object.keys(values ?? {}).some(isValue)
   }
 
-  /** After a save or regenerate that Postgres took. */
-  #saved(token: string, changes: Changes, result: SaveResult): void {
-    const before = this.#stored
-    const userId = this.userId ?? null
-    const row: SessionRow = {
-      id: result.id as string,
-      userId,
-      data: before?.row.data ?? '{}',
-      version: result.version,
-      createdAt: before?.row.createdAt ?? result.now,
-      updatedAt: before && !changes.isData ? before.row.updatedAt : result.now,
-      expiresAt: result.expiresAt as string,
-      now: result.now,
-    }
-    const previous = result.previousVersion ?? result.version - (changes.isData ? 1 : 0)
-    // Another's save came in between and was merged with: what `values` was read from is older than the row.
-    const seenVersion = !before || previous === before.seenVersion ? result.version : before.seenVersion
+  /** After a write that Postgres took. */
+  #saved(stored: Stored, changes: Changes): void {
+    this.#stored = stored
     if (changes.isData) this.#base = changes.base
-    this.#stored = { token, isOutdated: false, row, seenVersion }
+    this.#label = undefined
+    this.#tags = undefined
   }
 
   /** Destroyed, or found gone: from here on a new anonymous session that holds nothing. */
@@ -238,7 +256,15 @@ export class Session<Values extends object = Record<string, unknown>> {
     this.#stored = undefined
     this.#base = undefined
     this.#values = undefined
+    this.#label = undefined
+    this.#tags = undefined
     this.userId = undefined
-    this.options.maxAge = this.#storeMaxAge
+    this.options.maxAge = this.#defaults.maxAge
   }
+}
+
+const notRead: ReadonlyMap<string, Json> = new Map()
+
+function parseJson(text: string | null | undefined): unknown {
+  return text === null || text === undefined ? undefined : JSON.parse(text)
 }

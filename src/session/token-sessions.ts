@@ -1,60 +1,59 @@
 // Sessions by their token alone, for a framework that reads and writes the cookie itself.
 
-import type { SaveArguments, SaveResult, SessionDatabase, SessionRow } from '../database/row.ts'
-import { parseTime } from '../database/row.ts'
+import { parseTime, type SessionDatabase, type SessionRow } from '../database/row.ts'
 import type { Database } from '../database/session-functions.ts'
 import { PGStoreError } from '../errors.ts'
-import type { Settings } from '../options.ts'
-import { isTouchDue, unexpected } from '../saver.ts'
-import { changedUserId, difference, parseBase } from './changes.ts'
+import { type Changes, changedUserId, difference, parseBase } from './changes.ts'
 import type { Json } from './json.ts'
-import { newToken, sessionKey } from './token.ts'
+import { sessionKey } from './token.ts'
+import type { Known, WriteOptions, Writer } from './writer.ts'
 
 const pageLength = 1000
 
+/** How often a session that comes and goes is asked for again. */
+const tries = 3
+
 /** What this page alone sees of a known session. */
-let read: (known: KnownSession) => {
-  readonly token: string
-  readonly row: SessionRow
-  readonly base: ReadonlyMap<string, Json>
-}
+let read: (known: KnownSession) => { readonly known: Known; readonly base: ReadonlyMap<string, Json> }
 
 /** A session as it was last read or saved: the next save sends what differs from this. */
 export class KnownSession {
-  readonly #token: string
-  readonly #row: SessionRow
+  readonly #known: Known
   readonly #saved: ReadonlyMap<string, Json> | undefined
 
-  constructor(token: string, row: SessionRow, saved?: ReadonlyMap<string, Json>) {
-    this.#token = token
-    this.#row = row
+  constructor(known: Known, saved?: ReadonlyMap<string, Json>) {
+    this.#known = known
     this.#saved = saved
   }
 
   /** The session's number: not secret, fit for logs. */
   get id(): string {
-    return this.#row.id
+    return this.#known.row.id
   }
 
   get userId(): string | undefined {
-    return this.#row.userId ?? undefined
+    return this.#known.row.userId ?? undefined
   }
 
   /** Milliseconds until it expires, counted from when it was read or saved. */
   get remainingMs(): number {
-    return parseTime(this.#row.expiresAt) - parseTime(this.#row.now)
+    const { expiresAt, now } = this.#known.row
+    return parseTime(expiresAt) - parseTime(now)
   }
 
   /** What it held, in an object of your own. */
   values(): Record<string, unknown> {
-    return this.#saved ? structuredClone(Object.fromEntries(this.#saved)) : JSON.parse(this.#row.data)
+    return this.#saved ? structuredClone(Object.fromEntries(this.#saved)) : JSON.parse(this.#known.row.data)
   }
 
   /** Nothing of it shows in JSON. */
   toJSON(): undefined {}
 
   static {
-    read = (known) => ({ token: known.#token, row: known.#row, base: known.#saved ?? parseBase(known.#row.data) })
+    read = (session) => ({
+      known: session.#known,
+      base: session.#saved ?? parseBase(session.#known.row.data),
+    })
   }
 }
 
@@ -71,19 +70,21 @@ export interface SaveByTokenOptions {
 export class TokenSessions {
   readonly #sessions: SessionDatabase
   readonly #database: Database
-  readonly #settings: Settings
+  readonly #writer: Writer
+  readonly #isSealed: boolean
 
   /** @param sessions the database, seen through the seal where there is one */
-  constructor(sessions: SessionDatabase, database: Database, settings: Settings) {
+  constructor(sessions: SessionDatabase, database: Database, writer: Writer, isSealed: boolean) {
     this.#sessions = sessions
     this.#database = database
-    this.#settings = settings
+    this.#writer = writer
+    this.#isSealed = isSealed
   }
 
   /** The live session of this token. */
   async get(token: string): Promise<KnownSession | undefined> {
     const row = await this.#sessions.get(sessionKey(token))
-    return row && new KnownSession(token, row)
+    return row && new KnownSession(knownFrom(token, row))
   }
 
   /**
@@ -91,127 +92,102 @@ export class TokenSessions {
    * With nothing known of this token's session it is created, or, if there is one already, made to hold these values.
    *
    * @returns what is known of it now; undefined for a known session that was ended elsewhere: it is not brought back
-   * @throws {PGStoreError} `too_large`, `invalid_value`; `conflict` when an expired session, not purged yet, has this token
+   * @throws {PGStoreError} `too_large`, `invalid_value`
    */
   async save(token: string, values: object, options: SaveByTokenOptions): Promise<KnownSession | undefined> {
-    const { known } = options
-    if (known && read(known).token === token) return await this.#merge(known, values, options)
-    const changes = difference(new Map(), values)
-    const userId = changedUserId(null, options.userId)
-    const key = sessionKey(token)
-    const ttl = this.#ttl(options, null)
-    const result = await this.#sessions.save({ ...this.#arguments(ttl), ...changes, key, userId, version: 0 })
-    if (result.status === 'saved') return await this.#saved(savedAs(token, userId, changes.base, result), userId)
-    if (result.status !== 'conflict') throw unexpected('session_save', result)
-    const present = await this.get(token)
-    if (!present) throw new PGStoreError('conflict', 'An expired session that is not purged yet has this token.')
-    return await this.#merge(present, values, options)
+    if (options.known && read(options.known).known.token === token) {
+      return await this.#merge(options.known, values, options)
+    }
+    for (let attempt = 0; attempt < tries; attempt++) {
+      const changes = changesOf(new Map(), null, values, options)
+      const created = await this.#writer.create(token, changes, writeOptions(options, null))
+      if (created) return await this.#written(created, changes)
+      const present = await this.get(token)
+      const merged = present && (await this.#merge(present, values, options))
+      if (merged) return merged
+    }
+    throw new PGStoreError('conflict', 'The session of this token kept coming and going; nothing was saved. Try again.')
   }
 
-  async #merge(known: KnownSession, values: object, options: SaveByTokenOptions): Promise<KnownSession | undefined> {
-    const { token, row, base } = read(known)
-    const ttl = this.#ttl(options, row.userId)
-    const userId = options.userId === undefined ? null : changedUserId(row.userId, options.userId)
-    const save = { ...this.#arguments(ttl), key: sessionKey(token), userId }
-    // Outdated values are old news where somebody else saves in between: theirs counts then.
-    const renews = row.outdated !== undefined && row.outdated.size > 0
-    let changes = difference(base, values, undefined, row.outdated)
-    if (!changes.isData && userId === null && !isTouchDue(row, ttl, this.#settings.lifetime)) return known
-    let result = await this.#sessions.save({ ...save, ...changes, version: renews ? row.version : null })
-    if (renews && result.status === 'conflict') {
-      changes = difference(base, values)
-      result = await this.#sessions.save({ ...save, ...changes, version: null })
-    }
-    if (result.status === 'gone') return undefined
-    if (result.status !== 'saved') throw unexpected('session_save', result)
-    return await this.#saved(savedAs(token, userId, changes.base, result, row), userId)
+  async #merge(session: KnownSession, values: object, options: SaveByTokenOptions): Promise<KnownSession | undefined> {
+    const { known, base } = read(session)
+    const { userId } = known.row
+    const changes = changesOf(base, userId, values, options, known.row.unsealed)
+    const plain = () => changesOf(base, userId, values, options)
+    const written = await this.#writer.merge(known, { changes, plain }, writeOptions(options, userId))
+    if (written === undefined || written === 'conflict') return undefined
+    return written.isWritten ? await this.#written(written.known, written.changes) : session
   }
 
   /**
    * Moves a session to a new token, saving what differs, in one statement: its old token is dead at once.
    *
-   * @returns undefined when somebody else regenerated or ended it first
+   * @returns undefined when another request regenerated or ended it first
    * @throws {PGStoreError} as `save`
    */
   async regenerate(
-    known: KnownSession,
+    session: KnownSession,
     values: object,
     options: Omit<SaveByTokenOptions, 'known'>,
   ): Promise<{ readonly token: string; readonly known: KnownSession } | undefined> {
-    const { token: oldToken, row, base } = read(known)
-    const changes = difference(base, values)
-    const userId = options.userId === undefined ? null : changedUserId(row.userId, options.userId)
-    const key = sessionKey(oldToken)
-    const token = newToken(key)
-    const save = { ...this.#arguments(this.#ttl(options, row.userId)), ...changes, key, userId }
-    const result = await this.#sessions.regenerate(save, sessionKey(token))
-    if (result.status === 'gone') return undefined
-    if (result.status !== 'saved') throw unexpected('session_regenerate', result)
-    return { token, known: await this.#saved(savedAs(token, userId, changes.base, result, row), userId) }
+    const { known, base } = read(session)
+    const { userId } = known.row
+    const changes = changesOf(base, userId, values, options)
+    const token = this.#writer.nextToken(known)
+    const moved = await this.#writer.move(known, token, changes, writeOptions(options, userId))
+    return moved && { token, known: await this.#written(moved, changes) }
   }
 
   /** Ends the session; none is no error. Returns whether there was one. */
   async destroy(token: string): Promise<boolean> {
-    return (await this.#sessions.destroy(sessionKey(token))) > 0
+    return await this.#writer.end(token)
   }
 
-  /** Everybody's live sessions, read in pages; what they are known as names no token. Takes the role admin. */
+  /** Everybody's live sessions, read in pages; what they are known as names no token. Takes the right admin. */
   async *all(): AsyncGenerator<KnownSession, void, void> {
     for (let after: Buffer | null | undefined = null; after !== undefined; ) {
       const { rows, place } = await this.#database.all(after, pageLength)
       // Sealed values open with their session's key alone, which is not listed.
-      for (const row of rows) yield new KnownSession('', this.#settings.sealing ? { ...row, data: '{}' } : row)
+      for (const row of rows) yield new KnownSession(knownFrom('', this.#isSealed ? { ...row, data: '{}' } : row))
       after = place
     }
   }
 
-  /** How many live sessions there are: counted one by one. Takes the role admin. */
+  /** How many live sessions there are: counted one by one. Takes the right admin. */
   async count(): Promise<number> {
     return await this.#database.countLive()
   }
 
-  /** Ends everybody's sessions, in batches. Takes the role admin. */
+  /** Ends everybody's sessions, in batches. Takes the right admin. */
   async clear(): Promise<number> {
     let ended = 0
     for (let batch = pageLength; batch === pageLength; ended += batch) batch = await this.#database.clear(pageLength)
     return ended
   }
 
-  #arguments(ttl: number): Pick<SaveArguments, 'ttlSeconds' | 'maxLength' | 'lifetimeSeconds'> {
-    const { maxLength, lifetime } = this.#settings
-    return { ttlSeconds: ttl, maxLength, lifetimeSeconds: lifetime }
-  }
-
-  /** @param storedUserId whose session it is, where this save does not say so */
-  #ttl({ ttl, userId }: SaveByTokenOptions, storedUserId: string | null): number {
-    const isAnonymous = (userId === undefined ? storedUserId : userId) === null
-    return isAnonymous ? Math.min(ttl, this.#settings.anonymousMaxAge ?? ttl) : ttl
-  }
-
-  /** After a sign-in, this session is the newest of its user's. */
-  async #saved(known: KnownSession, userId: string | null): Promise<KnownSession> {
-    const { sessionsPerUser } = this.#settings
-    if (sessionsPerUser !== null && userId) await this.#database.limit(userId, sessionsPerUser)
-    return known
+  async #written(known: Known, changes: Changes): Promise<KnownSession> {
+    await this.#writer.limit(known, changes)
+    return new KnownSession(known, changes.base)
   }
 }
 
-function savedAs(
-  token: string,
-  userId: string | null,
+function knownFrom(token: string, row: SessionRow): Known {
+  return { token, row, seenVersion: row.version }
+}
+
+/** @param userId whose session it is in the database */
+function writeOptions(options: Pick<SaveByTokenOptions, 'ttl' | 'userId'>, userId: string | null): WriteOptions {
+  return { maxAge: options.ttl, userId: (options.userId === undefined ? userId : options.userId) ?? undefined }
+}
+
+function changesOf(
   base: ReadonlyMap<string, Json>,
-  { id, version, expiresAt, now }: SaveResult,
-  before?: SessionRow,
-): KnownSession {
-  const row: SessionRow = {
-    id: id as string,
-    userId: userId === null ? (before?.userId ?? null) : userId || null,
-    data: '{}',
-    version,
-    createdAt: before?.createdAt ?? now,
-    updatedAt: now,
-    expiresAt: expiresAt as string,
-    now,
-  }
-  return new KnownSession(token, row, base)
+  storedUserId: string | null,
+  values: object,
+  options: Pick<SaveByTokenOptions, 'userId'>,
+  unsealed?: ReadonlySet<string>,
+): Changes {
+  const { set, unset, isData, base: next } = difference(base, values, undefined, unsealed)
+  const userId = options.userId === undefined ? null : changedUserId(storedUserId, options.userId)
+  return { set, unset, isData, base: next, userId, label: null, tags: null, isEmpty: !isData && userId === null }
 }

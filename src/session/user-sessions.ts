@@ -11,15 +11,36 @@ export interface ListedSession<Values extends object = Record<string, unknown>> 
   /** For `store.revoke()`; not secret. */
   readonly id: string
   readonly userId: string
-  /** Empty with the option `seal`: values open with the key of their session alone, which is not listed. */
+  /**
+   * Empty unless `data` asks for them, and with the option `seal`: values open with the key of their session alone, which is not
+   * listed.
+   */
   readonly values: Values
   readonly version: number
   readonly createdAt: Date
+  /** When its data, user, label or tags last changed. */
   readonly updatedAt: Date
   readonly expiresAt: Date
+  /** When it was last saved or touched. */
+  readonly seenAt: Date
+  readonly signedInAt: Date | undefined
+  readonly label: unknown
+  readonly tags: readonly string[]
 }
 
-export interface RevokeOptions {
+export interface ListOptions {
+  /** Read the sessions' values too. Default: false: a page of devices shows the label. */
+  readonly data?: boolean
+}
+
+export interface RevokeTagOptions {
+  /** The session to spare, or its token where a framework keeps the cookie itself. Default: spare none. */
+  readonly except?: Session<object> | string
+  /** Why, at most 50 characters, for those who listen to the events. Default: 'revoked'. */
+  readonly reason?: string
+}
+
+export interface RevokeOptions extends RevokeTagOptions {
   /** Only the session with this number. Default: all. */
   readonly id?: string | number | bigint
   /**
@@ -29,34 +50,66 @@ export interface RevokeOptions {
   readonly except?: Session<object> | string
 }
 
-export async function listSessions<Values extends object>(
-  database: Database,
-  userId: string,
-  isSealed: boolean,
-): Promise<ListedSession<Values>[]> {
-  checkText(userId, 'userId')
-  const rows = await database.list(userId)
-  return rows.map((row) => ({
-    id: row.id,
-    userId,
-    values: parseValues(isSealed ? '{}' : row.data) as Values,
-    version: row.version,
-    createdAt: new Date(parseTime(row.createdAt)),
-    updatedAt: new Date(parseTime(row.updatedAt)),
-    expiresAt: new Date(parseTime(row.expiresAt)),
-  }))
+/** What a user's sessions, and those of a tag, can be asked and told. */
+export class UserSessions {
+  readonly #database: Database
+  readonly #isSealed: boolean
+
+  constructor(database: Database, isSealed: boolean) {
+    this.#database = database
+    this.#isSealed = isSealed
+  }
+
+  async list<Values extends object>(userId: string, { data = false }: ListOptions): Promise<ListedSession<Values>[]> {
+    checkText(userId, 'userId')
+    const withData = data && !this.#isSealed
+    const rows = await this.#database.list(userId, withData)
+    const date = (time: string) => new Date(parseTime(time))
+    return rows.map((row) => ({
+      id: row.id,
+      userId,
+      values: parseValues(row.data) as Values,
+      version: row.version,
+      createdAt: date(row.createdAt),
+      updatedAt: date(row.updatedAt),
+      expiresAt: date(row.expiresAt),
+      seenAt: date(row.seenAt),
+      signedInAt: row.signedInAt === null ? undefined : date(row.signedInAt),
+      label: row.label === null ? undefined : JSON.parse(row.label),
+      tags: row.tags === null ? [] : JSON.parse(row.tags),
+    }))
+  }
+
+  async revoke(userId: string, options: RevokeOptions): Promise<number> {
+    checkText(userId, 'userId')
+    checkGiven('revoke', options)
+    const { id, except, reason } = options
+    if (id !== undefined && !/^\d{1,18}$/.test(String(id))) return 0 // no session has such a number
+    return await this.#database.revoke(userId, id === undefined ? null : String(id), keyOf(except), reason ?? null)
+  }
+
+  async revokeTag(tag: string, options: RevokeTagOptions): Promise<number> {
+    checkText(tag, 'tag')
+    checkGiven('revokeTag', options)
+    return await this.#database.revokeTag(tag, keyOf(options.except), options.reason ?? null)
+  }
 }
 
-export async function revokeSessions(database: Database, userId: string, options: RevokeOptions): Promise<number> {
-  checkText(userId, 'userId')
+function checkGiven(method: string, options: object): void {
   for (const [name, value] of Object.entries(options)) {
     if (value === undefined || value === null) {
-      throw new PGStoreError('invalid_option', `revoke: ${name} is given as ${value}; leave it out to end all.`)
+      throw new PGStoreError('invalid_option', `${method}: ${name} is ${value}; leave it out to end all.`)
     }
   }
-  const { id, except } = options
-  if (id !== undefined && !/^\d{1,18}$/.test(String(id))) return 0 // no session has such a number
-  const token = typeof except === 'string' ? except : except && internals.stored(except)?.token
-  const key = token === undefined ? null : sessionKey(token)
-  return await database.revoke(userId, id === undefined ? null : String(id), key)
+  const { reason } = options as { readonly reason?: unknown }
+  if (reason === undefined) return
+  if (typeof reason !== 'string' || reason === '' || reason.length > 50) {
+    throw new PGStoreError('invalid_option', `${method}: reason must be a string of 1 to 50 characters.`)
+  }
+  checkText(reason, 'reason')
+}
+
+function keyOf(except: Session<object> | string | undefined): Buffer | null {
+  const token = typeof except === 'string' ? except : except && internals.stored(except)?.known.token
+  return token === undefined ? null : sessionKey(token)
 }

@@ -49,6 +49,33 @@ test('of cookies with one name the first four are read', () => {
   assert.equal(readCookies(withCookie('sid=1;sid=2; sid=3;sid=4;sid=5'), 'sid'), ['1', '2', '3', '4'])
 })
 
+test('a cookie’s value that comes again counts once', () => {
+  assert.equal(readCookies(withCookie('sid=1; sid=1; sid="1"; sid=2; sid=1; sid=3; sid=4; sid=5'), 'sid'), [
+    '1',
+    '2',
+    '3',
+    '4',
+  ])
+})
+
+test('E10: one pair of quotes around a value is not part of it; a lone one is, and names take none', () => {
+  for (const [value, expected] of [
+    ['"x="', 'x='],
+    ['" x "', ' x '],
+    ['""', ''],
+    ['""x""', '"x"'],
+    ['"', '"'],
+    ['"x', '"x'],
+    ['x"', 'x"'],
+    ['x"y"', 'x"y"'],
+    ["'x'", "'x'"],
+    ['"a;b"', '"a'],
+  ]) {
+    assert.equal(readCookies(withCookie(`a=1; sid= ${value} ; b="2"`), 'sid'), [expected], value)
+  }
+  assert.equal(readCookies(withCookie('"sid"=x; "sid=x"'), 'sid'), [])
+})
+
 test('a header of a megabyte is read in linear time', () => {
   const part = 'a=b; sid;'.repeat(50_000)
   const time = (repeat: number) => {

@@ -55,6 +55,10 @@ const plain: Omit<SaveArguments, 'key' | 'set'> = {
   ttlSeconds: 3600,
   version: null,
   userId: null,
+  label: null,
+  tags: null,
+  announce: false,
+  knownVersion: 0,
   maxLength: 4096,
   lifetimeSeconds: null,
 }

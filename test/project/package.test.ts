@@ -27,7 +27,7 @@ import { PGStore } from 'pgstore'
 
 const store = await PGStore.open<{ visits?: number }>({
   connectionString: process.env.DATABASE_URL!,
-  keyPairs: [process.env.SESSION_KEY ?? 'a key of at least thirty-two bytes'],
+  keys: [process.env.SESSION_KEY ?? 'a key of at least thirty-two bytes'],
 })
 http.createServer(async (req, res) => {
   const session = await store.get(req, 'sid')

@@ -109,7 +109,8 @@ function rewrap(value: string, change: (raw: string) => string): string {
 /** Whether the header holds what was signed after all: a mutation may have undone itself, or changed what does not count. */
 function isGenuine(header: string, live: readonly string[]): boolean {
   const parts = header.split(';').map((part) => part.replace(/^[ \t]+|[ \t]+$/g, ''))
-  return parts.some((part) => live.some((value) => part.replace(/[ \t]*=[ \t]*/, '=') === `sid=${value}`))
+  const pairs = parts.map((part) => part.replace(/[ \t]*=[ \t]*/, '=').replace(/^sid="(.*)"$/, 'sid=$1'))
+  return pairs.some((pair) => live.some((value) => pair === `sid=${value}`))
 }
 
 function mutatedHeader(live: readonly string[]): string {

@@ -221,7 +221,7 @@ test('the limit counts what is stored', async () => {
 
 test('codecs alone give no key to seal with', () => {
   const codecs = testStore().codecs
-  assert.throws(() => new PGStore({ connectionString: databaseUrl, codecs, seal: true }), /seal needs keyPairs/)
+  assert.throws(() => new PGStore({ connectionString: databaseUrl, codecs, seal: true }), /seal needs keys/)
 })
 
 test('whatever a session can hold comes back', async () => {

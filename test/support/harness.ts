@@ -27,7 +27,7 @@ const open: { close(): Promise<void> }[] = []
 export function testStore<Values extends object = Record<string, unknown>>(
   options: Partial<PGStoreOptions> = {},
 ): PGStore<Values> {
-  const keys = options.codecs ? {} : { keyPairs: [hashKey] }
+  const keys = options.codecs || options.keyPairs || options.keys ? {} : { keys: [hashKey] }
   const connection = options.pool ? {} : { connectionString: clientUrl }
   const store = new PGStore<Values>({ ...connection, ...keys, ...options })
   open.push(store)

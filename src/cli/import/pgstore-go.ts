@@ -1,7 +1,8 @@
 // Go's pgstore: table http_sessions (id bigserial, key bytea, data bytea, expires_on timestamptz, …). The key is the session's
 // id, which is what its cookie carries; the data are its values as gob, in the format of the cookies, signed under the
 // session's name.
-import { codecsFromPairs, type Key, SecureCookie } from '../../cookie/codec.ts'
+import { codecsFromPairs, SecureCookie } from '../../cookie/codec.ts'
+import type { Key } from '../../cookie/keys.ts'
 import { readGobMap } from './gob.ts'
 import { found, type Item, mostBytes, type Source, unreadable } from './source.ts'
 import { secondsUntil, Table } from './table.ts'

@@ -99,6 +99,10 @@ function saveOf({ token, values, json, ttlSeconds }: Found, options: ImportOptio
     version: 0,
     userId: userId(values, options.userPath),
     maxLength: options.maxLength,
+    label: null,
+    tags: null,
+    announce: false,
+    knownVersion: 0,
     lifetimeSeconds: options.lifetimeSeconds,
   }
 }

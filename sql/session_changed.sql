@@ -1,0 +1,24 @@
+-- Announces that a user's sessions have changed: after a change elsewhere that no server may go on without, such as a role that was
+-- taken away. Nothing is written. Returns how many sessions were named.
+create or replace function :PGSTORE_SCHEMA.session_changed(p_user_id text)
+  returns bigint
+  language plpgsql
+  volatile parallel unsafe
+  security definer
+  set search_path = pg_catalog, pg_temp
+  set plan_cache_mode = force_generic_plan
+  set enable_seqscan = off
+as $$
+declare
+  v_ids bigint[];
+begin
+  select coalesce(array_agg(s.id), '{}') into v_ids
+  from :PGSTORE_SCHEMA.sessions as s
+  where s.user_id = p_user_id
+    and s.expires_at > statement_timestamp();
+  perform :PGSTORE_SCHEMA.session_announce('changed', v_ids);
+  return cardinality(v_ids);
+end
+$$;
+comment on function :PGSTORE_SCHEMA.session_changed(text) is
+  'Announces a user''s live sessions as changed; returns how many.';

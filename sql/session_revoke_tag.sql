@@ -1,0 +1,44 @@
+-- Ends the sessions that carry a tag (a tenant, the sid of an identity provider); p_except is the key of one to spare. Locked in
+-- key order.
+create or replace function :PGSTORE_SCHEMA.session_revoke_tag(
+  p_tag text,
+  p_except bytea default null,
+  p_reason text default null
+)
+  returns bigint
+  language plpgsql
+  volatile parallel unsafe
+  security definer
+  set search_path = pg_catalog, pg_temp
+  set plan_cache_mode = force_generic_plan
+  set enable_seqscan = off
+as $$
+declare
+  v_keys bytea[];
+  v_ids bigint[];
+begin
+  -- Two statements, as in session_revoke.
+  select array_agg(locked.key) into v_keys
+  from (
+    select s.key
+    from :PGSTORE_SCHEMA.sessions as s
+    where s.tags @> array[p_tag]
+      and (p_except is null or s.key <> p_except)
+      and s.expires_at > statement_timestamp()
+    order by s.key
+    for update
+  ) as locked;
+
+  with ended as (
+    delete from :PGSTORE_SCHEMA.sessions as s
+    where s.key = any (v_keys)
+    returning s.id
+  )
+  select coalesce(array_agg(ended.id), '{}') into v_ids
+  from ended;
+  perform :PGSTORE_SCHEMA.session_announce('revoked', v_ids, coalesce(p_reason, 'revoked'));
+  return cardinality(v_ids);
+end
+$$;
+comment on function :PGSTORE_SCHEMA.session_revoke_tag(text, bytea, text) is
+  'Ends the live sessions that carry a tag, but one, and announces them; returns how many ended.';

@@ -1,0 +1,244 @@
+// The one place where sessions are created, merged, moved and ended. The store with its cookies (saver.ts) and the sessions by
+// token (token-sessions.ts) both write through it.
+import {
+  parseTime,
+  type SaveArguments,
+  type SaveResult,
+  type SessionDatabase,
+  type SessionRow,
+} from '../database/row.ts'
+import { PGStoreError } from '../errors.ts'
+import type { Changes } from './changes.ts'
+import { newToken, sessionKey } from './token.ts'
+
+/** A touch is never later than this, however long a session lives. */
+const latestTouch = 3600
+
+export interface WriterSettings {
+  /** Seconds, or null for none. */
+  readonly lifetime: number | null
+  readonly maxLength: number
+  readonly anonymousMaxAge: number | null
+  readonly sessionsPerUser: number | null
+  readonly touchAfter: number | null
+}
+
+/** What is known of a stored session. */
+export interface Known {
+  readonly token: string
+  readonly row: SessionRow
+  /** The version that the caller's values began from: behind `row.version` once another request's save was merged with ours. */
+  readonly seenVersion: number
+}
+
+export interface WriteOptions {
+  /** Seconds that the session lives without a visit. */
+  readonly maxAge: number
+  /** Whose session it is after this write; undefined for an anonymous visitor's. */
+  readonly userId: string | undefined
+  readonly announce?: boolean | undefined
+}
+
+export interface Merge {
+  /** What changed, and the values that are to be sealed anew. */
+  readonly changes: Changes
+  /** What changed, without those. */
+  readonly plain: () => Changes
+  /** Save only at the version that the caller has seen. */
+  readonly ifUnchanged?: boolean | undefined
+}
+
+export interface Written {
+  readonly known: Known
+  readonly changes: Changes
+  /** Whether a row was written: not where nothing changed and no touch was due. */
+  readonly isWritten: boolean
+}
+
+export class Writer {
+  readonly #sessions: SessionDatabase
+  readonly #settings: WriterSettings
+  /** Largest session in bytes of JSON text; 0 means no limit. */
+  maxLength: number
+
+  constructor(sessions: SessionDatabase, settings: WriterSettings) {
+    this.#sessions = sessions
+    this.#settings = settings
+    this.maxLength = settings.maxLength
+  }
+
+  /** Seconds by which a visit may go unrecorded: a session lives that much longer, so that it lives maxAge after each visit. */
+  touchAfter(maxAge: number): number {
+    return this.#settings.touchAfter ?? Math.min(maxAge / 10, latestTouch)
+  }
+
+  /** Seconds from this visit to the expiry of the row. */
+  ttl(options: WriteOptions): number {
+    const seconds = this.#idleSeconds(options)
+    return seconds + this.touchAfter(seconds)
+  }
+
+  #idleSeconds({ maxAge, userId }: WriteOptions): number {
+    return userId === undefined ? Math.min(maxAge, this.#settings.anonymousMaxAge ?? maxAge) : maxAge
+  }
+
+  /**
+   * Whether the last visit that was recorded is so long ago, or the session would live so much longer, that a write is worth it.
+   * All times are the database's.
+   */
+  isTouchDue(row: SessionRow, options: WriteOptions): boolean {
+    const grain = this.touchAfter(this.#idleSeconds(options)) * 1000
+    const now = parseTime(row.now)
+    if (now - parseTime(row.seenAt) >= grain) return true
+    const start = Math.max(parseTime(row.createdAt), row.signedInAt === null ? 0 : parseTime(row.signedInAt))
+    const lifetime = (this.#settings.lifetime ?? Number.POSITIVE_INFINITY) * 1000
+    return Math.min(now + this.ttl(options) * 1000, start + lifetime) - parseTime(row.expiresAt) >= grain
+  }
+
+  /**
+   * Creates the session of this token. Call `limit` afterwards.
+   *
+   * @returns undefined when the token has a live session already
+   */
+  async create(token: string, changes: Changes, options: WriteOptions): Promise<Known | undefined> {
+    const result = await this.#sessions.save(this.#arguments(sessionKey(token), changes, options, 0, 0))
+    if (result.status === 'conflict') return undefined
+    if (result.status !== 'saved') throw failure('session_save', result)
+    return knownAfter(token, undefined, changes, result)
+  }
+
+  /**
+   * Merges what changed into the live session, or touches it. Values that are sealed anew count as changed, unless another request
+   * saved meanwhile: then its values win, and `plain` is saved. A touch that cannot be written is left for the next visit. Call
+   * `limit` afterwards.
+   *
+   * @returns undefined where the session is gone; 'conflict' where `ifUnchanged` found another version than the one seen
+   */
+  async merge(known: Known, merge: Merge, options: WriteOptions): Promise<Written | 'conflict' | undefined> {
+    const { token, row, seenVersion } = known
+    const { changes, plain, ifUnchanged } = merge
+    if (changes.isEmpty && !this.isTouchDue(row, options)) return { known, changes, isWritten: false }
+    const key = sessionKey(token)
+    const version = ifUnchanged || row.unsealed?.size ? seenVersion : null
+    let saved = changes
+    let result: SaveResult
+    try {
+      result = await this.#sessions.save(this.#arguments(key, changes, options, version, row.version))
+    } catch (error) {
+      if (!changes.isEmpty || !isPassing(error)) throw error
+      return { known, changes, isWritten: false }
+    }
+    if (result.status === 'conflict' && !ifUnchanged) {
+      saved = plain()
+      result = await this.#sessions.save(this.#arguments(key, saved, options, null, row.version))
+    }
+    if (result.status === 'gone') return undefined
+    if (result.status === 'conflict') return 'conflict'
+    if (result.status !== 'saved') throw failure('session_save', result)
+    return { known: knownAfter(token, known, saved, result), changes: saved, isWritten: true }
+  }
+
+  /**
+   * Moves a session to a new token and saves what changed, in one statement: its old token is dead at once. Naming a user signs
+   * in. Call `limit` afterwards.
+   *
+   * @param token from `nextToken`
+   * @returns undefined when another request regenerated or ended the session first
+   */
+  async move(known: Known, token: string, changes: Changes, options: WriteOptions): Promise<Known | undefined> {
+    const save = this.#arguments(sessionKey(known.token), changes, options, null, known.row.version)
+    const result = await this.#sessions.regenerate(save, sessionKey(token))
+    if (result.status === 'gone') return undefined
+    if (result.status !== 'saved') throw failure('session_regenerate', result)
+    return knownAfter(token, known, changes, result)
+  }
+
+  /** A token that `move` can move this session to: one that stays on its shard. */
+  nextToken(known: Known): string {
+    return newToken(sessionKey(known.token))
+  }
+
+  /** Ends the session of this token, or what has just been regenerated from it. Returns whether there was one. */
+  async end(token: string): Promise<boolean> {
+    return (await this.#sessions.destroy(sessionKey(token))) > 0
+  }
+
+  /** After a sign-in: ends the user's sessions beyond `sessionsPerUser`, this one being the newest. */
+  async limit({ token }: Known, { userId }: Changes): Promise<void> {
+    const { sessionsPerUser } = this.#settings
+    if (sessionsPerUser !== null && userId) await this.#sessions.limit(userId, sessionsPerUser, sessionKey(token))
+  }
+
+  #arguments(
+    key: Buffer,
+    changes: Changes,
+    options: WriteOptions,
+    version: number | null,
+    knownVersion: number,
+  ): SaveArguments {
+    return {
+      key,
+      set: changes.set,
+      unset: changes.unset,
+      ttlSeconds: this.ttl(options),
+      version,
+      userId: changes.userId,
+      label: changes.label,
+      tags: changes.tags,
+      announce: options.announce === true,
+      maxLength: this.maxLength,
+      lifetimeSeconds: this.#settings.lifetime,
+      knownVersion,
+    }
+  }
+}
+
+/** What is known of a session after a write that Postgres took. Its data is what it was: the caller keeps what it saved. */
+function knownAfter(token: string, before: Known | undefined, changes: Changes, result: SaveResult): Known {
+  const row = before?.row
+  const { now, version } = result
+  const { userId, label, tags } = changes
+  const previous = result.previousVersion ?? version - (changes.isEmpty ? 0 : 1)
+  return {
+    token,
+    row: {
+      id: result.id as string,
+      userId: userId === null ? (row?.userId ?? null) : userId || null,
+      data: row?.data ?? '{}',
+      version,
+      createdAt: row?.createdAt ?? now,
+      updatedAt: row && changes.isEmpty ? row.updatedAt : now,
+      expiresAt: result.expiresAt as string,
+      seenAt: now,
+      signedInAt: userId === null ? (row?.signedInAt ?? null) : userId === '' ? null : now,
+      label: label === null ? (row?.label ?? null) : label === 'null' ? null : label,
+      tags: tags === null ? (row?.tags ?? null) : JSON.stringify(tags),
+      now,
+    },
+    // Another request's save came in between and was merged with ours: what the values were read from is older than the row.
+    seenVersion: !before || previous === before.seenVersion ? version : before.seenVersion,
+  }
+}
+
+/** Whether the database cannot write just now: no reason to fail a page that only reads. */
+function isPassing(error: unknown): boolean {
+  return error instanceof PGStoreError && (['unavailable', 'timeout', 'full'] as string[]).includes(error.code)
+}
+
+/** The error for a status that is neither saved nor a conflict that the caller asked about. */
+export function failure(operation: string, { status }: Pick<SaveResult, 'status'>): PGStoreError {
+  if (status === 'gone') {
+    return new PGStoreError('gone', 'The session was ended elsewhere or has expired; nothing was saved.')
+  }
+  if (status === 'too_large') {
+    return new PGStoreError('too_large', 'The session would exceed maxLength; nothing was saved.')
+  }
+  if (status === 'conflict' && operation === 'session_regenerate') {
+    return new PGStoreError(
+      'conflict',
+      'The session kept changing while it was being regenerated; nothing was changed. Try again.',
+    )
+  }
+  if (status === 'invalid') return new PGStoreError('invalid_value', `${operation} refused its arguments.`)
+  return new PGStoreError('database', `${operation}: ${status}`) // a key drawn twice
+}
