@@ -19,19 +19,20 @@ const runner = spawn(
   ['--import', 'tsx', 'test/run.ts', ...(parts.length > 0 ? parts : ['faults/'])],
   {
     cwd: root,
-    env: { ...process.env, PGSTORE_FAULTS: 'full', VERBOSE: '1' },
+    env: { ...process.env, PGSTORE_COUNTS: 'full', VERBOSE: '1' },
     stdio: ['ignore', 'pipe', 'inherit'],
   },
 )
-const tables: { readonly heading: string; readonly rows: Row[] }[] = []
+const tables = new Map<string, Row[]>()
+let heading = ''
 for await (const line of readline.createInterface({ input: runner.stdout })) {
-  const [, heading] = /^((?:PostgreSQL|DATABASE_URL).*): \d+ files$/.exec(line) ?? []
-  if (heading) tables.push({ heading, rows: [] })
+  // After each file's line comes what it printed.
+  heading = /^[•✘] \S+\.test\.ts on (.+) \(\d+ passed/.exec(line)?.[1] ?? heading
   const [, json] = /Fault: (\{.*\})$/.exec(line) ?? []
-  if (json) tables.at(-1)?.rows.push(JSON.parse(json))
+  if (json) tables.set(heading, [...(tables.get(heading) ?? []), JSON.parse(json)])
   else console.log(line)
 }
-for (const { heading, rows } of tables) {
+for (const [heading, rows] of tables) {
   console.log(`\n${heading}\n\n| # | What | Figures | Verdict |\n| --- | --- | --- | --- |`)
   const byNumber = rows.sort((a, b) => Number(a.number.slice(1)) - Number(b.number.slice(1)))
   for (const { number, what, figures, verdict } of byNumber)

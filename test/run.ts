@@ -1,60 +1,67 @@
-// `npm test [-- part-of-a-file-name …]`: every test file as a process with a database of its own, on each server there is: the
-// embedded Postgres, and the newest one installed here; or DATABASE_URL's alone where that is set.
+// `npm test [-- part-of-a-file-name …]`: every test file as a process with a database of its own, on each server there is, several
+// side by side. No file is tried twice: one that fails now and then has a fault, or its test has.
 //
-// With PGSTORE_SECOND_TRY set, as in CI, a file that fails is run once more, alone, and that counts: on a machine that is shared
-// with others, time runs out now and then. What failed at first is shown all the same.
-//
-// uvu by itself calls a file that ran nothing a success, and one whose hook threw; here a file passes when it ran at least one
-// test, passed all, and ended by itself in time.
+//   DATABASE_URL=…          this server alone, in place of the embedded one and the newest one installed here
+//   PGSTORE_COUNTS=full     long counts, as in CI; those of faults/ only where they are asked for by name: `npm run faults`
+//   PGSTORE_NO_SKIPS=1      a skipped test is a failure
+//   VERBOSE=1               shows what every file prints
 import { spawn } from 'node:child_process'
-import { randomBytes } from 'node:crypto'
 import fs from 'node:fs'
+import os from 'node:os'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
-import pg from 'pg'
-import { embeddedBin, majorVersion, startPostgres, systemBin } from '../scripts/postgres.ts'
-import { migrate } from '../src/index.ts'
-import { grantStatements } from '../src/schema/grants.ts'
+import { type Bundle, bundle } from './bundle.ts'
+import { type Job, plan } from './plan.ts'
 import { requirementVerdicts } from './security/verdicts.ts'
+import { startTargets, type Target } from './targets.ts'
+import { type Result, verdict } from './verdict.ts'
 
 const here = path.dirname(fileURLToPath(import.meta.url))
-const secondsPerFile = process.env['PGSTORE_FAULTS'] === 'full' ? 1800 : 240
-const filesAtOnce = 2
-/** Those that measure, or break a server: after the others, and one at a time. */
-const aloneFiles = /^faults\/|\/hot\.test\.ts$|^security\/crash\./
 
-interface Result {
-  readonly passed: number
-  readonly failed: number
-  readonly skipped: number
+interface Run extends Result {
+  readonly name: string
+  readonly output: string
+  readonly seconds: number
 }
 
 const isSecurity = (file: string) => file.startsWith('security/')
-const securityOutput = new Map<string, string>()
-
-interface Target {
-  readonly name: string
-  readonly url: string
-  /** Programs of the server, for tests that start one of their own; '' where only DATABASE_URL is known. */
-  readonly bin: string
-}
-
-/** The role of an application: it has *client* and *account* and nothing else, in databases where PUBLIC has nothing. */
-interface Client {
-  readonly role: string
-  readonly password: string
-}
+const isFault = (file: string) => file.startsWith('faults/')
 
 async function main(filters: readonly string[]): Promise<number> {
-  const files = testFiles(here).filter((file) => filters.length === 0 || filters.some((part) => file.includes(part)))
+  const started = performance.now()
+  const all = testFiles(here)
+  const files = all.filter((file) => filters.length === 0 || filters.some((part) => file.includes(part)))
   if (files.length === 0) throw new Error(`No test file has ${filters.join(' or ')} in its name.`)
+  const counts = countsOf(files)
+  const [targets, bundled] = await Promise.all([startTargets(), bundle(files)])
   const results: Result[] = []
-  for await (const target of targets(results)) {
-    console.log(`\n${target.name}: ${files.length} files`)
-    results.push(...(await runFiles(files, target)))
+  try {
+    const atOnce = counts.isFaults ? 1 : filesAtOnce()
+    const { jobs, minutes } = plan(files, targets, atOnce, counts.isFull)
+    const length = counts.isFull ? 'with full counts' : `about ${Math.ceil(minutes)} min on an idle machine`
+    const on = targets.map(({ name }) => name).join(' and ')
+    console.log(`${files.length} files on ${on}: ${jobs.length} runs, ${atOnce} side by side; ${length}`)
+    if (targets.length === 1 && !process.env['DATABASE_URL']) {
+      console.log('Skipped: a second Postgres version. None is installed here (initdb and postgres on the path).')
+      results.push({ passed: 0, failed: 0, skipped: 1 })
+    }
+    const runs: Run[] = []
+    const waiting = [...jobs]
+    const work = async () => {
+      for (let job = waiting.shift(); job; job = waiting.shift()) runs.push(await runJob(job, bundled, counts))
+    }
+    await Promise.all(Array.from({ length: atOnce }, work))
+    results.push(...runs)
+    const isComplete = all.every((file) => !isSecurity(file) || files.includes(file))
+    if (files.some(isSecurity)) results.push(printRequirements(runs, isComplete))
+    const minutesTaken = (performance.now() - started) / 60_000
+    console.log(`\n${minutesTaken.toFixed(1)} min; longest were`)
+    for (const { name, seconds } of runs.sort((one, other) => other.seconds - one.seconds).slice(0, 5))
+      console.log(`  ${seconds.toFixed(1).padStart(6)} s  ${name}`)
+  } finally {
+    bundled.remove()
+    await Promise.all(targets.map((target) => target.stop()))
   }
-  if (files.some(isSecurity))
-    results.push(printRequirements(testFiles(here).every((file) => !isSecurity(file) || files.includes(file))))
   const sum = (count: keyof Result) => results.reduce((total, result) => total + result[count], 0)
   const skipped = sum('skipped')
   const isRefused = skipped > 0 && process.env['PGSTORE_NO_SKIPS'] !== undefined
@@ -63,128 +70,74 @@ async function main(filters: readonly string[]): Promise<number> {
   return sum('failed') === 0 && !isRefused ? 0 : 1
 }
 
+/** More than there are cores: most files wait for something most of the time. */
+function filesAtOnce(): number {
+  return Math.min(Math.max(2 * os.availableParallelism(), 2), 8)
+}
+
+interface Counts {
+  readonly isFull: boolean
+  /** Whether the experiments of faults/ are repeated as often as they are meant to be, each alone. */
+  readonly isFaults: boolean
+}
+
+function countsOf(files: readonly string[]): Counts {
+  const isFull = process.env['PGSTORE_COUNTS'] === 'full'
+  return { isFull, isFaults: isFull && files.every(isFault) }
+}
+
 function testFiles(folder: string): string[] {
   const names = fs.readdirSync(folder, { recursive: true, encoding: 'utf8' })
   return names.filter((name) => name.endsWith('.test.ts')).sort()
 }
 
-async function* targets(results: Result[]): AsyncGenerator<Target> {
-  const given = process.env['DATABASE_URL']
-  if (given) {
-    yield { name: 'DATABASE_URL', url: given, bin: '' }
-    return
-  }
-  const embedded = await embeddedBin()
-  const system = systemBin()
-  if (!system) {
-    console.log('Skipped: a second Postgres version. None is installed here (initdb and postgres on the path).')
-    results.push({ passed: 0, failed: 0, skipped: 1 })
-  }
-  for (const [name, bin] of [
-    ['embedded', embedded],
-    ['installed', system],
-  ] as const) {
-    if (!bin) continue
-    const server = await startPostgres({ bin, settings: { fsync: 'off', max_connections: '200' } })
-    try {
-      yield { name: `PostgreSQL ${majorVersion(bin)} (${name})`, url: server.url(), bin }
-    } finally {
-      await server.stop()
-    }
-  }
-}
-
-async function runFiles(files: readonly string[], target: Target): Promise<Result[]> {
-  const admin = new pg.Pool({ connectionString: target.url, max: 2 })
-  admin.on('error', () => {}) // the server goes before the pool's last connection has
-  const prefix = `pgstore_test_${randomBytes(4).toString('hex')}`
-  const template = `${prefix}_template`
-  const client = { role: `${prefix}_client`, password: randomBytes(12).toString('hex') }
-  const results: Result[] = []
-  try {
-    await admin.query(`create database ${template}`)
-    const pool = new pg.Pool({ connectionString: databaseUrl(target.url, template) })
-    pool.on('error', () => {})
-    await migrate(pool)
-    await admin.query(`create role ${client.role} login password '${client.password}'`)
-    for (const statement of grantStatements(client.role, ['client', 'account'], 'pgstore')) await pool.query(statement)
-    await pool.query('revoke all on schema public from public')
-    await pool.end()
-    const numbered = files.map((file, index) => ({ file, database: `${prefix}_${index}` }))
-    const again: typeof numbered = []
-    const work = async (waiting: typeof numbered, isLastTry = process.env['PGSTORE_SECOND_TRY'] === undefined) => {
-      for (let next = waiting.shift(); next; next = waiting.shift()) {
-        const { file, database } = next
-        await admin.query(`create database ${database} template ${template}`)
-        await admin.query(`revoke all on database ${database} from public`)
-        await admin.query(`grant connect on database ${database} to ${client.role}`)
-        const result = await runFile(file, target, database, client)
-        if (result.failed === 0 || isLastTry) results.push(result)
-        else again.push(next)
-        await admin.query(`drop database ${database} with (force)`)
-      }
-    }
-    const together = numbered.filter(({ file }) => !aloneFiles.test(file))
-    await Promise.all(Array.from({ length: filesAtOnce }, () => work(together)))
-    await work(numbered.filter(({ file }) => aloneFiles.test(file)))
-    if (again.length > 0) console.log(`Once more, alone, what failed: ${again.map(({ file }) => file).join(', ')}`)
-    await work([...again], true)
-  } finally {
-    await admin.query(`drop database if exists ${template} with (force)`)
-    await admin.query(`drop role if exists ${client.role}`)
-    await admin.end()
-  }
-  return results
-}
-
-async function runFile(file: string, target: Target, database: string, client: Client): Promise<Result> {
-  const started = Date.now()
-  const env: NodeJS.ProcessEnv = {
-    ...process.env,
-    PGSTORE_TEST_DATABASE_URL: databaseUrl(target.url, database),
-    PGSTORE_TEST_CLIENT_URL: databaseUrl(target.url, database, client),
-    PGSTORE_TEST_BIN: target.bin,
-    FORCE_COLOR: '0',
-  }
-  delete env['DATABASE_URL']
-  const child = spawn(process.execPath, ['--import', 'tsx', path.join(here, file)], { env })
-  let output = ''
-  child.stdout.on('data', (chunk) => {
-    output += chunk
-  })
-  child.stderr.on('data', (chunk) => {
-    output += chunk
-  })
-  const timer = setTimeout(() => {
-    output += `\nStopped after ${secondsPerFile} seconds.\n`
-    child.kill('SIGKILL')
-  }, secondsPerFile * 1000)
-  const code = await new Promise<number | null>((resolve) => child.on('close', resolve))
-  clearTimeout(timer)
+async function runJob({ file, target }: Job<Target>, bundled: Bundle, { isFull, isFaults }: Counts): Promise<Run> {
+  const { env, drop } = await target.database()
+  const counts = isFull && (isFaults || !isFault(file)) ? 'full' : ''
+  const started = performance.now()
+  const { output, code } = await runProcess(
+    bundled.argumentsFor(file),
+    { ...env, PGSTORE_COUNTS: counts },
+    counts ? 1800 : 600,
+  )
+  const seconds = (performance.now() - started) / 1000
+  await drop()
   const result = verdict(output, code)
-  if (isSecurity(file)) securityOutput.set(`${target.name} ${file}`, output)
-  const seconds = ((Date.now() - started) / 1000).toFixed(1)
-  const counts = `${result.passed} passed${result.failed ? `, ${result.failed} failed` : ''}${result.skipped ? `, ${result.skipped} skipped` : ''}`
-  console.log(`${result.failed ? '✘' : '•'} ${file} (${counts}, ${seconds} s)`)
+  const name = `${file} on ${target.name}`
+  console.log(`${result.failed ? '✘' : '•'} ${name} (${told(result)}, ${seconds.toFixed(1)} s)`)
   if (result.failed || process.env['VERBOSE']) console.log(output)
   else for (const [line] of output.matchAll(/^Skipped: .*$/gm)) console.log(`  ${line}`)
-  return result
+  return { ...result, name, output: isSecurity(file) ? output : '', seconds }
 }
 
-/** A file passes when its tests all did, there was one at least, and it ended with 0; whatever else is one failure more. */
-export function verdict(output: string, code: number | null): Result {
-  const count = (name: string) => Number(new RegExp(`^ {2}${name}: +(\\d+)$`, 'm').exec(output)?.[1] ?? 0)
-  const [total, passed, skipped] = [count('Total'), count('Passed'), count('Skipped')]
-  const failed = total - passed
-  const isSound = code === 0 && total + skipped > 0
-  return { passed, failed: failed > 0 || isSound ? failed : 1, skipped }
+function told({ passed, failed, skipped }: Result): string {
+  return `${passed} passed${failed > 0 ? `, ${failed} failed` : ''}${skipped > 0 ? `, ${skipped} skipped` : ''}`
+}
+
+async function runProcess(args: readonly string[], variables: NodeJS.ProcessEnv, mostSeconds: number) {
+  const env: NodeJS.ProcessEnv = { ...process.env, ...variables, FORCE_COLOR: '0' }
+  delete env['DATABASE_URL']
+  const child = spawn(process.execPath, args, { env })
+  let output = ''
+  for (const pipe of [child.stdout, child.stderr]) {
+    pipe.on('data', (chunk) => {
+      output += chunk
+    })
+  }
+  const timer = setTimeout(() => {
+    output += `\nStopped after ${mostSeconds} seconds.\n`
+    child.kill('SIGKILL')
+  }, mostSeconds * 1000)
+  const code = await new Promise<number | null>((resolve) => child.on('close', resolve))
+  clearTimeout(timer)
+  return { output, code }
 }
 
 /** A line for each requirement of security/. Where all its files ran, one without a test is a failure. */
-function printRequirements(isComplete: boolean): Result {
+function printRequirements(runs: readonly Run[], isComplete: boolean): Result {
   console.log('\nSecurity requirements')
   let missing = 0
-  for (const { number, verdict, sentences } of requirementVerdicts([...securityOutput.values()].join('\n'))) {
+  for (const { number, verdict, sentences } of requirementVerdicts(runs.map(({ output }) => output).join('\n'))) {
     if (verdict === 'no test' && !isComplete) continue
     if (verdict === 'no test') missing++
     console.log(`${number.padEnd(4)} ${verdict}${sentences.length > 0 ? `: ${sentences.join('; ')}` : ''}`)
@@ -192,11 +145,4 @@ function printRequirements(isComplete: boolean): Result {
   return { passed: 0, failed: missing, skipped: 0 }
 }
 
-function databaseUrl(server: string, database: string, client?: Client): string {
-  const url = new URL(server)
-  url.pathname = `/${database}`
-  if (client) Object.assign(url, { username: client.role, password: client.password })
-  return url.href
-}
-
-if (process.argv[1] === fileURLToPath(import.meta.url)) process.exitCode = await main(process.argv.slice(2))
+process.exitCode = await main(process.argv.slice(2))

@@ -26,11 +26,11 @@ from pgstore.cleanup_start('1 second');
 select status, enabled, every
 from pgstore.cleanup_start('1 microsecond');
 
--- A worker that runs has heard of it by now. Here the script waits until one has purged, for ten seconds at the most.
+-- A worker that runs has heard of it by now. Here the script waits until one has purged and recorded it, for half a minute at most.
 do $$
 begin
-  for attempt in 1 .. 100 loop
-    exit when pgstore.count_expired() = 0;
+  for attempt in 1 .. 300 loop
+    exit when pgstore.count_expired() = 0 and (pgstore.cleanup_status()).total_purged >= 3;
     perform pg_sleep(0.1);
     commit;
   end loop;

@@ -79,7 +79,10 @@ export abstract class SessionCleanup {
     return { ...handle, [Symbol.asyncDispose]: handle.stop }
   }
 
-  /** Switches the recurring purge off for everybody; a purge under way ends after the batch in hand. */
+  /**
+   * Switches the recurring purge off for everybody. After the answer no run begins. One that has begun asks before each batch
+   * whether it may go on: it deletes at most the batch that it had leave for, 1,000 sessions by default.
+   */
   async stopCleanup(): Promise<CleanupStatus> {
     this.#checkOpen()
     return publicStatus(await this.#database.cleanupStop())

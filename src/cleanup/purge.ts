@@ -11,7 +11,7 @@ export interface PurgeOptions {
   readonly batchSize: number
   /** Milliseconds between two batches. */
   readonly pauseMs: number
-  /** Asked before each further batch, with the number purged so far: false ends the purge. */
+  /** Asked before each batch, the first too, with the number purged so far: false ends the purge. */
   readonly goOn: (purged: number) => Promise<boolean> | boolean
 }
 
@@ -21,7 +21,8 @@ export async function purge(
   { batchSize, pauseMs, goOn }: PurgeOptions,
 ): Promise<number> {
   let limit = batchSize
-  for (let total = 0; ; ) {
+  let total = 0
+  while (await goOn(total)) {
     let purged: number
     try {
       purged = await database.purgeExpired(limit)
@@ -34,6 +35,6 @@ export async function purge(
     total += purged
     if (purged < limit) return total
     if (pauseMs > 0) await new Promise((resolve) => setTimeout(resolve, pauseMs))
-    if (!(await goOn(total))) return total
   }
+  return total
 }

@@ -242,14 +242,19 @@ export class CleanupWorker implements CleanupHandle {
     }, wait)
   }
 
-  /** Until nothing is due, cleaning is switched off, or this worker stops. */
+  /**
+   * Until nothing is due, cleaning is switched off, or this worker stops. The run was claimed a while ago, and cleaning may have
+   * been switched off since: then nothing is deleted, and there is nothing to record.
+   */
   async #runPurge(): Promise<void> {
     const started = performance.now()
     let purged = 0
     let failure: string | null = null
+    let isOff = false
     const goOn = async (total: number) => {
       purged = total
-      return this.#stopping === undefined && (await this.#database.cleanupBeat()).enabled
+      isOff = this.#stopping !== undefined || !(await this.#database.cleanupBeat()).enabled
+      return !isOff
     }
     try {
       purged = await purge(this.#database, { ...this.#settings, goOn })
@@ -258,6 +263,7 @@ export class CleanupWorker implements CleanupHandle {
       failure = sqlState ?? code
       this.#settings.log('warning', `The purge failed: ${failure}.`)
     }
+    if (isOff && purged === 0) return
     const ms = Math.round(performance.now() - started)
     try {
       await this.#database.cleanupEndRun(purged, ms, failure)
@@ -278,7 +284,7 @@ export class CleanupWorker implements CleanupHandle {
         'warning',
         `This connection leads through a transaction pooler, as announcements do not arrive. ${advice}`,
       )
-    }, 3000)
+    }, 10_000) // a server that is busy takes seconds to deliver one
     this.#probe.unref()
     this.#database
       .notify(this.#channel, { type: 'probe', probe: this.#probeText })

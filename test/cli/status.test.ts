@@ -114,7 +114,7 @@ test('updates that are not heap-only are a warning', async () => {
   try {
     for (let i = 0; i < 100; i++) await create()
     for (let i = 0; i < 20; i++) await sql('update pgstore.sessions set version = version + 1')
-    await until(async () => (await database.sessionStats()).updates >= 2000, 20)
+    await until(async () => (await database.sessionStats()).updates >= 2000)
     await assertWarning(/^Only \d+ % of the updates are heap-only/)
   } finally {
     await sql('drop index pgstore.spoiler')
@@ -132,11 +132,11 @@ test('a bloated table and dead rows are warnings', async () => {
   const isTold = async (about: RegExp) => (await warnings()).some((warning) => about.test(warning))
   assert.not.ok(await isTold(/^The table takes \d+ MB for rows of about/))
   await sql('delete from pgstore.sessions where id % 10 <> 0')
-  await until(async () => (await database.sessionStats()).deadRows >= 20_000, 20)
+  await until(async () => (await database.sessionStats()).deadRows >= 20_000)
   assert.ok(await isTold(/^The table takes [\d.]+ MB for rows of about [\d.]+ MB/))
   assert.ok(await isTold(/dead rows wait for VACUUM/))
   await sql('vacuum pgstore.sessions')
-  await until(async () => (await database.sessionStats()).deadRows < 10_000, 20)
+  await until(async () => (await database.sessionStats()).deadRows < 10_000)
   assert.not.ok(await isTold(/dead rows wait/))
 })
 

@@ -1,13 +1,14 @@
 // Whatever a role, a database or a server can set, an answer is right, or an error says what is wrong. `npm test` tries the
-// settings that touch text, time, plans or errors; with PGSTORE_SETTINGS=full, as in CI, all of them.
+// settings that touch text, time, plans or errors; with long counts, as in CI, all of them.
 import pg from 'pg'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { migrate, PGStore, PGStoreError, type Session } from '../../src/index.ts'
 import { grantStatements } from '../../src/schema/grants.ts'
+import { counts } from '../support/counts.ts'
 import { admin, closeAll, emptyDatabase, hashKey, sql, TestResponse, Visitor } from '../support/harness.ts'
 
-const isFull = process.env['PGSTORE_SETTINGS'] === 'full'
+const isFull = counts(false, true)
 const lanes = 4
 const longestMs = 15_000
 
@@ -95,7 +96,7 @@ class Lane {
     const lane = new Lane(url, role, `password${n}`)
     await migrate(lane.#owner)
     await sql(`create role ${role} login password 'password${n}'`)
-    for (const statement of grantStatements(role, 'admin', 'pgstore')) await lane.#owner.query(statement)
+    for (const statement of grantStatements(role, ['admin'], 'pgstore')) await lane.#owner.query(statement)
     return lane
   }
 

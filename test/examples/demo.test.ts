@@ -45,7 +45,7 @@ class Demo {
   /** Exit code. */
   async end(signal: NodeJS.Signals): Promise<number | null> {
     this.process.kill(signal)
-    await until(() => this.hasEnded, 5)
+    await until(() => this.hasEnded)
     return this.process.exitCode
   }
 }
@@ -308,7 +308,7 @@ test('what it cannot start with, it says in a line', async () => {
     [{ DATABASE_URL: 'postgres://127.0.0.1:1/x' }, 'Installing the schema: connect ECONNREFUSED 127.0.0.1:1'],
   ] as const) {
     const other = startDemo(env)
-    await until(() => other.hasEnded, 30)
+    await until(() => other.hasEnded, 60)
     assert.is(other.process.exitCode, 1)
     assert.is(other.said, `The demo did not start. ${sentence}\n`)
   }
@@ -323,7 +323,7 @@ test('its own Postgres ends with it, even killed, and knows the sessions at the 
   const postgres = serverPid(env.PGSTORE_DEMO_HOME)
   assert.ok(isRunning(postgres))
   await first.end('SIGKILL')
-  await until(() => !isRunning(postgres), 10)
+  await until(() => !isRunning(postgres))
 
   const second = await startDemo(env).ready()
   const page = await new Browser(second.url, browser.cookie).get()

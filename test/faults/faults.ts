@@ -1,15 +1,10 @@
-// Experiments with faults: how often, what they showed, and a server that may be stopped.
+// Experiments with faults: what they showed, and a server that may be stopped.
 import fs from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
 import * as assert from 'uvu/assert'
 import { type PostgresServer, startPostgres } from '../../scripts/postgres.ts'
 import { serverBin } from '../support/harness.ts'
-
-/** `npm run faults` repeats each as often as its description says; `npm test` less often, for the sake of time. */
-export function times(full: number, quick: number): number {
-  return process.env['PGSTORE_FAULTS'] === 'full' ? full : quick
-}
 
 /** A measurement and the most that it should be; a machine that is busy with other things may take five times as long. */
 export interface Figure {

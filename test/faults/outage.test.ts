@@ -4,9 +4,10 @@ import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import type { CleanupEvent } from '../../src/cleanup/cleanup-events.ts'
 import { migrate, PGStore, type PGStoreError } from '../../src/index.ts'
+import { counts } from '../support/counts.ts'
 import { closeAll, hashKey, rejection, until, Visitor } from '../support/harness.ts'
 import { endPrograms, Program, program } from '../support/program.ts'
-import { canStartServers, duration, OwnServer, report, times } from './faults.ts'
+import { canStartServers, duration, OwnServer, report } from './faults.ts'
 
 const server = new OwnServer({ max_connections: '25', superuser_reserved_connections: '3' })
 const stores: PGStore[] = []
@@ -88,7 +89,7 @@ for (const [number, full, quick] of [
   serverTest(
     `${number}: a server stopped and started again finds store, watcher and worker at work, and nobody signed out`,
     async () => {
-      const seconds = times(full, quick)
+      const seconds = counts(quick, full)
       const store = openStore()
       const visitor = new Visitor()
       await visitor.visit(store, (session) => {
@@ -141,7 +142,7 @@ for (const [number, full, quick] of [
 }
 
 serverTest('F18: a process that closes its store while the server is away ends within two seconds', async () => {
-  const rounds = times(5, 4)
+  const rounds = counts(4, 5)
   const ends: number[] = []
   for (let round = 0; round < rounds; round++) {
     const closing = program('faults/closing.ts', server.url)
@@ -181,7 +182,7 @@ serverTest('F17: a LISTEN connection whose server process is frozen is noticed a
 })
 
 serverTest('F4: while the whole server is frozen every call settles in time', async () => {
-  const seconds = times(20, 8)
+  const seconds = counts(8, 20)
   const store = openStore()
   const visitor = new Visitor()
   await visitor.visit(store, (session) => {

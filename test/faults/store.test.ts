@@ -8,10 +8,11 @@ import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { PGStoreError } from '../../src/index.ts'
 import { call, closeClients, connect, count, create, newKey, present, save } from '../sql/calls.ts'
+import { counts } from '../support/counts.ts'
 import { addExpired, addLive, countSessions, startOver, terminate } from '../support/crowd.ts'
 import { closeAll, databaseUrl, rejection, row, sql, testStore, until, Visitor } from '../support/harness.ts'
 import { endPrograms, Program, program } from '../support/program.ts'
-import { duration, quantile, report, times } from './faults.ts'
+import { duration, quantile, report } from './faults.ts'
 
 test.before.each(startOver)
 test.after.each(closeClients)
@@ -31,16 +32,16 @@ async function visitors(many: number, store = testStore()): Promise<Visitor[]> {
 }
 
 test('F1: gets survive the end of their connection, saves fail with a code that says so, and nothing is lost', async () => {
-  const seconds = times(30, 5)
+  const seconds = counts(5, 30)
   const store = testStore()
   const all = await visitors(16, store)
   const oracle = new Map<number, number>() // visitor, last count that was acknowledged
-  const counts = { gets: 0, failedGets: 0, saves: 0, failedSaves: 0, kills: 0 }
+  const seen = { gets: 0, failedGets: 0, saves: 0, failedSaves: 0, kills: 0 }
   let isOver = false
   const load = all.map(async (visitor, who) => {
     for (let n = 1; !isOver; n++) {
       const req = visitor.request()
-      counts.gets++
+      seen.gets++
       try {
         const session = await store.get(req, 'sid')
         const { n: identity, count: found = 0 } = session.values as { n: number; count?: number }
@@ -48,10 +49,10 @@ test('F1: gets survive the end of their connection, saves fail with a code that 
       } catch (error) {
         if (!(error instanceof PGStoreError)) throw error
         assert.is(error.code, 'unavailable')
-        counts.failedGets++
+        seen.failedGets++
       }
       if (n % 5 === 0) {
-        counts.saves++
+        seen.saves++
         try {
           await visitor.visit(store, (session) => {
             session.values['count'] = n
@@ -60,22 +61,22 @@ test('F1: gets survive the end of their connection, saves fail with a code that 
         } catch (error) {
           if (!(error instanceof PGStoreError)) throw error
           assert.is(error.code, 'unavailable')
-          counts.failedSaves++
+          seen.failedSaves++
         }
       }
       await new Promise((resolve) => setTimeout(resolve, 20))
     }
   })
   for (const end = performance.now() + seconds * 1000; performance.now() < end; ) {
-    const before = counts.gets
+    const before = seen.gets
     const killed = await sql(
       `select pg_terminate_backend(pid) from pg_stat_activity
        where datname = current_database() and application_name = 'pgstore' order by random() limit 1`,
     )
-    counts.kills += killed.length
+    seen.kills += killed.length
     // As many requests between two as a server sees in 200 ms, however slow this machine is.
     await new Promise((resolve) => setTimeout(resolve, 200))
-    await until(() => counts.gets >= before + 40)
+    await until(() => seen.gets >= before + 40, 60)
   }
   const success = await duration(() => store.get((all[0] as Visitor).request(), 'sid'))
   isOver = true
@@ -84,9 +85,9 @@ test('F1: gets survive the end of their connection, saves fail with a code that 
     const session = await store.get((all[who] as Visitor).request(), 'sid')
     assert.ok(Number(session.values['count']) >= last, `an acknowledged save of visitor ${who} was lost`)
   }
-  assert.ok(counts.failedSaves <= counts.kills * 8, JSON.stringify(counts)) // one call carries the saves of several
-  report('F1', `app connections terminated for ${seconds} s`, `${JSON.stringify(counts)}, acknowledged saves lost 0`, {
-    'gets failed': { is: (1000 * counts.failedGets) / counts.gets, most: times(1, 10), unit: 'of 1000' },
+  assert.ok(seen.failedSaves <= seen.kills * 8, JSON.stringify(seen)) // one call carries the saves of several
+  report('F1', `app connections terminated for ${seconds} s`, `${JSON.stringify(seen)}, acknowledged saves lost 0`, {
+    'gets failed': { is: (1000 * seen.failedGets) / seen.gets, most: counts(10, 1), unit: 'of 1000' },
     'first success after the last': { is: success, most: 1000 },
   })
 })
@@ -204,7 +205,7 @@ test('F8: a statement_timeout inside a save is a timeout, and nothing is half wr
 })
 
 test('F11: a clock that is ten minutes wrong changes no decision and no cookie', async () => {
-  const many = times(1000, 200)
+  const many = counts(200, 1000)
   const file = path.join(os.tmpdir(), `pgstore-cookies-${process.pid}`)
   const answers: string[][] = []
   for (const minutes of [0, -10, 10]) {
@@ -258,7 +259,7 @@ test('F11: nor does it make a worker purge too early or too late', async () => {
     await worker.line(/waiting/, 30)
     await sql(`select pgstore.cleanup_start('1 second')`)
     for (let run = 0; run < 3; run++) {
-      await until(async () => (await countSessions()).due === 0, 10)
+      await until(async () => (await countSessions()).due === 0)
       await addExpired(5)
     }
     assert.is((await countSessions()).live, 5)
@@ -268,7 +269,7 @@ test('F11: nor does it make a worker purge too early or too late', async () => {
 })
 
 test('F22: of one key set by 8 clients at once the last value is one of theirs, whole, and versions never repeat', async () => {
-  const each = times(500, 100)
+  const each = counts(100, 500)
   const key = await create({ cart: null })
   const written = new Set<string>()
   const versions: number[] = []
@@ -292,7 +293,7 @@ test('F22: of one key set by 8 clients at once the last value is one of theirs, 
 })
 
 test('F26: after all of a user’s sessions are ended, none of them is read any more, whoever was writing', async () => {
-  const rounds = times(50, 10)
+  const rounds = counts(10, 50)
   const clients = await Promise.all(Array.from({ length: 8 }, () => connect()))
   let revived = 0
   for (let round = 0; round < rounds; round++) {

@@ -7,8 +7,8 @@ import path from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { verdict } from '../run.ts'
 import { requirementVerdicts } from '../security/verdicts.ts'
+import { verdict } from '../verdict.ts'
 
 const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'pgstore-run-'))
 const uvu = pathToFileURL(createRequire(import.meta.url).resolve('uvu')).href.replace('index.js', 'index.mjs')

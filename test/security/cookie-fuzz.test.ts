@@ -1,8 +1,9 @@
-// A hundred thousand Cookie headers that nobody signed.
+// Cookie headers that nobody signed, by the ten thousand.
 import { randomBytes } from 'node:crypto'
 import fc from 'fast-check'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
+import { counts } from '../support/counts.ts'
 import { closeAll, hashKey, testStore, Visitor } from '../support/harness.ts'
 import { requirement } from './requirement.ts'
 import { CountingPool, closeSites, fetchSite, nodeSite, type Pages, rawRequest, type Values } from './site.ts'
@@ -122,45 +123,51 @@ function mutatedHeader(live: readonly string[]): string {
   }
 }
 
-requirement('S7', 'of 100,000 forged Cookie headers none is accepted, none throws and none costs a query', async () => {
-  const live = await liveCookies()
-  const pool = new CountingPool()
-  const store = testStore<Values>({ keyPairs, pool })
-  for (const value of live) assert.is((await store.get({ headers: { cookie: `sid=${value}` } }, 'sid')).isNew, false)
-  const honest = pool.queries
-  const times: number[] = []
-  const accepted: string[] = []
-  const ask = async (cookie: string) => {
-    const started = performance.now()
-    const session = await store.get({ headers: { cookie } }, 'sid')
-    times.push(performance.now() - started)
-    if (!session.isNew) accepted.push(cookie)
-  }
-  for (let i = 0; i < 70_000; i++) await ask(mutatedHeader(live))
-  // As fast-check's unit 'binary', whose tables take more than a second to build.
-  const anything = fc.array(fc.nat(0xffff), { maxLength: 60 }).map((units) => String.fromCharCode(...units))
-  const value = fc.oneof(
-    anything,
-    fc.string({ unit: 'grapheme-ascii' }),
-    fc.base64String(),
-    fc.uint8Array().map((bytes) => Buffer.from(bytes).toString('base64url')),
-    fc.json(),
-    fc.constantFrom(...live).chain((text) => fc.string().map((end) => text + end)),
-  )
-  const name = fc.oneof(fc.constant('sid'), fc.constantFrom('Sid', ' sid', 'sid ', '__proto__', ''), fc.string())
-  const header = fc
-    .array(fc.tuple(name, value), { maxLength: 6 })
-    .map((pairs) => pairs.map((p) => p.join('=')).join('; '))
-  const forged = header.filter((text) => !isGenuine(text, live))
-  await fc.assert(fc.asyncProperty(fc.oneof(forged, anything), ask), { numRuns: 30_000 })
-  assert.equal(accepted, [])
-  assert.is(pool.queries, honest)
-  times.sort((a, b) => a - b)
-  assert.ok(times.length >= 100_000)
-  console.log(
-    `${times.length} headers, 99 of 100 within ${(times[Math.floor(times.length * 0.99)] as number).toFixed(3)} ms`,
-  )
-})
+const forgeries = counts(10_000, 100_000)
+
+requirement(
+  'S7',
+  `of ${forgeries} forged Cookie headers none is accepted, none throws and none costs a query`,
+  async () => {
+    const live = await liveCookies()
+    const pool = new CountingPool()
+    const store = testStore<Values>({ keyPairs, pool })
+    for (const value of live) assert.is((await store.get({ headers: { cookie: `sid=${value}` } }, 'sid')).isNew, false)
+    const honest = pool.queries
+    const times: number[] = []
+    const accepted: string[] = []
+    const ask = async (cookie: string) => {
+      const started = performance.now()
+      const session = await store.get({ headers: { cookie } }, 'sid')
+      times.push(performance.now() - started)
+      if (!session.isNew) accepted.push(cookie)
+    }
+    for (let i = 0; i < 0.7 * forgeries; i++) await ask(mutatedHeader(live))
+    // As fast-check's unit 'binary', whose tables take more than a second to build.
+    const anything = fc.array(fc.nat(0xffff), { maxLength: 60 }).map((units) => String.fromCharCode(...units))
+    const value = fc.oneof(
+      anything,
+      fc.string({ unit: 'grapheme-ascii' }),
+      fc.base64String(),
+      fc.uint8Array().map((bytes) => Buffer.from(bytes).toString('base64url')),
+      fc.json(),
+      fc.constantFrom(...live).chain((text) => fc.string().map((end) => text + end)),
+    )
+    const name = fc.oneof(fc.constant('sid'), fc.constantFrom('Sid', ' sid', 'sid ', '__proto__', ''), fc.string())
+    const header = fc
+      .array(fc.tuple(name, value), { maxLength: 6 })
+      .map((pairs) => pairs.map((p) => p.join('=')).join('; '))
+    const forged = header.filter((text) => !isGenuine(text, live))
+    await fc.assert(fc.asyncProperty(fc.oneof(forged, anything), ask), { numRuns: 0.3 * forgeries })
+    assert.equal(accepted, [])
+    assert.is(pool.queries, honest)
+    times.sort((a, b) => a - b)
+    assert.ok(times.length >= forgeries)
+    console.log(
+      `${times.length} headers, 99 of 100 within ${(times[Math.floor(times.length * 0.99)] as number).toFixed(3)} ms`,
+    )
+  },
+)
 
 requirement(
   'S7',

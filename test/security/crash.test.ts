@@ -5,6 +5,7 @@ import pg from 'pg'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { PGStore } from '../../src/index.ts'
+import { counts } from '../support/counts.ts'
 import { closeAll, hashKey, until, type Visitor } from '../support/harness.ts'
 import { type RequirementNumber, requirement, skipped } from './requirement.ts'
 import { canStart, newHome, removeHomes, type StrictServer, startReason, startStrict } from './server.ts'
@@ -48,26 +49,28 @@ async function startAgain(home: string): Promise<StrictServer> {
   }
 }
 
+const crashes = counts(2, 5)
+
 needsServer(
   'S25',
-  'in 5 crashes right after 200 sign-outs each were acknowledged, none of the 1,000 sessions revived',
+  `in ${crashes} crashes right after 200 sign-outs each were acknowledged, none of the sessions revived`,
   async () => {
     const home = newHome()
     let ended: Visitor[] = []
     let alive: Visitor[] = []
-    for (let crash = 0; crash <= 5; crash++) {
+    for (let crash = 0; crash <= crashes; crash++) {
       const server = await startAgain(home)
       const store = patientStore(server)
       try {
         for (const visitor of ended) assert.is((await store.get(visitor.request(), 'sid')).isNew, true)
         for (const visitor of alive) assert.is((await store.get(visitor.request(), 'sid')).isNew, false)
-        if (crash === 5) break
+        if (crash === crashes) break
         const visitors = await inWaves(210, (index) => newVisitor(store, { index }))
         ended = visitors.slice(10).map(thief)
         alive = visitors.slice(0, 10)
         await inWaves(200, (index) => signOut(store, visitors[index + 10] as Visitor))
       } finally {
-        await (crash === 5 ? server.end() : kill(server))
+        await (crash === crashes ? server.end() : kill(server))
         await store.close()
       }
     }

@@ -1,4 +1,4 @@
-// What a session can be made to hold. test/property.test.ts shows for any value of the domain that get(save(x)) is x, and
+// What a session can be made to hold. test/store/property.test.ts shows for any value of the domain that get(save(x)) is x, and
 // test/sql/session_save.test.ts that SQL refuses the same without an exception.
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'

@@ -5,6 +5,7 @@ import * as assert from 'uvu/assert'
 import { codecsFromPairs } from '../../src/index.ts'
 import { newToken } from '../../src/session/token.ts'
 import { call, closeClients, connect, newKey, save } from '../sql/calls.ts'
+import { counts } from '../support/counts.ts'
 import {
   admin,
   clientUrl,
@@ -42,12 +43,14 @@ function unknownCookie(): string {
 
 // S20 and S21: beginning
 
+const strangers = counts(1000, 10_000)
+
 requirement(
   'S20',
-  '10,000 requests with unknown but well-signed tokens make no row, and no token is adopted',
+  `${strangers} requests with unknown but well-signed tokens make no row, and no token is adopted`,
   async () => {
     const before = await countRows()
-    await inWaves(10_000, async () => {
+    await inWaves(strangers, async () => {
       const req = { headers: { cookie: `sid=${unknownCookie()}` } }
       const res = new TestResponse()
       const session = await store.get(req, 'sid')
@@ -98,8 +101,10 @@ requirement(
 
 // S22 and S23: signing in. What a crash leaves is in crash.test.ts.
 
-requirement('S22', 'in 1,000 of 1,000 sign-ins the old token is dead at once and the data kept', async () => {
-  await inWaves(1000, async () => {
+const signIns = counts(200, 1000)
+
+requirement('S22', `in ${signIns} of ${signIns} sign-ins the old token is dead at once and the data kept`, async () => {
+  await inWaves(signIns, async () => {
     const visitor = await newVisitor(store, { cart: ['apple'] })
     const old = thief(visitor)
     await signIn(store, visitor, 'ada')

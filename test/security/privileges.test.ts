@@ -52,7 +52,7 @@ async function sqlState(client: pg.Client, text: string): Promise<string> {
   )
 }
 
-// S30: least privilege. All functions by right: test/grants.test.ts.
+// S30: least privilege. All functions by right: test/schema/grants.test.ts.
 
 requirement(
   'S30',

@@ -8,7 +8,7 @@ import pg from 'pg'
 import { type PostgresServer, startPostgres } from '../../scripts/postgres.ts'
 import { migrate } from '../../src/index.ts'
 import { grantStatements } from '../../src/schema/grants.ts'
-import { serverBin } from '../support/harness.ts'
+import { serverBin, until } from '../support/harness.ts'
 
 /** Whether there are programs to start a server with. */
 export const canStart: boolean = serverBin !== ''
@@ -21,7 +21,7 @@ export interface StrictServer extends PostgresServer {
   readonly ownerUrl: string
   readonly clientUrl: string
   readonly role: string
-  /** What the server has logged since it was started. */
+  /** What the server has logged since it was set up. */
   readLog(): string
   end(): Promise<void>
 }
@@ -41,7 +41,7 @@ export async function startStrict(
   await strip(owner, role, password)
   const url = new URL(ownerUrl)
   Object.assign(url, { username: role, password })
-  const from = fs.statSync(server.log).size
+  const from = await endOfLog(server, owner)
   return {
     ...server,
     owner,
@@ -54,6 +54,15 @@ export async function startStrict(
       await server.stop()
     },
   }
+}
+
+/** What was logged until now is before this place in the file, which the server's lines reach in order and after a moment. */
+async function endOfLog(server: PostgresServer, owner: pg.Pool): Promise<number> {
+  const mark = `from here on ${randomBytes(8).toString('hex')}`
+  await owner.query(`do $$ begin raise log '${mark}'; end $$`)
+  await until(() => fs.readFileSync(server.log).includes(mark))
+  const log = fs.readFileSync(server.log)
+  return log.indexOf(mark) + mark.length
 }
 
 /** Takes from PUBLIC what can be taken, and gives the role *client*. */

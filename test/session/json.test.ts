@@ -3,6 +3,7 @@ import fc from 'fast-check'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { encodeJson, type Json, sameJson } from '../../src/session/json.ts'
+import { counts } from '../support/counts.ts'
 
 const nested = (levels: number): unknown => (levels === 0 ? 1 : [nested(levels - 1)])
 
@@ -95,7 +96,7 @@ test('a value is the same as its own JSON, in any order of keys, and differs fro
   }
   fc.assert(
     fc.property(json, (value) => sameJson(JSON.parse(JSON.stringify(value)), reversed(value))),
-    { numRuns: 2000 },
+    { numRuns: counts(500, 2000) },
   )
   fc.assert(
     fc.property(json, json, (a, b) => {
@@ -105,7 +106,7 @@ test('a value is the same as its own JSON, in any order of keys, and differs fro
       assert.is(equal, sameJson(two, one))
       if (equal) assert.equal(one, two)
     }),
-    { numRuns: 2000 },
+    { numRuns: counts(500, 2000) },
   )
 })
 

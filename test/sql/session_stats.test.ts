@@ -130,7 +130,7 @@ test('updates and how many of them were heap-only are told', async () => {
   const before = await stats()
   const key = await create()
   for (let i = 0; i < 10; i++) await save(key, { set: `{"n": ${i}}` })
-  await until(async () => Number((await stats()).updates) - Number(before.updates) >= 10, 20)
+  await until(async () => Number((await stats()).updates) - Number(before.updates) >= 10)
   const after = await stats()
   assert.ok(Number(after.heap_only_updates) - Number(before.heap_only_updates) >= 9, JSON.stringify(after))
 })

@@ -3,6 +3,7 @@ import fc from 'fast-check'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import type { PGStoreError, Session } from '../../src/index.ts'
+import { counts } from '../support/counts.ts'
 import { closeAll, databaseUrl, sql, TestResponse, testStore, Visitor } from '../support/harness.ts'
 
 const store = testStore({ maxLength: 200 })
@@ -304,7 +305,7 @@ test('clients that read, change, save, regenerate, destroy, share, expire, purge
         live.map((model) => shown(Object.fromEntries(model.data), model.userId, model.version)).sort(),
       )
     }),
-    { numRuns: 150 },
+    { numRuns: counts(50, 150) },
   )
 })
 

@@ -1,6 +1,7 @@
 import fc from 'fast-check'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
+import { counts } from '../support/counts.ts'
 import { closeAll, TestResponse, testStore, Visitor } from '../support/harness.ts'
 
 const store = testStore({ maxLength: 0 })
@@ -60,7 +61,7 @@ test('for any value in the allowed domain, get(save(x)) deep-equals x', async ()
       isSame(again.values, x)
       assert.is(Object.getPrototypeOf(again.values), Object.prototype)
     }),
-    { numRuns: 1000 },
+    { numRuns: counts(200, 1000) },
   )
 })
 
@@ -77,7 +78,7 @@ test('what was read and not changed is not written', async () => {
       })
       assert.is(session.version, 1)
     }),
-    { numRuns: 300 },
+    { numRuns: counts(100, 300) },
   )
 })
 
@@ -106,7 +107,7 @@ test('any sequence of changes leaves what a plain object would hold', async () =
       const byKey = ([a]: [string, unknown], [b]: [string, unknown]) => (a < b ? -1 : 1)
       isSame(Object.entries(again.values).sort(byKey), [...model].sort(byKey))
     }),
-    { numRuns: 200 },
+    { numRuns: counts(60, 200) },
   )
 })
 

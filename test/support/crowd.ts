@@ -1,5 +1,6 @@
 // Many sessions at once, for the tests of the purge.
-import { row, sql } from './harness.ts'
+import pg from 'pg'
+import { databaseUrl, row, sql, until } from './harness.ts'
 
 /** Adds `many` sessions that expired a moment ago. */
 export async function addExpired(many: number, schema = 'pgstore'): Promise<void> {
@@ -28,6 +29,42 @@ export async function countSessions(schema = 'pgstore'): Promise<{ due: number; 
        (count(*) filter (where expires_at > now()))::integer as live
      from ${schema}.sessions`,
   )
+}
+
+export interface Hold {
+  /** Resolves when somebody waits for it to be released. */
+  untilHeld(): Promise<void>
+  release(): Promise<void>
+}
+
+/** Every statement that deletes sessions stands still at its end until the release, and so a purge does in the middle of a batch. */
+export async function holdPurge(): Promise<Hold> {
+  return await holdAtTrigger('after delete on pgstore.sessions for each statement')
+}
+
+/** Whatever fires this trigger waits: what is done meanwhile happens at that moment, on a fast machine and on a busy one. */
+export async function holdAtTrigger(trigger: string): Promise<Hold> {
+  const client = new pg.Client(databaseUrl)
+  await client.connect()
+  await client.query('select pg_advisory_lock(1)')
+  await sql(`create function public.hold() returns trigger language plpgsql as
+    'begin perform pg_advisory_xact_lock_shared(1); return new; end'`)
+  await sql(`create trigger hold ${trigger} execute function public.hold()`)
+  return {
+    async untilHeld() {
+      await until(async () => {
+        const waiting = await sql(
+          `select from pg_locks as l join pg_database as d on d.oid = l.database
+           where d.datname = current_database() and l.locktype = 'advisory' and not l.granted`,
+        )
+        return waiting.length > 0
+      })
+    },
+    async release() {
+      await client.end()
+      await sql('drop function public.hold() cascade')
+    },
+  }
 }
 
 /** Connections to this file's database under one of the names that the package gives its own. */

@@ -126,8 +126,11 @@ export class Visitor {
   }
 }
 
-/** Waits until `condition` holds, and fails after `seconds`. */
-export async function until(condition: () => unknown, seconds = 10): Promise<void> {
+/**
+ * Waits until `condition` holds, and fails after `seconds`. A busy machine may take long; but by default it is less than the half
+ * minute after which a worker finds by itself what it should have heard.
+ */
+export async function until(condition: () => unknown, seconds = 25): Promise<void> {
   for (const end = Date.now() + seconds * 1000; Date.now() < end; ) {
     if (await condition()) return
     await new Promise((resolve) => setTimeout(resolve, 20))

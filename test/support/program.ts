@@ -6,6 +6,9 @@ import { databaseUrl, until } from './harness.ts'
 
 const root = path.join(path.dirname(fileURLToPath(import.meta.url)), '../..')
 
+/** Milliseconds in which a process ends that promises to within five seconds: a machine may be busy with other things. */
+export const soon = 15_000
+
 export interface Ending {
   readonly code: number | null
   readonly signal: NodeJS.Signals | null
@@ -57,7 +60,7 @@ export class Program {
   }
 
   /** The first line that matches, as soon as it is there. */
-  async line(pattern: RegExp, seconds = 10): Promise<string> {
+  async line(pattern: RegExp, seconds = 60): Promise<string> {
     let found: string | undefined
     try {
       await until(() => {

@@ -2,11 +2,12 @@
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { ExpressSessionStore } from '../../../src/adapters/express-session.ts'
+import { counts } from '../../support/counts.ts'
 import { clientUrl, closeAll } from '../../support/harness.ts'
 import { endPrograms, program } from '../../support/program.ts'
 import { HastyBrowser, startSite } from './redirects.ts'
 
-const visits = process.env['PGSTORE_FAULTS'] === 'full' ? 1000 : 100
+const visits = counts(100, 1000)
 const store = new ExpressSessionStore({ connectionString: clientUrl })
 const site = await startSite(store)
 const other = program('adapters/express/redirects.ts', clientUrl)

@@ -1,0 +1,52 @@
+// The test files as plain JavaScript, bundled once for all their processes: a loader that compiles TypeScript in each of them
+// would take more of the suite's time than the tests do.
+import fs from 'node:fs'
+import path from 'node:path'
+import { fileURLToPath, pathToFileURL } from 'node:url'
+import { build } from 'esbuild'
+
+const root = path.join(path.dirname(fileURLToPath(import.meta.url)), '..')
+
+export interface Bundle {
+  /** The arguments with which node runs this test file. */
+  readonly argumentsFor: (file: string) => string[]
+  readonly remove: () => void
+}
+
+/** @param files names below test/ */
+export async function bundle(files: readonly string[]): Promise<Bundle> {
+  // For coverage each source must be itself.
+  const isCovered = process.env['NODE_V8_COVERAGE'] !== undefined
+  if (isCovered) return { argumentsFor: (file) => ['--import', 'tsx', path.join(root, 'test', file)], remove: () => {} }
+  const folder = path.join(root, '.tests', String(process.pid)) // in the project, from where packages are found
+  await build({
+    absWorkingDir: root,
+    entryPoints: files.map((file) => path.join('test', file)),
+    outbase: root,
+    outdir: folder,
+    outExtension: { '.js': '.mjs' },
+    bundle: true,
+    splitting: true,
+    packages: 'external',
+    format: 'esm',
+    platform: 'node',
+    target: 'node20',
+    sourcemap: true,
+    logLevel: 'warning',
+    plugins: [
+      {
+        name: 'modules know where their source is',
+        setup(esbuild) {
+          esbuild.onLoad({ filter: /\.ts$/ }, async ({ path: file }) => {
+            const text = await fs.promises.readFile(file, 'utf8')
+            return { loader: 'ts', contents: text.replaceAll('import.meta.url', `'${pathToFileURL(file).href}'`) }
+          })
+        },
+      },
+    ],
+  })
+  return {
+    argumentsFor: (file) => ['--enable-source-maps', path.join(folder, 'test', file.replace(/\.ts$/, '.mjs'))],
+    remove: () => fs.rmSync(folder, { recursive: true, force: true }),
+  }
+}

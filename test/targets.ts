@@ -1,0 +1,98 @@
+// The servers that the tests run on, and a database on them for each file.
+import { randomBytes } from 'node:crypto'
+import pg from 'pg'
+import { embeddedBin, majorVersion, startPostgres, systemBin } from '../scripts/postgres.ts'
+import { migrate } from '../src/index.ts'
+import { grantStatements } from '../src/schema/grants.ts'
+
+export interface Target {
+  readonly name: string
+  /** What a test file finds in its environment: a database of its own, made just now. */
+  readonly database: () => Promise<{ readonly env: NodeJS.ProcessEnv; readonly drop: () => Promise<void> }>
+  readonly stop: () => Promise<void>
+}
+
+interface Server {
+  readonly name: string
+  readonly url: string
+  /** Programs of the server, for tests that start one themselves; '' where only DATABASE_URL is known. */
+  readonly bin: string
+  readonly stop: () => Promise<void>
+}
+
+/** DATABASE_URL's server alone where that is set; else the embedded Postgres, and the newest one installed here. */
+export async function startTargets(): Promise<Target[]> {
+  const url = process.env['DATABASE_URL']
+  const servers = url ? [{ name: 'DATABASE_URL', url, bin: '', stop: async () => {} }] : await startServers()
+  const started = await Promise.allSettled(servers.map(prepare))
+  const targets = started.flatMap((outcome) => (outcome.status === 'fulfilled' ? [outcome.value] : []))
+  const failure = started.find((outcome) => outcome.status === 'rejected')
+  if (failure === undefined) return targets
+  await Promise.all([...targets, ...servers].map((one) => one.stop()))
+  throw failure.reason
+}
+
+async function startServers(): Promise<Server[]> {
+  const bins = [await embeddedBin(), systemBin()].filter((bin) => bin !== undefined)
+  return await Promise.all(
+    bins.map(async (bin, index) => {
+      // What is committed need not outlive a crash of the machine: the tests that crash a server start one that syncs.
+      const settings = { fsync: 'off', full_page_writes: 'off', max_connections: '200' }
+      const server = await startPostgres({ bin, settings })
+      const name = `PostgreSQL ${majorVersion(bin)} (${index === 0 ? 'embedded' : 'installed'})`
+      return { name, url: server.url(), bin, stop: () => server.stop() }
+    }),
+  )
+}
+
+/** The role of an application has *client* and nothing else, in databases where PUBLIC has nothing. */
+async function prepare({ name, url, bin, stop }: Server): Promise<Target> {
+  const admin = new pg.Pool({ connectionString: url, max: 4 })
+  admin.on('error', () => {}) // the server goes before the pool's last connection has
+  const prefix = `pgstore_test_${randomBytes(4).toString('hex')}`
+  const template = `${prefix}_template`
+  const client = { username: `${prefix}_client`, password: randomBytes(12).toString('hex') }
+  let made = 0
+  const remove = async () => {
+    await admin.query(`drop database if exists ${template} with (force)`)
+    await admin.query(`drop role if exists ${client.username}`)
+    await admin.end()
+    await stop()
+  }
+  try {
+    await admin.query(`create database ${template}`)
+    const pool = new pg.Pool({ connectionString: databaseUrl(url, template) })
+    pool.on('error', () => {})
+    await migrate(pool)
+    await admin.query(`create role ${client.username} login password '${client.password}'`)
+    for (const statement of grantStatements(client.username, ['client', 'account'], 'pgstore'))
+      await pool.query(statement)
+    await pool.query('revoke all on schema public from public')
+    await pool.end()
+  } catch (error) {
+    await remove()
+    throw error
+  }
+  return {
+    name,
+    database: async () => {
+      const database = `${prefix}_${made++}`
+      await admin.query(`create database ${database} template ${template}`)
+      await admin.query(`revoke all on database ${database} from public`)
+      await admin.query(`grant connect on database ${database} to ${client.username}`)
+      const env = {
+        PGSTORE_TEST_DATABASE_URL: databaseUrl(url, database),
+        PGSTORE_TEST_CLIENT_URL: databaseUrl(url, database, client),
+        PGSTORE_TEST_BIN: bin,
+      }
+      return { env, drop: async () => void (await admin.query(`drop database ${database} with (force)`)) }
+    },
+    stop: remove,
+  }
+}
+
+function databaseUrl(server: string, database: string, client: object = {}): string {
+  const url = new URL(server)
+  url.pathname = `/${database}`
+  return Object.assign(url, client).href
+}
