@@ -2,7 +2,7 @@
 create or replace function :PGSTORE_SCHEMA.cleanup_status()
   returns :PGSTORE_SCHEMA.cleanup_state
   language plpgsql
-  stable parallel safe
+  volatile parallel safe
   security definer
   set search_path = pg_catalog, pg_temp
 as $$

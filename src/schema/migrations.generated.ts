@@ -1390,7 +1390,7 @@ revoke all on all functions in schema :PGSTORE_SCHEMA from public;
   {
     name: '000003-one-clock.sql',
     sql: `--! Previous: sha1:d7f2b91feb696944aa8b559b382f8b869bb89066
---! Hash: sha1:c46e86def20abc195af37a7db7dab63bc7d66004
+--! Hash: sha1:647bf43f1899a09534d86836e83133d5df85106a
 --! Message: one-clock
 
 --! split: 1-current.sql
@@ -1522,11 +1522,12 @@ comment on function :PGSTORE_SCHEMA.expiry(timestamptz, interval, interval, time
 -- When a session that expires at this moment is due for purging: at the next multiple of a tenth of its ttl. The indexed column
 -- holds this, and not the expiry: saves within one step leave it as it is, and only then is the update heap-only.
 --
--- Written into the expressions of its callers, as valid_life.
+-- Written into the expressions of its callers, as valid_life; stable as the sum of a time and an interval is, for what is called
+-- immutable and holds something stable is not written in.
 create or replace function :PGSTORE_SCHEMA.purge_time(p_expires_at timestamptz, p_ttl interval)
   returns timestamptz
   language sql
-  immutable parallel safe
+  stable parallel safe
 as $$
   select pg_catalog.date_bin(
     pg_catalog.make_interval(secs => pg_catalog.date_part('epoch', p_ttl) / 10), p_expires_at, timestamptz '2000-01-01 00:00:00+00'
@@ -1767,7 +1768,6 @@ begin
     return;
   end if;
 
-  v_expires_at := v_now + p_ttl;
   -- A number of 8 characters may print as 131072. Text is never much shorter than a fifth of its jsonb, so that whatever is
   -- larger than this is too large, and is not printed to find out.
   v_fits := p_max_length = 0 or pg_column_size(p_set) <= 5::bigint * p_max_length + 64;
@@ -1777,7 +1777,7 @@ begin
       status := 'too_large';
       return;
     end if;
-    v_expires_at := least(v_expires_at, v_now + p_lifetime);
+    v_expires_at := :PGSTORE_SCHEMA.expiry(v_now, p_ttl, p_lifetime, v_now, null);
     -- The number's low byte is the key's routing byte: unique across shards that count for themselves.
     insert into :PGSTORE_SCHEMA.sessions as s (
       id, created_at, purge_at, key, user_id, signed_in_at, data, updated_at, version, expires_at, seen_at, label, tags
@@ -2831,6 +2831,37 @@ $$;
 comment on function :PGSTORE_SCHEMA.count_live() is
   'How many live sessions there are.';
 --! EndIncluded count_live.sql
+--! Included cleanup_status.sql
+-- The schedule of the recurring purge and what became of it: one row, always.
+create or replace function :PGSTORE_SCHEMA.cleanup_status()
+  returns :PGSTORE_SCHEMA.cleanup_state
+  language plpgsql
+  volatile parallel safe
+  security definer
+  set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_state :PGSTORE_SCHEMA.cleanup_state;
+begin
+  select
+    c.enabled,
+    c.every,
+    c.worker_seen_at,
+    c.next_run_at,
+    c.last_run_at,
+    c.last_purged,
+    c.last_ms,
+    c.total_purged,
+    c.last_error,
+    case when c.enabled then 'started' else 'stopped' end
+  into v_state
+  from :PGSTORE_SCHEMA.cleanup as c;
+  return v_state;
+end
+$$;
+comment on function :PGSTORE_SCHEMA.cleanup_status() is
+  'The recurring purge: its schedule, its last run, and status started or stopped.';
+--! EndIncluded cleanup_status.sql
 --! Included count_expired.sql
 -- Expired sessions that are due for purging: within a tenth of their ttl after the expiry.
 create or replace function :PGSTORE_SCHEMA.count_expired()
