@@ -61,7 +61,6 @@ begin
     return;
   end if;
 
-  v_expires_at := v_now + p_ttl;
   -- A number of 8 characters may print as 131072. Text is never much shorter than a fifth of its jsonb, so that whatever is
   -- larger than this is too large, and is not printed to find out.
   v_fits := p_max_length = 0 or pg_column_size(p_set) <= 5::bigint * p_max_length + 64;
@@ -71,7 +70,7 @@ begin
       status := 'too_large';
       return;
     end if;
-    v_expires_at := least(v_expires_at, v_now + p_lifetime);
+    v_expires_at := :PGSTORE_SCHEMA.expiry(v_now, p_ttl, p_lifetime, v_now, null);
     -- The number's low byte is the key's routing byte: unique across shards that count for themselves.
     insert into :PGSTORE_SCHEMA.sessions as s (
       id, created_at, purge_at, key, user_id, signed_in_at, data, updated_at, version, expires_at, seen_at, label, tags

@@ -1,5 +1,5 @@
 --! Previous: sha1:d7f2b91feb696944aa8b559b382f8b869bb89066
---! Hash: sha1:6d9ff5cbee8c3d5f39792f2913524bbf3562f6db
+--! Hash: sha1:000332aa7a788e69b1197b34d96e2a9b4e382816
 --! Message: one-clock
 
 --! split: 1-current.sql
@@ -131,11 +131,12 @@ comment on function :PGSTORE_SCHEMA.expiry(timestamptz, interval, interval, time
 -- When a session that expires at this moment is due for purging: at the next multiple of a tenth of its ttl. The indexed column
 -- holds this, and not the expiry: saves within one step leave it as it is, and only then is the update heap-only.
 --
--- Written into the expressions of its callers, as valid_life.
+-- Written into the expressions of its callers, as valid_life; stable as the sum of a time and an interval is, for what is called
+-- immutable and holds something stable is not written in.
 create or replace function :PGSTORE_SCHEMA.purge_time(p_expires_at timestamptz, p_ttl interval)
   returns timestamptz
   language sql
-  immutable parallel safe
+  stable parallel safe
 as $$
   select pg_catalog.date_bin(
     pg_catalog.make_interval(secs => pg_catalog.date_part('epoch', p_ttl) / 10), p_expires_at, timestamptz '2000-01-01 00:00:00+00'
@@ -376,7 +377,6 @@ begin
     return;
   end if;
 
-  v_expires_at := v_now + p_ttl;
   -- A number of 8 characters may print as 131072. Text is never much shorter than a fifth of its jsonb, so that whatever is
   -- larger than this is too large, and is not printed to find out.
   v_fits := p_max_length = 0 or pg_column_size(p_set) <= 5::bigint * p_max_length + 64;
@@ -386,7 +386,7 @@ begin
       status := 'too_large';
       return;
     end if;
-    v_expires_at := least(v_expires_at, v_now + p_lifetime);
+    v_expires_at := :PGSTORE_SCHEMA.expiry(v_now, p_ttl, p_lifetime, v_now, null);
     -- The number's low byte is the key's routing byte: unique across shards that count for themselves.
     insert into :PGSTORE_SCHEMA.sessions as s (
       id, created_at, purge_at, key, user_id, signed_in_at, data, updated_at, version, expires_at, seen_at, label, tags

@@ -1,5 +1,5 @@
---! Previous: sha1:6d9ff5cbee8c3d5f39792f2913524bbf3562f6db
---! Hash: sha1:5a12e95a7228dde00a08174e2aac47a0756b13f6
+--! Previous: sha1:000332aa7a788e69b1197b34d96e2a9b4e382816
+--! Hash: sha1:ec9361a0cd4e7a05d7e6ad006ff2b1b37b1a7519
 --! Message: rights
 
 --! split: 1-current.sql

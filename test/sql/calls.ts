@@ -23,6 +23,11 @@ export interface SaveArguments {
   user_id?: string | null
   max_length?: number | null
   lifetime?: string | null
+  /** JSON text. */
+  label?: string | null
+  tags?: (string | null)[] | null
+  announce?: boolean
+  relaxed?: boolean
 }
 
 /** A row of the table, as its owner reads it. */
@@ -34,6 +39,10 @@ export interface Stored {
   created_at: Date
   updated_at: Date
   expires_at: Date
+  seen_at: Date
+  signed_in_at: Date | null
+  label: unknown
+  tags: string[] | null
   /** Changes with every write to the row. */
   place: string
 }
@@ -98,7 +107,7 @@ export async function create(data: object = {}, args: SaveArguments = {}, key: B
 /** The row under this key, live or not. */
 export async function stored(key: Buffer): Promise<Stored | undefined> {
   const [found] = await sql<Stored>(
-    `select id, user_id, data, version, created_at, updated_at, expires_at, xmin || ' ' || ctid as place
+    `select id, user_id, data, version, created_at, updated_at, expires_at, seen_at, signed_in_at, label, tags, xmin || ' ' || ctid as place
      from pgstore.sessions where key = $1`,
     key,
   )
@@ -123,12 +132,16 @@ export function without<Whole extends object, Name extends keyof Whole>(
   >
 }
 
-/** Lets the time of a session run out. */
+/** Lets the time of a session run out, and makes it due for purging. */
 export async function expire(key: Buffer): Promise<void> {
-  await row(`update pgstore.sessions set expires_at = now() - interval '1 second' where key = $1 returning id`, key)
+  await row(
+    `update pgstore.sessions set (expires_at, purge_at) = (select t, t from (select now() - interval '1 second') as past (t))
+     where key = $1 returning id`,
+    key,
+  )
 }
 
-/** Lets a session begin earlier. */
+/** Lets a session begin earlier; a user's sign-in stays when it was. */
 export async function age(key: Buffer, by: string): Promise<void> {
   await row('update pgstore.sessions set created_at = now() - $2::interval where key = $1 returning id', key, by)
 }

@@ -12,13 +12,25 @@ test.after(closeEverything)
 const folder = new URL('../../sql/', import.meta.url)
 const files = fs.readdirSync(folder).filter((name) => name.endsWith('.sql'))
 
-/** Functions that are not volatile: those that only read, and the one that only computes. */
+/** Rules in language sql, which the planner writes into the expressions of their callers: as definers they could not be. */
+const inlined: Readonly<Record<string, string>> = {
+  valid_life: `(s.expires_at - s.created_at)`,
+  purge_time: `(s.expires_at, s.expires_at - s.created_at)`,
+  expiry: `(s.updated_at, interval '1 day', interval '2 days', s.created_at, s.signed_in_at)`,
+  signed_in_when: `(s.signed_in_at, s.user_id, s.data ->> 'user', s.seen_at)`,
+  is_renamed: `(s.user_id, s.data ->> 'user', s.label, s.data, s.tags, null)`,
+}
+const isCalled = ({ name }: { name: string }): boolean => !Object.hasOwn(inlined, name)
+
+/** Functions that are not volatile: those that only compute. */
 const volatility: Readonly<Record<string, string>> = {
   session_key: 'immutable',
-  session_get: 'stable',
-  session_list: 'stable',
-  session_all: 'stable',
-  session_stats: 'stable',
+  valid_label: 'immutable',
+  valid_life: 'immutable',
+  purge_time: 'stable',
+  signed_in_when: 'immutable',
+  is_renamed: 'immutable',
+  expiry: 'stable',
 }
 
 interface Definition {
@@ -62,8 +74,11 @@ async function functions(): Promise<Definition[]> {
 }
 
 /** The names of those functions that fail the question; none should. */
-async function failing(question: (definition: Definition) => boolean): Promise<string[]> {
-  const all = await functions()
+async function failing(
+  question: (definition: Definition) => boolean,
+  asked: (definition: Definition) => boolean = () => true,
+): Promise<string[]> {
+  const all = (await functions()).filter(asked)
   if (all.length === 0) throw new Error('No functions.')
   return all.filter((definition) => !question(definition)).map(({ name }) => name)
 }
@@ -76,12 +91,12 @@ test('every function is commented', async () => {
 
 test('every function runs as its owner, on a path that nobody else can put an object on', async () => {
   const safe = /^search_path=(""|pg_catalog, pg_temp)$/
-  assert.equal(await failing(({ is_definer }) => is_definer), [])
-  assert.equal(await failing(({ settings }) => settings.some((setting) => safe.test(setting))), [])
+  assert.equal(await failing(({ is_definer }) => is_definer, isCalled), [])
+  assert.equal(await failing(({ settings }) => settings.some((setting) => safe.test(setting)), isCalled), [])
 })
 
 test('every function is plpgsql, which keeps its plans', async () => {
-  assert.equal(await failing(({ language }) => language === 'plpgsql'), [])
+  assert.equal(await failing(({ language }) => language === 'plpgsql', isCalled), [])
 })
 
 test('no function is executable by PUBLIC', async () => {
@@ -92,12 +107,41 @@ test('every parameter is called p_ something', async () => {
   assert.equal(await failing(({ parameters }) => parameters.every((name) => /^p_[a-z_]+$/.test(name))), [])
 })
 
-test('the functions that only read are stable, session_key is immutable, and all others are volatile', async () => {
+test('A7: every function is volatile, those that only read too, but the few that only compute', async () => {
   const all = await functions()
   assert.equal(
     all.map((one) => [one.name, one.volatility]),
     all.map(({ name }) => [name, volatility[name] ?? 'volatile']),
   )
+})
+
+test('A7: no function that reads a table is called anything but volatile, in sql/ either', async () => {
+  assert.equal(await failing(({ body, volatility }) => volatility === 'volatile' || !/\bfrom pgstore\./.test(body)), [])
+  for (const file of files) {
+    const text = fs.readFileSync(new URL(file, folder), 'utf8')
+    if (/\bfrom :PGSTORE_SCHEMA\./.test(text)) assert.not.match(text, /^ {2}(stable|immutable) parallel/m, file)
+  }
+})
+
+for (const [name, parameters] of Object.entries(inlined)) {
+  test(`${name} costs no call: the planner writes it into its callers`, async () => {
+    const plan = await sql<{ 'QUERY PLAN': string }>(
+      `explain (verbose, costs off) select pgstore.${name}${parameters} from pgstore.sessions as s`,
+    )
+    const output = plan.map((line) => line['QUERY PLAN']).join('\n')
+    assert.match(output, /Output:/)
+    assert.not.match(output, name)
+  })
+}
+
+test('the rules that are written into callers are written nowhere else', async () => {
+  const rules = [/\bdate_bin\b/, /\b100 years\b/, /\+ \w*\.?\w*ttl\b/, /is distinct from (s\.|p_)?(user_id|label|tags)/]
+  const found = await functions()
+  for (const rule of rules) {
+    const holders = found.filter(({ body }) => rule.test(body)).map(({ name }) => name)
+    assert.is(holders.length, 1, `${rule}: ${holders}`)
+    assert.ok(Object.hasOwn(inlined, holders[0] ?? ''), String(holders))
+  }
 })
 
 test('no function runs SQL that it put together from text', async () => {
@@ -120,12 +164,16 @@ test('every function has the parameters that the contract names', async () => {
     'session_key(p_token text)',
     'session_get(p_key bytea)',
     'session_get(p_keys bytea[])',
-    'session_save(p_key bytea, p_set jsonb, p_unset text[], p_ttl interval, p_version integer, p_user_id text, p_max_length integer, p_lifetime interval)',
-    'session_destroy(p_key bytea)',
-    'session_destroy(p_keys bytea[])',
+    'session_save(p_key bytea, p_set jsonb, p_unset text[], p_ttl interval, p_version integer, p_user_id text, p_max_length integer, p_lifetime interval, p_label jsonb, p_tags text[], p_announce boolean, p_relaxed boolean)',
+    'session_destroy(p_key bytea, p_reason text)',
+    'session_destroy(p_keys bytea[], p_reason text)',
+    'session_revoke_tag(p_tag text, p_except bytea, p_reason text)',
+    'session_changed(p_user_id text)',
+    'announcement_number()',
     'session_regenerate(p_key bytea, p_new_key bytea, p_ttl interval, p_user_id text, p_lifetime interval)',
-    'session_list(p_user_id text)',
-    'session_revoke(p_user_id text, p_id bigint, p_except bytea)',
+    'session_list(p_user_id text, p_data boolean)',
+    'session_revoke(p_user_id text, p_id bigint, p_except bytea, p_reason text)',
+    'session_limit(p_user_id text, p_max integer, p_except bytea, p_reason text)',
     'count_expired()',
     'purge_expired(p_limit integer)',
     'cleanup_start(p_every interval)',
@@ -169,7 +217,9 @@ test('indexes and constraints are named after their table and columns', async ()
        and i.relname <> case
          when x.indisprimary then t.relname || '_pkey'
          else t.relname || '_' || (
-           select string_agg(a.attname, '_' order by a.attnum) from pg_attribute as a where a.attrelid = i.oid
+           select string_agg(a.attname, '_' order by array_position(x.indkey::smallint[], a.attnum))
+           from pg_attribute as a
+           where a.attrelid = t.oid and a.attnum = any (x.indkey)
          ) || case when x.indisunique then '_key' else '_idx' end
        end
      union all
@@ -178,7 +228,7 @@ test('indexes and constraints are named after their table and columns', async ()
      join pg_class as t on t.oid = c.conrelid
      where t.relnamespace = 'pgstore'::regnamespace
        and c.contype <> 'p'
-       and c.conname !~ ('^' || t.relname || '_[a-z_]+_(key|check|fkey|not_null)$')`,
+       and c.conname !~ ('^' || t.relname || '_[a-z_]+_(key|check|fkey|not_null1?)$')`, // 18 numbers what a renamed column keeps the name of
   )
   assert.equal(misnamed, [])
 })
@@ -243,10 +293,9 @@ for (const file of files) {
     const name = file.replace('.sql', '')
     const definitions = [...text.matchAll(/create or replace function :PGSTORE_SCHEMA\.(\w+)\(/g)]
     const phrases = [
-      /^ {2}language plpgsql$/gm,
+      /^ {2}language (plpgsql|sql)$/gm,
       /^ {2}(immutable|stable|volatile) parallel (safe|restricted|unsafe)\b/gm,
-      /^ {2}security definer$/gm,
-      /^ {2}set search_path = /gm,
+      ...(isCalled({ name }) ? [/^ {2}security definer$/gm, /^ {2}set search_path = /gm] : []),
       /^comment on function :PGSTORE_SCHEMA\./gm,
     ]
     assert.equal(new Set(definitions.map(([, found]) => found)), new Set([name]))

@@ -2,7 +2,7 @@
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { sql, until } from '../support/harness.ts'
-import { type Client, call, closeClients, closeEverything, connect, create, present, save, stored } from './calls.ts'
+import { type Client, call, closeClients, closeEverything, connect, save } from './calls.ts'
 
 test.after.each(closeClients)
 test.after(closeEverything)
@@ -85,11 +85,14 @@ test('so are the saves of a batch', async () => {
   })
 })
 
-test('a touch that gains less than a hundredth of the ttl is no update at all', async () => {
-  const key = await create({}, { ttl: '10 years' })
-  const before = await present(key)
-  await Promise.all(Array.from({ length: 20 }, () => save(key, { ttl: '10 years' })))
-  assert.equal(await stored(key), before)
+test('so are touches, and the saves of sessions that live half an hour', async () => {
+  const keys = await sessions(199)
+  await isNearlyAlwaysHeapOnly(2000, async (client) => {
+    for (let n = 0; n < 2000; n++) {
+      const set = n % 2 === 0 ? '{}' : `{"last":${n}}`
+      await save(keys[n % keys.length] as Buffer, { set, ttl: '30 minutes' }, client)
+    }
+  })
 })
 
 test.run()

@@ -1,7 +1,19 @@
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { row, sql } from '../support/harness.ts'
-import { type Client, closeClients, closeEverything, connect, count, create, expire, save, stored } from './calls.ts'
+import { row, sql, until } from '../support/harness.ts'
+import {
+  type Client,
+  call,
+  closeClients,
+  closeEverything,
+  connect,
+  count,
+  create,
+  expire,
+  newKey,
+  save,
+  stored,
+} from './calls.ts'
 
 test.before.each(async () => {
   await sql('truncate pgstore.sessions')
@@ -17,7 +29,10 @@ async function expired(many: number): Promise<void> {
        pgstore.session_save(sha256(n::text::bytea), jsonb_build_object('n', n), p_version => 0)`,
     many,
   )
-  await sql(`update pgstore.sessions set expires_at = now() - make_interval(secs => (data ->> 'n')::integer)`)
+  await sql(
+    `update pgstore.sessions
+     set (expires_at, purge_at) = (select t, t from (select now() - make_interval(secs => (data ->> 'n')::integer)) as past (t))`,
+  )
 }
 
 /** Which of them are left. */
@@ -45,6 +60,51 @@ test('live sessions are not touched, however large the batch', async () => {
   assert.is(await count('purge_expired', { limit: 2_147_483_647 }), 0)
   assert.equal(await stored(key), before)
 })
+
+test('an expired session that is not due yet waits, and so does a live one whose column says due', async () => {
+  const [waiting, live] = [await create(), await create()]
+  const minute = (key: Buffer, expires: number, purge: number) =>
+    sql(
+      `update pgstore.sessions set expires_at = now() + $2 * interval '1 minute', purge_at = now() + $3 * interval '1 minute'
+       where key = $1`,
+      key,
+      expires,
+      purge,
+    )
+  await minute(waiting, -1, 1)
+  await minute(live, 1, -1) // no function of ours writes that; a hand or a restored column might
+  assert.is(await count('purge_expired'), 0)
+  await minute(waiting, -2, -1)
+  assert.is(await count('purge_expired'), 1)
+  assert.ok(await stored(live))
+})
+
+for (const ttl of ['1 second', '30 minutes', '30 days', '10 years']) {
+  test(`a session of ${ttl} is due for purging within a tenth of that after its expiry, never before`, async () => {
+    const key = await create({}, { ttl })
+    const dueIn = () =>
+      row(
+        `select purge_at >= expires_at as after, purge_at <= expires_at + $2::interval / 10 as soon from pgstore.sessions where key = $1`,
+        key,
+        ttl,
+      )
+    assert.equal(await dueIn(), { after: true, soon: true })
+    await sql(`update pgstore.sessions set expires_at = now() + interval '1 minute' where key = $1`, key)
+    await save(key, { set: '{"a":1}', ttl })
+    assert.equal(await dueIn(), { after: true, soon: true })
+    const new_key = newKey()
+    await sql(`update pgstore.sessions set expires_at = now() + interval '1 minute' where key = $1`, key)
+    await call('session_regenerate', { key, new_key, ttl })
+    assert.equal(
+      await row(
+        'select purge_at >= expires_at as after, purge_at <= expires_at + $2::interval / 10 as soon from pgstore.sessions where key = $1',
+        new_key,
+        ttl,
+      ),
+      { after: true, soon: true },
+    )
+  })
+}
 
 test('a batch takes the oldest', async () => {
   await expired(5)
@@ -79,11 +139,15 @@ test('a session that somebody else holds is skipped, and nobody waits', async ()
 
 test('a session whose renewal is under way is not purged', async () => {
   const key = await create()
+  await sql(
+    `update pgstore.sessions set (expires_at, purge_at) = (now() + interval '2 seconds', now()) where key = $1`,
+    key,
+  )
   const early = await connect()
   await early.query('begin')
-  await early.query('select now()') // this transaction's clock stands before the session expires
-  await sql('update pgstore.sessions set expires_at = clock_timestamp() where key = $1', key)
   const { status } = await save(key, { set: '{"a":1}' }, early)
+  // What other transactions see of it expires meanwhile.
+  await until(async () => (await call('session_get', { key })).length === 0)
   assert.is(await count('purge_expired', {}, await impatient()), 0)
   await early.query('commit')
   assert.is(status, 'saved')

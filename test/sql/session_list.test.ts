@@ -11,8 +11,8 @@ interface Listed {
 }
 
 test('a user sees all about a session but its key', async () => {
-  const key = await create({ device: 'phone' }, { user_id: 'ada' })
-  const rows = await call('session_list', { user_id: 'ada' })
+  const key = await create({ device: 'phone' }, { user_id: 'ada', label: '"Firefox"', tags: ['acme'] })
+  const rows = await call('session_list', { user_id: 'ada', data: true })
   assert.equal(rows, [without(await present(key), 'place')])
   assert.equal(Object.keys(rows[0] ?? {}), [
     'id',
@@ -22,7 +22,19 @@ test('a user sees all about a session but its key', async () => {
     'created_at',
     'updated_at',
     'expires_at',
+    'seen_at',
+    'signed_in_at',
+    'label',
+    'tags',
   ])
+})
+
+test('the data are null unless asked for', async () => {
+  const key = await create({ device: 'phone' }, { user_id: 'amy' })
+  const wanted = { ...without(await present(key), 'place'), data: null }
+  assert.equal(await call('session_list', { user_id: 'amy' }), [wanted])
+  assert.equal(await call('session_list', { user_id: 'amy', data: false }), [wanted])
+  assert.equal(await call('session_list', { user_id: 'amy', data: null }), [wanted])
 })
 
 test('the newest comes first', async () => {
@@ -34,7 +46,7 @@ test('the newest comes first', async () => {
   await age(old, '2 days')
   await age(middle, '1 day')
   await age(new_, '1 minute')
-  const rows = await call<Listed>('session_list', { user_id: 'ben' })
+  const rows = await call<Listed>('session_list', { user_id: 'ben', data: true })
   assert.equal(
     rows.map(({ data }) => data),
     [{ n: 'new' }, { n: 'middle' }, { n: 'old' }],

@@ -3,8 +3,11 @@ import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { sql } from '../support/harness.ts'
 import {
+  age,
+  call,
   closeEverything,
   connect,
+  count,
   create,
   expire,
   newKey,
@@ -64,13 +67,37 @@ test('creating over a live session is a conflict that shows what is there', asyn
   assert.equal(await stored(key), before)
 })
 
-test('creating over an expired session is a conflict that shows nothing of it', async () => {
-  const key = await create({ a: 1 })
+test('D12: creating over an expired session replaces it, and nothing of it is left', async () => {
+  const key = await create({ a: 1 }, { user_id: '42', label: '{"device":"phone"}', tags: ['acme'] })
+  await save(key, { set: '{"c":3}' })
   await expire(key)
-  const before = await stored(key)
-  const { status, data, version } = await save(key, { set: '{"b":2}', version: 0 })
-  assert.equal({ status, data, version }, { status: 'conflict', data: null, version: null })
-  assert.equal(await stored(key), before)
+  const before = await present(key)
+  const { status, data, version, id } = await save(key, { set: '{"b":2}', version: 0 })
+  assert.equal({ status, data, version }, { status: 'saved', data: null, version: 1 })
+  assert.is.not(id, before.id)
+  const after = await present(key)
+  const { user_id, signed_in_at, label, tags } = after
+  assert.equal([after.id, after.version, after.data], [id, 1, { b: 2 }])
+  assert.equal({ user_id, signed_in_at, label, tags }, { user_id: null, signed_in_at: null, label: null, tags: null })
+  assert.ok(after.created_at > before.created_at)
+})
+
+test('D12: creating over a session past its lifetime replaces it too, and over a live one does not', async () => {
+  const [key, live] = [await create({ a: 1 }), await create({ a: 1 })]
+  await age(key, '2 hours')
+  assert.is((await save(key, { set: '{"b":2}', version: 0, lifetime: '1 hour' })).version, 1)
+  assert.equal((await present(key)).data, { b: 2 })
+  const { status, data } = await save(live, { set: '{"b":2}', version: 0, lifetime: '1 hour' })
+  assert.equal({ status, data }, { status: 'conflict', data: { a: 1 } })
+})
+
+test('D12: a session that replaced an expired one is not ended by the key that one was regenerated from', async () => {
+  const [key, new_key] = [await create(), newKey()]
+  await call('session_regenerate', { key, new_key })
+  await expire(new_key)
+  await save(new_key, { version: 0 })
+  assert.is(await count('session_destroy', { key }), 0)
+  assert.is((await present(new_key)).version, 1)
 })
 
 // Merging
@@ -201,14 +228,21 @@ test('a save that names no user leaves the user', async () => {
   assert.is((await present(key)).user_id, '42')
 })
 
-test('a save that names a user alone is a touch that sets the user: the version counts data', async () => {
-  const key = await create()
-  const before = await present(key)
-  assert.is((await save(key, { user_id: '42' })).version, 1)
-  const after = await present(key)
-  assert.is(after.user_id, '42')
-  assert.equal(after.updated_at, before.updated_at)
-})
+for (const [kind, change, same] of [
+  ['user', { user_id: '42' }, { user_id: '42' }],
+  ['label', { label: '{"a":1}' }, { label: '{"a": 1}' }],
+  ['tags', { tags: ['a', 'b'] }, { tags: ['a', 'b'] }],
+] as const) {
+  test(`a save that changes the ${kind} alone counts as a version, and the same again does not`, async () => {
+    const key = await create()
+    await sql(`update pgstore.sessions set updated_at = '2026-01-01' where key = $1`, key)
+    assert.is((await save(key, { ...change, tags: 'tags' in change ? [...change.tags] : null })).version, 2)
+    const after = await present(key)
+    assert.ok(after.updated_at > new Date('2026-01-02'))
+    assert.is((await save(key, { ...same, tags: 'tags' in same ? [...same.tags] : null })).version, 2)
+    assert.equal((await present(key)).updated_at, after.updated_at)
+  })
+}
 
 test('a save that names a user alone never shortens the expiry', async () => {
   const key = await create()

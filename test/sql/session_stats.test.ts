@@ -34,10 +34,11 @@ async function stats(pages?: number | null): Promise<Stats> {
 /** Rows, as fast as they can be made: every third has a user, every tenth has expired, one second after the other. */
 async function fill(count: number): Promise<void> {
   await sql(
-    `insert into pgstore.sessions (id, created_at, updated_at, expires_at, version, key, user_id, data)
-     select i, now(), now(), now() + case when i % 10 = 0 then -1 else 1 end * make_interval(secs => i), 1,
+    `insert into pgstore.sessions (id, created_at, updated_at, seen_at, expires_at, purge_at, version, key, user_id, data)
+     select i, now(), now(), now(), expiry.at, expiry.at, 1,
        sha256(i::text::bytea), case when i % 3 = 0 then 'user ' || i end, jsonb_build_object('text', repeat('x', 300))
-     from generate_series(1, $1::integer) as i`,
+     from generate_series(1, $1::integer) as i,
+       lateral (select now() + case when i % 10 = 0 then -1 else 1 end * make_interval(secs => i)) as expiry (at)`,
     count,
   )
 }
@@ -104,11 +105,15 @@ test('a sample costs what it reads, and not the table', async () => {
 
 test('many expired sessions are counted up to a limit, and estimated beyond', async () => {
   await fill(2000)
-  await sql(`update pgstore.sessions set expires_at = now() - interval '1 hour'`)
+  await sql(
+    `update pgstore.sessions set (expires_at, purge_at) = (select t, t from (select now() - interval '1 hour') as past (t))`,
+  )
   assert.equal([(await stats()).expired, (await stats()).is_estimate], ['2000', false])
   await sql('truncate pgstore.sessions')
   await fill(12_000)
-  await sql(`update pgstore.sessions set expires_at = now() - interval '1 hour'`)
+  await sql(
+    `update pgstore.sessions set (expires_at, purge_at) = (select t, t from (select now() - interval '1 hour') as past (t))`,
+  )
   const { expired, is_estimate, live } = await stats(1_000_000)
   assert.equal([expired, is_estimate, live], ['12000', true, '0'])
 })
