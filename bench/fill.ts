@@ -30,9 +30,9 @@ const expiry = `date_trunc('minute', now() + $3::interval * (0.9 + 0.1 * random(
 
 export async function fillSessions(pool: pg.Pool, schema: string, { from, to, expiresIn }: Range): Promise<void> {
   await pool.query(
-    `insert into ${schema}.sessions (id, created_at, expires_at, key, updated_at, version, data)
-     select n, now() - interval '1 day', ${expiry}, sha256(convert_to(${token}, 'UTF8')), now() - interval '1 day', 1, ${data}
-     from generate_series($1::bigint, $2::bigint - 1) as n`,
+    `insert into ${schema}.sessions (id, created_at, purge_at, key, data, updated_at, version, expires_at, seen_at)
+     select n, now() - interval '1 day', f.expiry, sha256(convert_to(${token}, 'UTF8')), ${data}, now() - interval '1 day', 1, f.expiry, now()
+     from generate_series($1::bigint, $2::bigint - 1) as n cross join lateral (select ${expiry} + n * interval '0' as expiry) as f`,
     [from, to, expiresIn],
   )
 }

@@ -1,7 +1,7 @@
 // What stands in a schema before we touch it: nothing, an installation of ours, or what others made and we must leave alone.
 import type { PoolClient } from '../database/pool.ts'
 import { PGStoreError } from '../errors.ts'
-import { grantedFunctions, internalFunctions } from './grants.ts'
+import { grantedFunctions } from './grants.ts'
 
 export interface Inspection {
   /** pg_class.relkind of the table "sessions"; null where there is none. */
@@ -50,7 +50,8 @@ const query = `select
     limit 3
   ) as objects`
 
-const functionNames = [...grantedFunctions.admin, ...internalFunctions].map((signature) => signature.split('(')[0])
+/** What a proxy would have of ours too; the rules that are written into their callers are in language sql. */
+const functionNames = grantedFunctions.admin.map((signature) => signature.split('(')[0])
 
 export async function inspect(client: Pick<PoolClient, 'query'>, schema: string): Promise<Inspection> {
   const text = `with schema as (

@@ -21,8 +21,8 @@ async function warnings(): Promise<string[]> {
 /** Sessions that expired this long ago. */
 async function expired(ago: string, count = 1): Promise<void> {
   await sql(
-    `insert into pgstore.sessions (id, created_at, updated_at, expires_at, version, key, data)
-     select i, now(), now(), now() - $1::interval, 1, sha256(('expired ' || i)::text::bytea), '{}'
+    `insert into pgstore.sessions (id, created_at, updated_at, seen_at, expires_at, purge_at, version, key, data)
+     select i, now(), now(), now(), now() - $1::interval, now() - $1::interval, 1, sha256(('expired ' || i)::text::bytea), '{}'
      from generate_series(1, $2::integer) as i`,
     ago,
     count,
@@ -124,8 +124,8 @@ test('updates that are not heap-only are a warning', async () => {
 test('a bloated table and dead rows are warnings', async () => {
   await sql('alter table pgstore.sessions set (autovacuum_enabled = false)')
   await sql(
-    `insert into pgstore.sessions (id, created_at, updated_at, expires_at, version, key, data)
-     select i, now(), now(), now() + interval '1 day', 1, sha256(i::text::bytea),
+    `insert into pgstore.sessions (id, created_at, updated_at, seen_at, expires_at, purge_at, version, key, data)
+     select i, now(), now(), now(), now() + interval '1 day', now() + interval '1 day', 1, sha256(i::text::bytea),
        jsonb_build_object('text', (select string_agg(md5(i::text || j), '') from generate_series(1, 55) as j))
      from generate_series(1, 30000) as i`,
   )

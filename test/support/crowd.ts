@@ -14,8 +14,8 @@ export async function addLive(many: number, schema = 'pgstore'): Promise<void> {
 
 async function add(many: number, expiresAt: string, schema: string): Promise<void> {
   await sql(
-    `insert into ${schema}.sessions (id, created_at, updated_at, expires_at, key, version, data)
-     select nextval('${schema}.session_number') * 256, now(), now(), ${expiresAt}, sha256(uuid_send(gen_random_uuid())), 1, '{}'
+    `insert into ${schema}.sessions (id, created_at, updated_at, seen_at, expires_at, purge_at, key, version, data)
+     select nextval('${schema}.session_number') * 256, now(), now(), now(), ${expiresAt}, ${expiresAt}, sha256(uuid_send(gen_random_uuid())), 1, '{}'
      from generate_series(1, $1::integer)`,
     many,
   )
@@ -25,7 +25,7 @@ async function add(many: number, expiresAt: string, schema: string): Promise<voi
 export async function countSessions(schema = 'pgstore'): Promise<{ due: number; live: number }> {
   return await row<{ due: number; live: number }>(
     `select
-       (count(*) filter (where expires_at <= now()))::integer as due,
+       (count(*) filter (where purge_at <= now()))::integer as due,
        (count(*) filter (where expires_at > now()))::integer as live
      from ${schema}.sessions`,
   )
