@@ -82,9 +82,10 @@ test('A6: a regenerate in an old transaction signs in now, and so does an array 
     client,
   )
   const { young } = (
-    await client.query(`select signed_in_at > now() + interval '1 second' as young from pgstore.sessions where key = $1`, [
-      new_key,
-    ])
+    await client.query(
+      `select signed_in_at > now() + interval '1 second' as young from pgstore.sessions where key = $1`,
+      [new_key],
+    )
   ).rows[0]
   await client.query('commit')
   assert.is(young, true)
@@ -188,7 +189,12 @@ test('a version that would not fit goes on at 1', async () => {
   assert.is((await save(key, { label: '"Firefox"' })).version, 1)
   await last()
   const args = { sets: ['{"a":1}'], unsets: [null], ttls: ['1 day'], versions: [null], user_ids: [null] }
-  const [saved] = await call<{ version: number }>('session_save', { keys: [key], ...args, max_length: 0, lifetime: null })
+  const [saved] = await call<{ version: number }>('session_save', {
+    keys: [key],
+    ...args,
+    max_length: 0,
+    lifetime: null,
+  })
   assert.is(saved?.version, 1)
   await last()
   assert.is((await save(key)).version, 2147483647) // a touch counts nothing
