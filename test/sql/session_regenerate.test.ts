@@ -99,16 +99,17 @@ test('D12: a new key that an expired session still holds is free', async () => {
   assert.equal((await present(taken)).data, { a: 1 })
 })
 
-test('D12: a refused regenerate leaves the expired session under the new key', async () => {
+test('D12: a regenerate to a key that an expired session holds, when refused, leaves the session that it would have moved', async () => {
   const [key, taken] = [await create({ a: 1 }), await create({ secret: 1 })]
   await expire(taken)
-  const before = await stored(taken)
+  const [before, live] = [await stored(taken), await stored(key)]
   assert.is((await regenerate(newKey(), taken)).status, 'gone')
+  assert.equal(await stored(taken), before)
   const set = JSON.stringify({ a: 'x'.repeat(100) })
   const args = { ttl: '1 day', user_id: null, lifetime: null, set, unset: [], max_length: 10, version: null }
   const [answer] = await call<Saved>('session_regenerate', { key, new_key: taken, ...args })
   assert.is(answer?.status, 'too_large')
-  assert.equal(await stored(taken), before)
+  assert.equal(await stored(key), live)
 })
 
 test('a conflict leaves the transaction of the caller usable', async () => {

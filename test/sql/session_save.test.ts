@@ -33,7 +33,7 @@ async function refuses(status: string, key: Buffer, args: SaveArguments): Promis
 
 /** What a refusal tells of the session that is there. */
 function told(there: Stored): Partial<Saved> {
-  return without(there, 'place', 'user_id', 'created_at', 'updated_at')
+  return without(there, 'place', 'seen_at', 'signed_in_at', 'label', 'tags', 'user_id', 'created_at', 'updated_at')
 }
 
 // Creating
