@@ -1,10 +1,11 @@
 // What a store is made of, and how the parts are put together: over a pool, or over one client inside a transaction.
 import type pg from 'pg'
 import { BatchedDatabase } from './database/batched-sessions.ts'
-import { openPool, type Pool, type Queryable } from './database/pool.ts'
+import { openPool, type Pool, poolProblems, type Queryable } from './database/pool.ts'
 import type { SessionDatabase } from './database/row.ts'
 import { Database } from './database/session-functions.ts'
 import { economical } from './database/statement-pool.ts'
+import { PGStoreError } from './errors.ts'
 import { atMost, Sockets } from './events/deadline.ts'
 import type { ListenConnection } from './events/listen.ts'
 import { listenConnection, type Settings } from './options.ts'
@@ -74,6 +75,8 @@ export class StoreParts {
 
   /** The same over one client, where nothing is gathered: a transaction is one caller's. */
   lend(client: Queryable): StoreParts {
+    const problems = poolProblems(client).map((problem) => problem.replace('pool', 'client'))
+    if (problems.length > 0) throw new PGStoreError('invalid_option', `withClient: ${problems.join('; ')}.`)
     const settings = { ...this.settings, maxLength: this.writer.maxLength }
     return new StoreParts(settings, undefined, undefined, new Database(client, settings.schema), this)
   }

@@ -24,8 +24,16 @@ export function storedValues(data: SessionData): Record<string, unknown> {
 /** The session's data; its expiry is by this server's clock, whatever the database's says. */
 export function sessionData(known: KnownSession): SessionData {
   const data = known.values() as unknown as SessionData
-  if (isRolling(data.cookie)) data.cookie.expires = new Date(Date.now() + known.remainingMs)
+  if (isRolling(data.cookie)) {
+    const { originalMaxAge } = data.cookie // the row lives a little longer, so that a visit need not be recorded at once
+    data.cookie.expires = new Date(Date.now() + Math.min(known.remainingMs, originalMaxAge))
+  }
   return data
+}
+
+/** Whether the session ends at a fixed time, visits or not. */
+export function isFixed({ cookie }: SessionData): boolean {
+  return Boolean(cookie?.expires) && !isRolling(cookie)
 }
 
 /** Seconds that the session lives without a visit; 0 or less when it is over. */

@@ -10,11 +10,11 @@ import { PGStoreError } from '../errors.ts'
 import type { PGStoreOptions } from '../options.ts'
 import { attachment } from '../session/attachment.ts'
 import type { KnownSession, SaveByTokenOptions, TokenSessions } from '../session/token-sessions.ts'
-import type { ListedSession } from '../session/user-sessions.ts'
+import type { ListedSession, ListOptions } from '../session/user-sessions.ts'
 import { failure } from '../session/writer.ts'
 import { PGStore } from '../store.ts'
 import { answer, type Callback, Changes } from './express-calls.ts'
-import { sessionData, storedValues, ttlOf } from './express-data.ts'
+import { isFixed, sessionData, storedValues, ttlOf } from './express-data.ts'
 import { ResponseEnds } from './express-response.ts'
 
 /** How the store is set up: give `connectionString`, `pool` or `store`; the rest has defaults, those of `PGStore` but for maxLength. */
@@ -138,7 +138,7 @@ export class ExpressSessionStore extends session.Store {
       const { cookie } = storedValues(data)
       const values = Object.assign(known.values(), cookie && { cookie })
       try {
-        await this.#save(sid, data, values, { ttl: ttlOf(data, this.#ttl), known })
+        await this.#save(sid, data, values, { ttl: ttlOf(data, this.#ttl), isFixed: isFixed(data), known })
       } catch (error) {
         if (!isOutage(error) || !isDeepStrictEqual(values, known.values())) throw error
       }
@@ -190,8 +190,8 @@ export class ExpressSessionStore extends session.Store {
   }
 
   /** A user's live sessions, newest first; a number is `idOf` the session that has it. */
-  async list(userId: string): Promise<ListedSession<SessionData>[]> {
-    return (await this.#store.list(userId)) as unknown as ListedSession<SessionData>[]
+  async list(userId: string, options: ListOptions = {}): Promise<ListedSession<SessionData>[]> {
+    return (await this.#store.list(userId, options)) as unknown as ListedSession<SessionData>[]
   }
 
   /** Ends a user's sessions: the one with this number, all, or all but the one with the sid `except`. Returns how many. */
@@ -247,6 +247,7 @@ export class ExpressSessionStore extends session.Store {
     const userId = this.#userId?.(data) ?? null
     return {
       ttl: ttlOf(data, this.#ttl),
+      isFixed: isFixed(data),
       userId: this.#userId && (typeof userId === 'number' ? String(userId) : userId),
       known: this.#knownOf(data),
     }

@@ -60,6 +60,8 @@ export class KnownSession {
 export interface SaveByTokenOptions {
   /** Seconds that the session lives without a visit. */
   readonly ttl: number
+  /** `ttl` is what is left until a fixed time; else the session lives a little longer: see `touchAfter`. Default: false. */
+  readonly isFixed?: boolean | undefined
   /** Whose session this is; null clears it, undefined leaves it as it is. Default: undefined. */
   readonly userId?: string | null | undefined
   /** What the values were read from. Default: nothing: the session is new. */
@@ -176,8 +178,12 @@ function knownFrom(token: string, row: SessionRow): Known {
 }
 
 /** @param userId whose session it is in the database */
-function writeOptions(options: Pick<SaveByTokenOptions, 'ttl' | 'userId'>, userId: string | null): WriteOptions {
-  return { maxAge: options.ttl, userId: (options.userId === undefined ? userId : options.userId) ?? undefined }
+function writeOptions(options: Omit<SaveByTokenOptions, 'known'>, userId: string | null): WriteOptions {
+  return {
+    maxAge: options.ttl,
+    isFixed: options.isFixed,
+    userId: (options.userId === undefined ? userId : options.userId) ?? undefined,
+  }
 }
 
 function changesOf(

@@ -36,6 +36,8 @@ export interface WriteOptions {
   readonly maxAge: number
   /** Whose session it is after this write; undefined for an anonymous visitor's. */
   readonly userId: string | undefined
+  /** maxAge is what is left until a fixed time: nothing is added to it. Default: false. */
+  readonly isFixed?: boolean | undefined
   readonly announce?: boolean | undefined
 }
 
@@ -75,7 +77,7 @@ export class Writer {
   /** Seconds from this visit to the expiry of the row. */
   ttl(options: WriteOptions): number {
     const seconds = this.#idleSeconds(options)
-    return seconds + this.touchAfter(seconds)
+    return options.isFixed ? seconds : seconds + this.touchAfter(seconds)
   }
 
   #idleSeconds({ maxAge, userId }: WriteOptions): number {

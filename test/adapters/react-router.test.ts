@@ -173,7 +173,7 @@ test('regenerating at sign-in changes the cookie, keeps the session, and the old
   const old = browser.twin()
   const { cookies } = await browser.get('/sign-in')
   assert.is(cookies.length, 1)
-  assert.match(cookies[0] ?? '', /; Max-Age=3600;/)
+  assert.match(cookies[0] ?? '', /; Max-Age=3960;/)
   assert.equal(await read(), { id, userId: 'ada', data: { visits: 1, theme: 'dark' } })
   assert.equal(await read(old), { id: '', data: {} })
 })
@@ -207,7 +207,7 @@ test('attributes of the cookie other than maxAge are refused, and so is a sessio
   for (const options of [{ secure: false }, { expires: new Date() }, { domain: 'example.com' }]) {
     assert.is((await rejection(commitSession(session, options))).code, 'invalid_option')
   }
-  assert.match(await commitSession(session), /; Max-Age=2592000;/)
+  assert.match(await commitSession(session), /; Max-Age=2595600;/)
   assert.is((await rejection(commitSession(createSession<Data, Flash>()))).code, 'invalid_option')
 })
 

@@ -249,8 +249,8 @@ test('without an expiry of its cookie a session lives for the ttl: a day by defa
   await store.set('daily', { cookie: new Cookie() })
   await hourly.set('hourly', { cookie: new Cookie() })
   const [daily, hour] = [await secondsLeft('daily'), await secondsLeft('hourly')]
-  assert.ok(daily > 86_300 && daily < 86_400 * 1.011, String(daily))
-  assert.ok(hour > 3500 && hour < 3600 * 1.011, String(hour))
+  assert.ok(daily > 86_300 && daily <= 86_400 + 3600, String(daily))
+  assert.ok(hour > 3500 && hour <= 3600 * 1.1, String(hour))
 })
 
 test('the expiry stands in the row and not in the data, and is read back from there', async () => {
@@ -261,7 +261,7 @@ test('the expiry stands in the row and not in the data, and is read back from th
   const { cookie } = (await store.get(sid)) as SessionData
   assert.ok(cookie.expires instanceof Date)
   const seconds = (Number(cookie.expires) - Date.now()) / 1000
-  assert.ok(seconds > 30 && seconds < 41, String(seconds))
+  assert.ok(seconds > 30 && seconds < 47, String(seconds))
 })
 
 test('a fixed expiry stays what it is', async () => {
@@ -269,7 +269,7 @@ test('a fixed expiry stays what it is', async () => {
   const expires = new Date(Date.now() + 3_600_000)
   await store.set('fixed', { cookie: { originalMaxAge: null, expires } } as SessionData)
   assert.equal((await store.get('fixed'))?.cookie as object, { originalMaxAge: null, expires: expires.toISOString() })
-  assert.ok((await secondsLeft('fixed')) < 3640)
+  assert.ok((await secondsLeft('fixed')) < 3600)
 })
 
 test('set with an expiry in the past ends the session', async () => {
@@ -341,7 +341,7 @@ test("a user's sessions can be listed and revoked", async () => {
   ] as const) {
     await browser.get(`/sign-in?user=${user}`)
   }
-  const listed = await store.list('carol')
+  const listed = await store.list('carol', { data: true })
   assert.is(listed.length, 2)
   assert.is(listed[0]?.id, (await there.get('/id')).text)
   assert.is(listed[0]?.values.user, 'carol')
@@ -445,7 +445,7 @@ test('open installs the schema, and close ends the pool', async () => {
 test('what an application adds to SessionData types what the store gives and takes', async () => {
   const { store } = newStore({ userId: (session) => session.user satisfies string | undefined })
   await store.set('typed', { cookie: new Cookie(), user: 'gina' })
-  const [listed] = await store.list('gina')
+  const [listed] = await store.list('gina', { data: true })
   const values: SessionData | undefined = listed?.values
   assert.is(values?.user satisfies string | undefined, 'gina')
   // @ts-expect-error: visits is a number

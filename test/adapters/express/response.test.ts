@@ -152,7 +152,7 @@ async function save(req: Visit): Promise<string> {
 const end = async (sid: string) => await sql('delete from pgstore.sessions where key = pgstore.session_key($1)', sid)
 const age = async (sid: string) =>
   await sql(
-    "update pgstore.sessions set expires_at = expires_at - interval '20 minutes' where key = pgstore.session_key($1)",
+    "update pgstore.sessions set seen_at = seen_at - interval '20 minutes', expires_at = expires_at - interval '20 minutes' where key = pgstore.session_key($1)",
     sid,
   )
 const isLive = async (sid: string) => (await store.get(sid)) !== undefined
