@@ -95,7 +95,7 @@ export class Saver {
     if (!stored) return await this.#create(res, session, write)
     const { known } = stored
     const changes = internals.changes(session, known.row.unsealed)
-    const isCookieDue = this.#isCookieDue(session, stored)
+    const isCookieDue = this.#isCookieDue(session, stored, write)
     // A row that is written takes a cookie along where it is a touch, or where the cookie may say something else from now on.
     const isCookieNews = changes.isEmpty
       ? this.#writer.isTouchDue(known.row, write)
@@ -165,10 +165,10 @@ export class Saver {
    * Whether the visitor needs a new cookie whatever is saved: where the request did not come with this session's own, or with one
    * that an older key signed, or that is as old as a visit may go unrecorded.
    */
-  #isCookieDue({ options: { maxAge } }: Session<object>, { cookie }: Stored): boolean {
+  #isCookieDue({ options }: Session<object>, { cookie }: Stored, write: WriteOptions): boolean {
     if (!cookie || cookie.isOutdated) return true
-    if (cookie.signedAt === undefined || maxAge === 0) return false
-    return Math.abs(Date.now() - cookie.signedAt) >= this.#writer.touchAfter(maxAge) * 1000
+    if (cookie.signedAt === undefined || options.maxAge === 0) return false
+    return Math.abs(Date.now() - cookie.signedAt) >= this.#writer.grain(write) * 1000
   }
 
   #sign(session: Session<object>, token: string): string {

@@ -80,6 +80,11 @@ export class Writer {
     return options.isFixed ? seconds : seconds + this.touchAfter(seconds)
   }
 
+  /** Seconds after which a visit is recorded again. */
+  grain(options: WriteOptions): number {
+    return this.touchAfter(this.#idleSeconds(options))
+  }
+
   #idleSeconds({ maxAge, userId }: WriteOptions): number {
     return userId === undefined ? Math.min(maxAge, this.#settings.anonymousMaxAge ?? maxAge) : maxAge
   }
@@ -89,7 +94,7 @@ export class Writer {
    * All times are the database's.
    */
   isTouchDue(row: SessionRow, options: WriteOptions): boolean {
-    const grain = this.touchAfter(this.#idleSeconds(options)) * 1000
+    const grain = this.grain(options) * 1000
     const now = parseTime(row.now)
     if (now - parseTime(row.seenAt) >= grain) return true
     const start = Math.max(parseTime(row.createdAt), row.signedInAt === null ? 0 : parseTime(row.signedInAt))
