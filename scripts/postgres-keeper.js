@@ -139,7 +139,7 @@ function startServer() {
     file.write(chunk)
     if (ready) return
     tail = (tail + chunk).slice(-4000)
-    if (!tail.includes('ready to accept connections')) return
+    if (!/ready to accept (read-only )?connections/.test(tail)) return // a standby says read-only
     ready = true
     process.stdout.write('ready\n')
   })

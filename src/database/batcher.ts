@@ -118,7 +118,9 @@ export class Batcher<Item, Result> {
     this.#inFlight++
     this.#waiting -= calls.length
     if (!this.#transport.sharesKeys) this.#park(calls)
+    this.#sent.add(calls)
     const left = await this.#settle(calls)
+    this.#sent.delete(calls)
     for (const call of left.toReversed()) {
       call.isAlone = true
       this.#waiting++
@@ -134,7 +136,6 @@ export class Batcher<Item, Result> {
 
   /** Sends them in one call. Returns those that are to be sent alone. */
   async #settle(calls: readonly Call<Item, Result>[]): Promise<readonly Call<Item, Result>[]> {
-    this.#sent.add(calls)
     try {
       let left: readonly Call<Item, Result>[] = []
       if (calls.length > 1) left = await this.#sendMany(calls)
@@ -157,8 +158,6 @@ export class Batcher<Item, Result> {
           call.reject(known && calls.length > 1 ? new PGStoreError(known.code, known.message, known.sqlState) : error)
       }
       return repeated.length === 0 ? [] : await this.#settle(repeated)
-    } finally {
-      this.#sent.delete(calls)
     }
   }
 
@@ -212,7 +211,10 @@ export class Batcher<Item, Result> {
     this.#alone++
     for (let call = this.#nextAlone(key); call; call = this.#nextAlone(key)) {
       this.#waiting--
-      await this.#settle([call])
+      const calls = [call]
+      this.#sent.add(calls)
+      await this.#settle(calls)
+      this.#sent.delete(calls)
     }
     this.#alone--
     this.#unpark(key)
@@ -233,8 +235,9 @@ export class Batcher<Item, Result> {
   #endOld(): void {
     const now = performance.now()
     for (const calls of this.#sent) {
-      for (const { since, reject } of calls) {
-        if (since < now - queryTimeoutMs) reject(new PGStoreError('timeout', 'The database did not answer in time.'))
+      for (const call of calls) {
+        if (call.since < now - queryTimeoutMs)
+          call.reject(new PGStoreError('timeout', 'The database did not answer in time.'))
       }
     }
     const isSilent = this.#answeredAt < now - longestSilenceMs

@@ -45,11 +45,12 @@ export abstract class Calls {
     if (this.#isEnded) throw closedError()
     this.#running++
     try {
-      return (await this.#client.query({ text, values, rowMode: 'array', types })).rows as (string | null)[][]
-    } catch (error) {
-      throw this.#isEnded ? closedError() : databaseError(name, error)
-    } finally {
+      const { rows } = await this.#client.query({ text, values, rowMode: 'array', types })
       this.#running--
+      return rows as (string | null)[][]
+    } catch (error) {
+      this.#running--
+      throw this.#isEnded ? closedError() : databaseError(name, error)
     }
   }
 

@@ -117,7 +117,7 @@ test('D13: a pool whose stream has no cork works', async () => {
 })
 
 for (const config of [{ pipeline: true }, { Client: class extends pg.Client {} }] as pg.PoolConfig[]) {
-  test(`a pool with ${Object.keys(config)} works, and one failed statement does not cost its connection`, async () => {
+  test(`a pool with ${Object.keys(config).join()} works, and one failed statement does not cost its connection`, async () => {
     const pool = poolOf(config)
     const store = testStore({ pool })
     const visitor = new Visitor()

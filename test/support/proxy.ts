@@ -19,7 +19,7 @@ export interface Proxy {
 /** @param isDeaf notifications are swallowed, as by a pooler in transaction mode, which takes LISTEN for somebody else */
 export async function startProxy({
   isDeaf = false,
-  rewrite = undefined,
+  rewrite,
   url = databaseUrl,
 }: {
   readonly isDeaf?: boolean
