@@ -36,7 +36,7 @@ export function readTokens(
       refusals.addUnread(name, codecs)
       continue
     }
-    const same = tokens.findIndex(({ token }) => token === read.token)
+    const same = tokens.length === 0 ? -1 : tokens.findIndex(({ token }) => token === read.token)
     if (same < 0) tokens.push(read)
     else if (!read.isOutdated) tokens[same] = read // the browser has one that is signed right
   }
