@@ -1,6 +1,7 @@
 // What a store is made with, checked once and all of it: every problem is named in one error.
 
-import { type Codec, codecsFromKeys, codecsFromPairs } from './cookie/codec.ts'
+import type { Codec } from './cookie/codec.ts'
+import { parseCodecs, sealSecrets } from './cookie/codec-options.ts'
 import {
   type CookieOptions,
   cookieOptionProblems,
@@ -8,7 +9,7 @@ import {
   longestLife,
   type SessionOptions,
 } from './cookie/cookie-options.ts'
-import { hashKeys, type Key } from './cookie/keys.ts'
+import type { Key } from './cookie/keys.ts'
 import { type ClearSiteDataDirective, clearSiteDataDirectives } from './cookie/response.ts'
 import { type BatchLimits, type BatchOptions, defaultBatchLimits } from './database/batch-limits.ts'
 import { connectionStringProblems, type Pool, poolProblems } from './database/pool.ts'
@@ -208,35 +209,6 @@ export function parseOptions(given: PGStoreOptions): Settings {
     prepare,
     batch,
   }
-}
-
-function parseCodecs({ keys, keyPairs, codecs }: PGStoreOptions, problems: string[]): readonly Codec[] {
-  if ([keys, keyPairs, codecs].filter((given) => given !== undefined).length !== 1) {
-    problems.push('give one of keys, keyPairs and codecs')
-    return []
-  }
-  if (codecs !== undefined) {
-    const isCodec = (codec: Codec) => typeof codec?.encode === 'function' && typeof codec?.decode === 'function'
-    if (!Array.isArray(codecs) || codecs.length === 0 || !codecs.every(isCodec)) {
-      problems.push('codecs must be a list of at least one object with encode and decode')
-    }
-    return codecs
-  }
-  if (!Array.isArray(keys ?? keyPairs)) {
-    problems.push(`${keys === undefined ? 'keyPairs' : 'keys'} must be a list`)
-    return []
-  }
-  try {
-    return keys ? codecsFromKeys(...keys) : codecsFromPairs(...(keyPairs ?? []))
-  } catch (error) {
-    if (!(error instanceof PGStoreError)) throw error
-    problems.push(error.message.replace(/\.$/, ''))
-    return []
-  }
-}
-
-function sealSecrets({ keys, keyPairs = [] }: PGStoreOptions): Uint8Array[] {
-  return hashKeys(keys ? keys.flatMap((key) => [key, null]) : keyPairs)
 }
 
 function parseClearSiteData(given: unknown, problems: string[]): readonly ClearSiteDataDirective[] {

@@ -1,5 +1,6 @@
 // What a store is made of, and how the parts are put together: over a pool, or over one client inside a transaction.
 import type pg from 'pg'
+import { Refusals } from './cookie/refusals.ts'
 import { BatchedDatabase } from './database/batched-sessions.ts'
 import { openPool, type Pool, poolProblems, type Queryable } from './database/pool.ts'
 import type { SessionDatabase } from './database/row.ts'
@@ -9,6 +10,7 @@ import { PGStoreError } from './errors.ts'
 import { atMost, Sockets } from './events/deadline.ts'
 import type { ListenConnection } from './events/listen.ts'
 import { listenConnection, type Settings } from './options.ts'
+import { Reader } from './reader.ts'
 import { Saver } from './saver.ts'
 import { SealedDatabase } from './session/seal.ts'
 import { TokenSessions } from './session/token-sessions.ts'
@@ -28,6 +30,8 @@ export class StoreParts {
   readonly sessions: SessionDatabase
   readonly writer: Writer
   readonly saver: Saver
+  readonly reader: Reader
+  readonly refusals: Refusals
   readonly byToken: TokenSessions
   readonly users: UserSessions
   /** Where to LISTEN; undefined where no connection for it is known. */
@@ -49,6 +53,8 @@ export class StoreParts {
     this.sessions = sealing ? new SealedDatabase(database, sealing.secrets, sealing.acceptsPlain) : database
     this.writer = new Writer(this.sessions, settings)
     this.saver = new Saver(this.sessions, this.writer, settings, lender?.saver)
+    this.refusals = lender ? lender.refusals : new Refusals(settings.schema)
+    this.reader = new Reader(database, this.sessions, settings.codecs, this.refusals)
     this.byToken = new TokenSessions(this.sessions, database, this.writer, sealing !== undefined)
     this.users = new UserSessions(database, sealing !== undefined)
     this.listen = lender ? undefined : listenConnection(settings)

@@ -14,10 +14,11 @@ import { deleteToken, signToken, writeToken } from './cookie/token-cookie.ts'
 import { parseTime, type SessionDatabase, type SessionRow } from './database/row.ts'
 import { PGStoreError } from './errors.ts'
 import { type Attachment, attachment } from './session/attachment.ts'
+import { failure } from './session/failure.ts'
 import { internals, type Session } from './session/session.ts'
 import type { SessionChanges, Stored } from './session/stored.ts'
 import { newToken, sessionKey } from './session/token.ts'
-import { failure, type WriteOptions, type Writer } from './session/writer.ts'
+import type { WriteOptions, Writer } from './session/writer.ts'
 
 /** A cookie without Max-Age ends with the browser, which nobody tells us: its row lives one day. */
 const browserSessionSeconds = 86400

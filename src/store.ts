@@ -3,22 +3,18 @@ import { SessionCleanup } from './cleanup/cleanup.ts'
 import type { Codec } from './cookie/codec.ts'
 import type { RequestLike } from './cookie/cookie-header.ts'
 import { cookieOptionProblems, type SessionOptions } from './cookie/cookie-options.ts'
-import { Refusals, type RefusedCookies } from './cookie/refusals.ts'
+import type { RefusedCookies } from './cookie/refusals.ts'
 import type { ResponseLike } from './cookie/response.ts'
-import { readTokens } from './cookie/token-cookie.ts'
 import type { Queryable } from './database/pool.ts'
-import type { SessionRow } from './database/row.ts'
 import { closedError, PGStoreError } from './errors.ts'
 import type { ChannelEvents, EventStream } from './events/channel-events.ts'
 import { type SessionEvent, sessionEvents } from './events/session-events.ts'
 import { maxLengthProblems, type PGStoreOptions, parseOptions } from './options.ts'
 import { StoreParts } from './parts.ts'
-import { firstLive } from './reader.ts'
-import { checkCookie, type RegenerateOptions, type SaveOptions } from './saver.ts'
+import type { RegenerateOptions, SaveOptions } from './saver.ts'
 import { migrate } from './schema/migrate.ts'
 import { attachment } from './session/attachment.ts'
-import { internals, Session } from './session/session.ts'
-import { sessionKey } from './session/token.ts'
+import type { Session } from './session/session.ts'
 import type { TokenSessions } from './session/token-sessions.ts'
 import type { ListedSession, ListOptions, RevokeOptions, RevokeTagOptions } from './session/user-sessions.ts'
 
@@ -34,9 +30,6 @@ export class PGStore<Values extends object = Record<string, unknown>> extends Se
   readonly #parts: StoreParts
   readonly #events: ChannelEvents<SessionEvent>
   #options: SessionOptions
-  /** Cookie names that are right for these options. */
-  readonly #checkedNames = new Set<string>()
-  #refusals: Refusals
   #registry = attachment<Map<string, Promise<Session<Values>>>>()
   /** The store that `withClient` was called on: a session's own save() goes there, as the client is lent. */
   #origin: PGStore<Values> = this
@@ -58,7 +51,6 @@ export class PGStore<Values extends object = Record<string, unknown>> extends Se
     this.codecs = settings.codecs
     this.#options = settings.options
     this.#events = sessionEvents(listen, settings.schema)
-    this.#refusals = new Refusals(settings.schema)
     if (parts !== options) this.maxAge(settings.options.maxAge)
   }
 
@@ -74,9 +66,8 @@ export class PGStore<Values extends object = Record<string, unknown>> extends Se
     const { migrate: wanted = true, ...rest } = options
     const store = new PGStore<Values>(rest)
     try {
-      const { ownPool, settings } = store.#parts
-      const pool = ownPool ?? rest.pool
-      if (wanted && pool) await migrate(pool, { schema: settings.schema })
+      const pool = store.#parts.ownPool ?? rest.pool
+      if (wanted && pool) await migrate(pool, { schema: store.#parts.settings.schema })
       return store
     } catch (error) {
       await store.close()
@@ -111,30 +102,8 @@ export class PGStore<Values extends object = Record<string, unknown>> extends Se
 
   /** As `get`, but read anew and not remembered. */
   async new(req: RequestLike, name: string): Promise<Session<Values>> {
-    if (!this.#checkedNames.has(name)) {
-      checkCookie({ name, options: this.#options })
-      this.#checkedNames.add(name)
-    }
     this.#checkOpen()
-    const { database, sessions } = this.#parts
-    const tokens = readTokens(req, name, this.codecs, this.#refusals)
-    let read = tokens[0]
-    let row: SessionRow | undefined
-    if (tokens.length > 1) {
-      const live = await firstLive(tokens, name, database, sessions, this.#refusals)
-      read = live?.read
-      row = live?.row
-    } else if (read) {
-      row = await sessions.get(sessionKey(read.token))
-      if (!row) this.#refusals.add(name, 'not_live')
-    }
-    // Made no sooner than there is something to hold: what waits with a request is what garbage collection copies.
-    const session = new Session<Values>(this.#origin, name, this.#options)
-    if (read && row) {
-      const { token, isOutdated, signedAt } = read // each by name: with `...read` a read of a busy server takes half as long again
-      internals.load(session, { known: { token, row, seenVersion: row.version }, cookie: { isOutdated, signedAt } })
-    }
-    return session
+    return this.#parts.reader.read(this.#origin, req, name, this.#options)
   }
 
   /**
@@ -229,7 +198,6 @@ export class PGStore<Values extends object = Record<string, unknown>> extends Se
     const problems = cookieOptionProblems(options)
     if (problems.length > 0) throw new PGStoreError('invalid_option', `${problems.join('; ')}.`)
     this.#options = options
-    this.#checkedNames.clear()
     const late = seconds > 0 ? this.#parts.writer.touchAfter(seconds) : 0
     for (const codec of this.codecs) codec.maxAge?.(Math.max(Math.ceil(seconds + late), 0))
   }
@@ -249,7 +217,6 @@ export class PGStore<Values extends object = Record<string, unknown>> extends Se
     const store = new PGStore<Values>(this.#parts.lend(client))
     store.#options = this.#options
     store.#registry = this.#registry
-    store.#refusals = this.#refusals
     store.#origin = this.#origin
     return store
   }
@@ -259,7 +226,7 @@ export class PGStore<Values extends object = Record<string, unknown>> extends Se
    * `pgstore:cookie-refused` of `node:diagnostics_channel`: see `RefusedCookie`.
    */
   stats(): StoreStats {
-    return { refused: this.#refusals.counts }
+    return { refused: this.#parts.refusals.counts }
   }
 
   /**

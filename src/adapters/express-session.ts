@@ -7,30 +7,17 @@ import type { SessionCleanup } from '../cleanup/cleanup.ts'
 import type { Codec } from '../cookie/codec.ts'
 import { longestLife } from '../cookie/cookie-options.ts'
 import { PGStoreError } from '../errors.ts'
-import type { PGStoreOptions } from '../options.ts'
 import { attachment } from '../session/attachment.ts'
+import { failure } from '../session/failure.ts'
 import type { KnownSession, SaveByTokenOptions, TokenSessions } from '../session/token-sessions.ts'
 import type { ListedSession, ListOptions } from '../session/user-sessions.ts'
-import { failure } from '../session/writer.ts'
 import { PGStore } from '../store.ts'
 import { answer, type Callback, Changes } from './express-calls.ts'
 import { isFixed, sessionData, storedValues, ttlOf } from './express-data.ts'
+import type { ExpressSessionStoreOptions } from './express-options.ts'
 import { ResponseEnds } from './express-response.ts'
 
-/** How the store is set up: give `connectionString`, `pool` or `store`; the rest has defaults, those of `PGStore` but for maxLength. */
-export interface ExpressSessionStoreOptions extends Omit<PGStoreOptions, 'keyPairs' | 'codecs' | 'options'> {
-  /** A `PGStore` that you open and close; whatever is an option of `PGStore` is then its. */
-  readonly store?: PGStore | undefined
-  /** Largest session in bytes of JSON text, after merging; 0 means no limit. Default: 65,536. */
-  readonly maxLength?: number | undefined
-  /** Seconds that a session lives without a visit when its cookie has neither maxAge nor expires. Default: 86,400 (a day). */
-  readonly ttl?: number | undefined
-  /**
-   * Whose session it is, asked at every save, so that a user's sessions can be listed and revoked; undefined and null are an
-   * anonymous visitor's. Default: nobody's.
-   */
-  readonly userId?: ((session: Partial<SessionData>) => string | number | null | undefined) | undefined
-}
+export type { ExpressSessionStoreOptions } from './express-options.ts'
 
 /** A session as `all` shows it. */
 export type IdentifiedSession = SessionData & { readonly id: string }

@@ -6,10 +6,13 @@ import { openPool } from '../database/pool.ts'
 import { databaseError, PGStoreError } from '../errors.ts'
 import { atMost, Sockets } from '../events/deadline.ts'
 import { ChannelListener, type ListenConnection } from '../events/listen.ts'
-import { identifierProblems, schemaProblems } from '../schema/schema-name.ts'
 import { Alarm } from './alarm.ts'
 import { cleanupChannel } from './cleanup-events.ts'
+import { DeliveryProbe } from './delivery-probe.ts'
 import { purge } from './purge.ts'
+import { parseWorkerOptions, type RunWorkerOptions, type WorkerSettings } from './worker-options.ts'
+
+export type { RunWorkerOptions } from './worker-options.ts'
 
 /** A part of the recurring purge that runs in this process. */
 export interface CleanupHandle extends AsyncDisposable {
@@ -17,28 +20,6 @@ export interface CleanupHandle extends AsyncDisposable {
   stop(): Promise<void>
   /** Settles when this process's part has ended. */
   readonly done: Promise<void>
-}
-
-export interface RunWorkerOptions {
-  /** Leads to Postgres itself, as LISTEN is not delivered behind a transaction pooler. */
-  readonly connectionString: string
-  /** pgstore's schema. Default: 'pgstore'. */
-  readonly schema?: string | undefined
-  /** graphile-worker's schema, which an application may share that has the same version of it. Default: 'graphile_worker'. */
-  readonly workerSchema?: string | undefined
-  /** Sessions deleted by one statement; a hundred after a timeout. Default: 1000. */
-  readonly batchSize?: number | undefined
-  /** Milliseconds between two batches, which leave the database to others. Default: 50. */
-  readonly pauseMs?: number | undefined
-  /** Hears what happens. Default: warnings go to the console. */
-  readonly log?: ((level: 'info' | 'warning', message: string) => void) | undefined
-}
-
-interface WorkerSettings {
-  readonly workerSchema: string
-  readonly batchSize: number
-  readonly pauseMs: number
-  readonly log: (level: 'info' | 'warning', message: string) => void
 }
 
 /**
@@ -56,6 +37,8 @@ export async function runWorker({ connectionString, ...settings }: RunWorkerOpti
 /** Changes are announced; what an announcement missed is found by looking now and then. */
 const pollMs = 30_000
 
+const unheard = `This connection leads through a transaction pooler, as announcements do not arrive. Give one that leads to Postgres itself; until then changes are noticed every ${pollMs / 1000} seconds.`
+
 export class CleanupWorker implements CleanupHandle {
   readonly done: Promise<void>
   readonly #sockets = new Sockets()
@@ -67,8 +50,7 @@ export class CleanupWorker implements CleanupHandle {
   #poll: NodeJS.Timeout | undefined
   readonly #alarm: Alarm
   #look: NodeJS.Timeout | undefined
-  #probe: NodeJS.Timeout | undefined
-  #probeText = ''
+  readonly #probe: DeliveryProbe
   #purge: Promise<void> | undefined
   #syncing: Promise<void> | undefined
   #syncAgain = false
@@ -83,13 +65,7 @@ export class CleanupWorker implements CleanupHandle {
     connection: ListenConnection,
     { schema = 'pgstore', ...settings }: Omit<RunWorkerOptions, 'connectionString'>,
   ): Promise<CleanupWorker> {
-    const { batchSize = 1000, pauseMs = 50, workerSchema = 'graphile_worker' } = settings
-    const problems = [...schemaProblems(schema), ...identifierProblems(workerSchema, 'workerSchema')]
-    if (!Number.isInteger(batchSize) || batchSize < 1) problems.push('batchSize must be a whole number of at least 1')
-    if (!(pauseMs >= 0 && pauseMs <= 60_000)) problems.push('pauseMs must be from 0 to 60,000')
-    if (problems.length > 0) throw new PGStoreError('invalid_option', `${problems.join('; ')}.`)
-    const log = settings.log ?? logWarnings
-    const worker = new CleanupWorker(connection, schema, { batchSize, pauseMs, workerSchema, log })
+    const worker = new CleanupWorker(connection, schema, parseWorkerOptions(schema, settings))
     try {
       await worker.#database.cleanupBeat() // what stands in the way is told here, and not in a loop
       await worker.#alarm.start()
@@ -113,6 +89,7 @@ export class CleanupWorker implements CleanupHandle {
     this.#database = new MaintenanceDatabase(pool, schema)
     this.#settings = settings
     this.#channel = cleanupChannel(schema)
+    this.#probe = new DeliveryProbe(this.#database, this.#channel, () => settings.log('warning', unheard))
     this.#alarm = new Alarm(pool, {
       name: `${schema}:purge`,
       workerSchema: settings.workerSchema,
@@ -143,7 +120,7 @@ export class CleanupWorker implements CleanupHandle {
     this.#stopping ??= (async () => {
       clearInterval(this.#poll)
       clearTimeout(this.#look)
-      clearTimeout(this.#probe)
+      this.#probe.stop()
       await Promise.all([
         this.#listener?.close(),
         this.#alarm.stop().then(() => atMost(400, this.#purge)),
@@ -178,13 +155,13 @@ export class CleanupWorker implements CleanupHandle {
   #notified(payload: unknown): void {
     const { type, probe } = (payload ?? {}) as { type?: unknown; probe?: unknown }
     if (type !== 'probe') void this.#sync()
-    else if (probe === this.#probeText) clearTimeout(this.#probe)
+    else this.#probe.heard(probe)
   }
 
   #connected(): void {
     this.#armedFor = undefined
     void this.#sync()
-    this.#checkDelivery()
+    this.#probe.start()
   }
 
   /** Reads the schedule and acts on it; one at a time, and once more if something happened meanwhile. */
@@ -273,23 +250,6 @@ export class CleanupWorker implements CleanupHandle {
       this.#settings.log('warning', `A run that purged ${purged} sessions could not be recorded: ${reason}.`)
     }
   }
-
-  /** Behind a transaction pooler LISTEN is accepted, and nothing is ever heard. */
-  #checkDelivery(): void {
-    this.#probeText = `${process.pid}.${Math.random()}`
-    clearTimeout(this.#probe)
-    this.#probe = setTimeout(() => {
-      const advice = `Give one that leads to Postgres itself; until then changes are noticed every ${pollMs / 1000} seconds.`
-      this.#settings.log(
-        'warning',
-        `This connection leads through a transaction pooler, as announcements do not arrive. ${advice}`,
-      )
-    }, 10_000) // a server that is busy takes seconds to deliver one
-    this.#probe.unref()
-    this.#database
-      .notify(this.#channel, { type: 'probe', probe: this.#probeText })
-      .catch(() => clearTimeout(this.#probe))
-  }
 }
 
 /**
@@ -298,8 +258,4 @@ export class CleanupWorker implements CleanupHandle {
  */
 function isOverdue({ enabled, nextRunAt, now }: CleanupState): boolean {
   return enabled && nextRunAt !== undefined && now.getTime() - nextRunAt.getTime() > 2000
-}
-
-function logWarnings(level: 'info' | 'warning', message: string): void {
-  if (level === 'warning') console.warn(`pgstore worker: ${message}`)
 }

@@ -2,10 +2,11 @@
 import { isDeepStrictEqual } from 'node:util'
 import { closedError, PGStoreError } from '../errors.ts'
 import type { BatchLimits } from './batch-limits.ts'
-import { alone, Batcher } from './batcher.ts'
+import { Batcher } from './batcher.ts'
 import type { Queryable } from './pool.ts'
 import type { SaveArguments, SaveResult, SessionRow } from './row.ts'
 import { Database } from './session-functions.ts'
+import { alone } from './transport.ts'
 
 /** The database, with the calls of a busy server gathered. */
 export class BatchedDatabase extends Database {

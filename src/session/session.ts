@@ -7,19 +7,10 @@ import { type Changes, changedLabel, changedTags, changedUserId, difference, par
 import { addFlash, takeFlashes } from './flash.ts'
 import type { Json } from './json.ts'
 import type { SessionChanges, Stored } from './stored.ts'
-
-/** Where a session's own maxAge is kept when it differs from the store's, so that a later request keeps to it. */
-const maxAgeKey = '_maxAge'
+import { maxAgeKey, notRead, parseJson, parseValues } from './values.ts'
 
 interface SessionStore<Values extends object> {
   save(req: RequestLike, res: ResponseLike, session: Session<Values>): Promise<void>
-}
-
-/** A session's values, out of what is stored. */
-export function parseValues(data: string): object {
-  const values: Record<string, unknown> = JSON.parse(data)
-  delete values[maxAgeKey]
-  return values
 }
 
 interface Internals {
@@ -261,10 +252,4 @@ export class Session<Values extends object = Record<string, unknown>> {
     this.userId = undefined
     this.options.maxAge = this.#defaults.maxAge
   }
-}
-
-const notRead: ReadonlyMap<string, Json> = new Map()
-
-function parseJson(text: string | null | undefined): unknown {
-  return text === null || text === undefined ? undefined : JSON.parse(text)
 }

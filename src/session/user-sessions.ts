@@ -3,8 +3,9 @@ import { parseTime } from '../database/row.ts'
 import type { Database } from '../database/session-functions.ts'
 import { PGStoreError } from '../errors.ts'
 import { checkText } from './json.ts'
-import { internals, parseValues, type Session } from './session.ts'
+import { internals, type Session } from './session.ts'
 import { sessionKey } from './token.ts'
+import { parseValues } from './values.ts'
 
 /** One of a user's sessions, as `store.list()` shows it. */
 export interface ListedSession<Values extends object = Record<string, unknown>> {

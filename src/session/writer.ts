@@ -9,6 +9,7 @@ import {
 } from '../database/row.ts'
 import { PGStoreError } from '../errors.ts'
 import type { Changes } from './changes.ts'
+import { failure } from './failure.ts'
 import { newToken, sessionKey } from './token.ts'
 
 /** A touch is never later than this, however long a session lives. */
@@ -240,22 +241,4 @@ function knownAfter(token: string, before: Known | undefined, changes: Changes, 
 /** Whether the database cannot write just now: no reason to fail a page that only reads. */
 function isPassing(error: unknown): boolean {
   return error instanceof PGStoreError && (['unavailable', 'timeout', 'full'] as string[]).includes(error.code)
-}
-
-/** The error for a status that is neither saved nor a conflict that the caller asked about. */
-export function failure(operation: string, { status }: Pick<SaveResult, 'status'>): PGStoreError {
-  if (status === 'gone') {
-    return new PGStoreError('gone', 'The session was ended elsewhere or has expired; nothing was saved.')
-  }
-  if (status === 'too_large') {
-    return new PGStoreError('too_large', 'The session would exceed maxLength; nothing was saved.')
-  }
-  if (status === 'conflict' && operation === 'session_regenerate') {
-    return new PGStoreError(
-      'conflict',
-      'The session kept changing while it was being regenerated; nothing was changed. Try again.',
-    )
-  }
-  if (status === 'invalid') return new PGStoreError('invalid_value', `${operation} refused its arguments.`)
-  return new PGStoreError('database', `${operation}: ${status}`) // a key drawn twice
 }

@@ -83,7 +83,7 @@ requirement('S1', 'nothing secret in src/ is drawn from another generator than c
   const others = /Math\.random|randomUUID|getRandomValues|pseudoRandomBytes|randomInt/
   assert.equal(
     files.filter((file) => others.test(fs.readFileSync(path.join(source, file), 'utf8'))),
-    ['cleanup/worker.ts'], // spreads out the moments at which workers wake
+    [],
   )
   assert.match(fs.readFileSync(path.join(source, 'session/token.ts'), 'utf8'), 'randomBytes(')
 })

@@ -1,0 +1,36 @@
+// Whether announcements arrive: behind a transaction pooler LISTEN is accepted, and nothing is ever heard.
+import type { MaintenanceDatabase } from '../database/cleanup-functions.ts'
+
+/** A server that is busy takes seconds to deliver one. */
+const patienceMs = 10_000
+
+/** Rings the bell of a channel that is listened to, and complains where it is not heard. */
+export class DeliveryProbe {
+  readonly #database: MaintenanceDatabase
+  readonly #channel: string
+  readonly #unheard: () => void
+  #timer: NodeJS.Timeout | undefined
+  #text = ''
+
+  constructor(database: MaintenanceDatabase, channel: string, unheard: () => void) {
+    this.#database = database
+    this.#channel = channel
+    this.#unheard = unheard
+  }
+
+  start(): void {
+    this.stop()
+    this.#text = `${process.pid}.${process.hrtime.bigint()}`
+    this.#timer = setTimeout(this.#unheard, patienceMs).unref()
+    this.#database.notify(this.#channel, { type: 'probe', probe: this.#text }).catch(() => this.stop())
+  }
+
+  /** @param probe of a message of type `probe`, which may be another worker's */
+  heard(probe: unknown): void {
+    if (probe === this.#text) this.stop()
+  }
+
+  stop(): void {
+    clearTimeout(this.#timer)
+  }
+}
