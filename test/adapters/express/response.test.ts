@@ -47,7 +47,7 @@ const store = new ExpressSessionStore({
         await gate?.opened
         if (fault) throw fault
       }
-      return (await admin.query(query as never)) as never
+      return admin.query(query as never) as never
     },
   } as never,
 })
