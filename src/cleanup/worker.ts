@@ -1,5 +1,4 @@
-// The process side of the recurring purge: it learns the schedule from the database, keeps the alarm set for the next run, and
-// purges when the alarm rings here.
+// The process side of the recurring purge: it learns the schedule, keeps the alarm set for the next run, and purges when it rings here.
 import type pg from 'pg'
 import { type CleanupState, MaintenanceDatabase } from '../database/cleanup-functions.ts'
 import { openPool } from '../database/pool.ts'

@@ -201,7 +201,7 @@ test('a real node server and fetch carry a session to and fro', async () => {
   for (const expected of ['1', '2', '3']) {
     const res = await fetch(`http://127.0.0.1:${port}/`, { headers: { cookie } })
     assert.is(await res.text(), expected)
-    cookie = res.headers.getSetCookie()[0]?.split(';')[0] ?? ''
+    cookie = res.headers.getSetCookie()[0]?.split(';')[0] ?? cookie
   }
   server.closeAllConnections()
   await new Promise((resolve) => server.close(resolve))
