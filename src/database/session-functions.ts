@@ -4,7 +4,7 @@ import { PGStoreError } from '../errors.ts'
 import { byteaArray, integerArray, intervalArray, jsonbArray, textArray } from './array-parameters.ts'
 import { MaintenanceDatabase } from './cleanup-functions.ts'
 import type { Parameter } from './pool.ts'
-import type { SaveArguments, SaveResult, SessionDatabase, SessionRow } from './row.ts'
+import { ReadRow, type SaveArguments, type SaveResult, type SessionDatabase, type SessionRow } from './row.ts'
 import { epoch, hex, now } from './sql-functions.ts'
 
 const sessionColumns = [
@@ -183,22 +183,8 @@ function seconds(value: number | null): string | null {
   return value === null ? null : `${value} seconds`
 }
 
-function sessionRow(row: readonly (string | null)[]): SessionRow {
-  const [id, userId, data, version, createdAt, updatedAt, expiresAt, seenAt, signedInAt, label, tags, now] = row
-  return {
-    id,
-    userId,
-    data: data ?? '{}',
-    version: Number(version),
-    createdAt,
-    updatedAt,
-    expiresAt,
-    seenAt,
-    signedInAt,
-    label,
-    tags,
-    now,
-  } as SessionRow
+function sessionRow(fields: readonly (string | null)[]): SessionRow {
+  return new ReadRow(fields)
 }
 
 function saveResult(row: readonly (string | null)[]): SaveResult {

@@ -1,6 +1,12 @@
 // Session data that the database's operator cannot read: each top-level value is sealed by itself, so that saves merge as ever.
 import { createCipheriv, createDecipheriv, hkdfSync, randomBytes } from 'node:crypto'
-import type { SaveArguments, SaveResult, SessionDatabase, SessionRow } from '../database/row.ts'
+import {
+  type SaveArguments,
+  type SaveResult,
+  type SessionDatabase,
+  type SessionRow,
+  withData,
+} from '../database/row.ts'
 import { PGStoreError } from '../errors.ts'
 import type { Json } from './json.ts'
 
@@ -141,7 +147,7 @@ export class SealedDatabase implements SessionDatabase {
       }
       members.push(`${JSON.stringify(name)}:${text}`)
     }
-    return { ...row, data: `{${members.join()}}`, unsealed }
+    return withData(row, `{${members.join()}}`, unsealed)
   }
 }
 

@@ -1,6 +1,6 @@
 // Sessions by their token alone, for a framework that reads and writes the cookie itself.
 
-import { parseTime, type SessionDatabase, type SessionRow } from '../database/row.ts'
+import { parseTime, type SessionDatabase, type SessionRow, withData } from '../database/row.ts'
 import type { Database } from '../database/session-functions.ts'
 import { PGStoreError } from '../errors.ts'
 import { type Changes, changedUserId, difference, parseBase } from './changes.ts'
@@ -150,7 +150,7 @@ export class TokenSessions {
     for (let after: Buffer | null | undefined = null; after !== undefined; ) {
       const { rows, place } = await this.#database.all(after, pageLength)
       // Sealed values open with their session's key alone, which is not listed.
-      for (const row of rows) yield new KnownSession(knownFrom('', this.#isSealed ? { ...row, data: '{}' } : row))
+      for (const row of rows) yield new KnownSession(knownFrom('', this.#isSealed ? withData(row, '{}') : row))
       after = place
     }
   }
