@@ -143,10 +143,13 @@ export class Batcher<Item, Result> {
     }
   }
 
-  #answer({ item, isRepeated, resolve, reject }: Call<Item, Result>, result: Result): void {
-    const { judge } = this.#transport
-    if (isRepeated && judge) judge(item, result).then(resolve, reject)
-    else resolve(result)
+  #answer(call: Call<Item, Result>, result: Result): void {
+    if (!call.isRepeated) call.resolve(result)
+    else {
+      const { judge } = this.#transport
+      if (judge) judge(call.item, result).then(call.resolve, call.reject)
+      else call.resolve(result)
+    }
   }
 
   async #sendMany(calls: readonly Call<Item, Result>[]): Promise<readonly Call<Item, Result>[]> {
