@@ -12,7 +12,7 @@ export async function measureGrowth(postgres: Postgres, sizes: readonly number[]
   const stores = []
   for (const size of sizes) {
     const schema = `growth_${size}`
-    const store = await pgstore.PGStore.open({ connectionString: postgres.url, keyPairs: [randomBytes(32)], schema })
+    const store = await pgstore.PGStore.open({ connectionString: postgres.url, keys: [randomBytes(32)], schema })
     await fillSessions(admin, schema, { from: 0, to: size, expiresIn: '20 days' })
     await admin.query(`vacuum analyze ${schema}.sessions`)
     stores.push({ size, schema, store })

@@ -24,35 +24,28 @@ const rounded = (share: number): string =>
   `date_bin($3::interval / ${share}, ${exact}, timestamptz '2000-01-01 00:00:00+00') + $3::interval / ${share}`
 const inOrder = 'expires_at <= $1 order by expires_at limit $2'
 
+const onSecond = 'purge_after <= $1 and expires_at <= $1 order by purge_after limit $2'
+
+/** As sql/purge_time.sql has it. */
 const ours: Design = {
-  name: 'b-tree, rounded to 1 % of the ttl (ours)',
+  name: 'b-tree on a second column, 10 % of the ttl (ours)',
   fillfactor: 85,
-  expiresAt: rounded(100),
-  index: 'using btree (expires_at)',
-  due: inOrder,
+  expiresAt: exact,
+  purgeAfter: rounded(10),
+  index: 'using btree (purge_after)',
+  due: onSecond,
 }
+
+const onExpiry = { index: 'using btree (expires_at)', due: inOrder }
+const oneColumn: Design = { name: '', fillfactor: ours.fillfactor, expiresAt: exact, due: inOrder }
 
 const designs: readonly Design[] = [
   ours,
-  { ...ours, name: 'b-tree, exact', expiresAt: exact },
+  { ...oneColumn, ...onExpiry, name: 'b-tree, exact' },
+  { ...oneColumn, ...onExpiry, name: 'b-tree, rounded to 1 % of the ttl', expiresAt: rounded(100) },
+  { ...ours, name: 'b-tree on a second column, 50 % of the ttl', purgeAfter: rounded(2) },
   {
-    ...ours,
-    name: 'b-tree on a second column, 10 % of the ttl',
-    expiresAt: exact,
-    purgeAfter: rounded(10),
-    index: 'using btree (purge_after)',
-    due: 'purge_after <= $1 and expires_at <= $1 order by purge_after limit $2',
-  },
-  {
-    ...ours,
-    name: 'b-tree on a second column, 50 % of the ttl',
-    expiresAt: exact,
-    purgeAfter: rounded(2),
-    index: 'using btree (purge_after)',
-    due: 'purge_after <= $1 and expires_at <= $1 order by purge_after limit $2',
-  },
-  {
-    ...ours,
+    ...oneColumn,
     name: 'BRIN, exact',
     expiresAt: exact,
     index: 'using brin (expires_at) with (pages_per_range = 16)',

@@ -107,7 +107,7 @@ async function steadyReads(purger: Purger, live: number, ended: Promise<unknown>
 }
 
 async function pgstorePurger(connectionString: string): Promise<Purger> {
-  const store = await pgstore.PGStore.open({ connectionString, keyPairs: [randomBytes(32)], schema: 'purged' })
+  const store = await pgstore.PGStore.open({ connectionString, keys: [randomBytes(32)], schema: 'purged' })
   const admin = openPool(connectionString, 1)
   return {
     name: 'pgstore',

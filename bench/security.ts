@@ -104,7 +104,7 @@ async function pgstoreSubject(pool: pg.Pool, name: string): Promise<Subject> {
   const parameters: unknown[] = []
   const store = new PGStore({
     pool: seeing(pool, parameters) as never,
-    keyPairs: [signingKey],
+    keys: [signingKey],
     options: { secure: false },
   })
   const port = await listen((req, res) => {

@@ -3,11 +3,18 @@ import { ChannelEvents } from './channel-events.ts'
 import type { ListenConnection } from './listen.ts'
 
 /**
- * Sessions that ended before their time or changed their key, by number. `missed`: the connection was lost for a while, or the
- * consumer fell far behind, and what was announced meanwhile is unknown.
+ * Sessions that ended before their time, changed their key or their user, by number; or `changed` because a save or `session_changed`
+ * said so. `n` counts the announcements: numbers are drawn before the commit, so one that is missing may still come. `reason` is
+ * why a session ended: `signed_out`, `revoked`, `limited`, `cleared`, or the caller's own word. `missed`: the connection was lost for
+ * a while, or the consumer fell far behind, and what was announced meanwhile is unknown.
  */
 export type SessionEvent =
-  | { readonly type: 'destroyed' | 'regenerated' | 'revoked'; readonly ids: readonly string[] }
+  | {
+      readonly type: 'destroyed' | 'regenerated' | 'revoked' | 'changed'
+      readonly ids: readonly string[]
+      readonly n: number
+      readonly reason?: string
+    }
   | { readonly type: 'missed'; readonly ids: readonly [] }
 
 export function sessionEvents(connection: ListenConnection | undefined, schema: string): ChannelEvents<SessionEvent> {
@@ -18,9 +25,18 @@ export function sessionEvents(connection: ListenConnection | undefined, schema: 
   })
 }
 
+const types = ['destroyed', 'regenerated', 'revoked', 'changed'] as const
+
 function parseSessionEvent(payload: unknown): SessionEvent | undefined {
-  const { type, ids } = (payload ?? {}) as { type?: unknown; ids?: unknown }
-  if (type !== 'destroyed' && type !== 'regenerated' && type !== 'revoked') return undefined
-  if (!Array.isArray(ids) || !ids.every((id) => Number.isSafeInteger(id))) return undefined
-  return { type, ids: ids.map(String) }
+  const {
+    type: given,
+    ids,
+    n,
+    reason,
+  } = (payload ?? {}) as { type?: unknown; ids?: unknown; n?: unknown; reason?: unknown }
+  const type = types.find((known) => known === given)
+  if (type === undefined || !Array.isArray(ids) || !ids.every((id) => Number.isSafeInteger(id))) return undefined
+  if (!Number.isSafeInteger(n)) return undefined
+  const event = { type, ids: ids.map(String), n: n as number }
+  return typeof reason === 'string' ? { ...event, reason: reason.slice(0, 50) } : event
 }

@@ -67,9 +67,9 @@ export const internalFunctions: readonly string[] = [
   'session_announce(text, bigint[], text)',
   'valid_life(interval)',
   'valid_label(jsonb, text[])',
-  'expiry(timestamptz, interval, interval, timestamptz, timestamptz)',
-  'purge_time(timestamptz, interval)',
-  'signed_in_when(timestamptz, text, text, timestamptz)',
+  'expiry(timestamp with time zone, interval, interval, timestamp with time zone, timestamp with time zone)',
+  'purge_time(timestamp with time zone, interval)',
+  'signed_in_when(timestamp with time zone, text, text, timestamp with time zone)',
   'is_renamed(text, text, jsonb, jsonb, text[], text[])',
 ]
 

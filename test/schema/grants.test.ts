@@ -112,7 +112,7 @@ test('admin has what the others have, which share nothing, and alone what concer
   )
   assert.equal(
     all.filter((signature) => !each.includes(signature)),
-    ['count_live()', 'session_all(bytea, integer)', 'session_clear(integer)'],
+    ['count_live()', 'session_all(bytea, integer)', 'session_changed(text)', 'session_clear(integer)'],
   )
 })
 
@@ -180,7 +180,7 @@ test('a role with cleanup runs a worker that owns graphile-worker’s schema, an
   const { session } = await new Visitor().visit(testStore(), (session) => {
     session.values['a'] = 1
   })
-  await sql(`update pgstore.sessions set expires_at = now() where id = $1`, session.id)
+  await sql(`update pgstore.sessions set expires_at = now(), purge_at = now() where id = $1`, session.id)
   const worker = await run()
   try {
     await sql(`select pgstore.cleanup_start('1 second')`)

@@ -341,7 +341,7 @@ async function announcements(work: () => Promise<void>): Promise<string[]> {
 
 requirement(
   'S51',
-  'announcements of sessions hold a type and numbers, under 8,000 bytes each, however many ended',
+  'announcements of sessions hold a type, numbers and a reason, under 8,000 bytes each, however many ended',
   async () => {
     const store = testStore()
     let issued = { tokens: [''] }
@@ -356,8 +356,10 @@ requirement(
     assert.ok(payloads.length > 40)
     for (const payload of payloads) {
       assert.ok(Buffer.byteLength(payload) < 8000)
-      const { type, ids, ...rest } = JSON.parse(payload)
-      assert.ok(['destroyed', 'regenerated', 'revoked'].includes(type))
+      const { type, ids, n, reason, ...rest } = JSON.parse(payload)
+      assert.ok(['destroyed', 'regenerated', 'revoked', 'changed'].includes(type))
+      assert.ok(Number.isSafeInteger(n))
+      assert.ok([undefined, 'signed_out', 'revoked', 'limited'].includes(reason), reason)
       assert.ok(Array.isArray(ids) && ids.every(Number.isSafeInteger), payload)
       assert.equal(rest, {})
     }
