@@ -178,6 +178,7 @@ export class PGStore<Values extends object = Record<string, unknown>> extends Se
 
   /** The same sessions by their token, for a framework that keeps the cookie itself and this store's codecs out of it. */
   get byToken(): TokenSessions {
+    this.#checkOpen()
     return this.#parts.byToken
   }
 

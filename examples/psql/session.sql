@@ -50,7 +50,7 @@ from pgstore.session_save(:'key'::bytea, '{"visits": 3}');
 
 \echo 'List: the live sessions of a user, newest first, without their keys.'
 select version, data, expires_at > now() + interval '29 days' as "lives a month"
-from pgstore.session_list('example 42');
+from pgstore.session_list('example 42', p_data => true);
 
 \echo 'Revoke: all sessions of the user end; a number or a key would end one, or spare one.'
 select pgstore.session_revoke('example 42') as revoked;

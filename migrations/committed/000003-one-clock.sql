@@ -1,5 +1,5 @@
 --! Previous: sha1:d7f2b91feb696944aa8b559b382f8b869bb89066
---! Hash: sha1:000332aa7a788e69b1197b34d96e2a9b4e382816
+--! Hash: sha1:245a8e41585b5cca4daee5ef270e72fa05a3187a
 --! Message: one-clock
 
 --! split: 1-current.sql
@@ -773,6 +773,7 @@ declare
   v_ids bigint[];
   v_moved_keys bytea[];
   v_moved_ids bigint[];
+  v_held bytea[];
 begin
   with locked as (
     select s.key
@@ -807,22 +808,22 @@ begin
   from ended;
   perform :PGSTORE_SCHEMA.session_announce('destroyed', v_ids || v_moved_ids, 'signed_out');
 
+  -- What is left is held by another transaction, or was none. Looked up by arrays: an "exists" for each key may be planned as a scan.
+  select coalesce(array_agg(s.key), '{}') into v_held
+  from :PGSTORE_SCHEMA.sessions as s
+  where s.key = any (p_keys)
+    and s.expires_at > statement_timestamp();
+  select v_held || coalesce(array_agg(s.previous_key), '{}') into v_held
+  from :PGSTORE_SCHEMA.sessions as s
+  where s.previous_key = any (p_keys)
+    and s.expires_at > statement_timestamp();
+
   return query
     select
       asked.key,
       case
         when asked.key = any (v_keys || v_moved_keys) then 'destroyed'
-        when exists (
-          select
-          from :PGSTORE_SCHEMA.sessions as s
-          where s.key = asked.key
-            and s.expires_at > statement_timestamp()
-        ) or exists (
-          select
-          from :PGSTORE_SCHEMA.sessions as s
-          where s.previous_key = asked.key
-            and s.expires_at > statement_timestamp()
-        ) then 'locked'
+        when asked.key = any (v_held) then 'locked'
         else 'gone'
       end
     from (select distinct u.key from unnest(p_keys) as u (key)) as asked;

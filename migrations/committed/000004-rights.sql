@@ -1,5 +1,5 @@
---! Previous: sha1:000332aa7a788e69b1197b34d96e2a9b4e382816
---! Hash: sha1:ec9361a0cd4e7a05d7e6ad006ff2b1b37b1a7519
+--! Previous: sha1:245a8e41585b5cca4daee5ef270e72fa05a3187a
+--! Hash: sha1:056a1ba67dbbf9984766b424c18ff883800aafa3
 --! Message: rights
 
 --! split: 1-current.sql

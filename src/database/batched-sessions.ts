@@ -109,9 +109,9 @@ export class BatchedDatabase extends Database {
 /** Saves that were sent a second time at a version, where the first time had asked for none. */
 const merges = new WeakSet<SaveArguments>()
 
-/** Refused before it could run. */
+/** Refused before it could run, or rolled back: a backend that is told to end (57P01) does so before it commits or after it answered. */
 const notRun =
-  /^(E(CONNREFUSED|HOSTUNREACH|NETUNREACH|NOTFOUND|AI_AGAIN|NOENT)|57P03|53300|08001|08004|25006|40001|40P01)$/
+  /^(E(CONNREFUSED|HOSTUNREACH|NETUNREACH|NOTFOUND|AI_AGAIN|NOENT)|57P0[13]|53300|08001|08004|25006|40001|40P01)$/
 
 /** Blindly only what has not run, or is no harm twice; a merge that did run would undo what others have saved since. */
 function saveAgain(save: SaveArguments, error: PGStoreError): SaveArguments {

@@ -299,7 +299,7 @@ test('reads and merges outlive the end of every connection', async () => {
   }
 })
 
-test('a creation is not sent twice', async () => {
+test('what is lost twice is not sent a third time', async () => {
   const { pool } = watchedPool()
   let sent = 0
   const failing: Pool = {
@@ -312,11 +312,11 @@ test('a creation is not sent twice', async () => {
   const database = new BatchedDatabase(failing, 'pgstore', defaultBatchLimits)
   const key = sessionKey(newToken())
   assert.is((await rejection(database.save({ ...plain, key, set: '{"a":1}', version: 0 }))).code, 'unavailable')
-  assert.is(sent, 1)
+  assert.is(sent, 2)
   assert.is((await rejection(database.save({ ...plain, key, set: '{"a":1}' }))).code, 'unavailable')
-  assert.is(sent, 3)
+  assert.is(sent, 4)
   assert.is((await rejection(database.get(key))).code, 'unavailable')
-  assert.is(sent, 5)
+  assert.is(sent, 6)
 })
 
 // Back-pressure
@@ -408,7 +408,7 @@ test('any role may write its dates as it likes', async () => {
   const store = testStore({ pool })
   const visitor = new Visitor()
   const { session, res } = await visitor.visit(store, ({ values }) => Object.assign(values, { a: 1 }))
-  const month = 30 * 86400
+  const month = 30 * 86400 + 3600 // and what a touch may come late
   const { now } = await row<{ now: Date }>('select now()')
   assert.ok(Math.abs((session.expiresAt?.getTime() ?? 0) - now.getTime() - month * 1000) < month * 10 + 60_000)
   assert.match(res.cookies[0] ?? '', `; Max-Age=${month};`)

@@ -22,6 +22,7 @@ const nested = (depth: number) => `${'['.repeat(depth)}${']'.repeat(depth)}`
 /** Values for a parameter of each type, as text: null, wrong, huge, of the wrong shape, and right. */
 const values: Readonly<Record<string, readonly (string | Buffer | null)[]>> = {
   bytea: [null, '', bytes(1), bytes(31), bytes(32), bytes(32, 8), bytes(33), bytes(megabyte)],
+  boolean: [null, 'true', 'false'],
   text: [
     null,
     '',

@@ -1,5 +1,6 @@
 // bench/security.ts attacks connect-pg-simple in the same way: its packages are the bench's, `npm ci --prefix bench`.
 import fs from 'node:fs'
+import { tsImport } from 'tsx/esm/api'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { closeAll, emptyDatabase } from '../support/harness.ts'
@@ -22,7 +23,10 @@ const title = 'SECURITY.md shows what the same attacks do to pgstore and to conn
 
 if (fs.existsSync(new URL('../../bench/node_modules/connect-pg-simple', import.meta.url))) {
   test(title, async () => {
-    const { compare, table } = (await import(new URL('../../bench/security.ts', import.meta.url).href)) as Bench
+    const { compare, table } = (await tsImport(
+      new URL('../../bench/security.ts', import.meta.url).href,
+      import.meta.url,
+    )) as Bench
     const comparisons = await compare(await emptyDatabase())
     const page = fs.readFileSync(new URL('../../SECURITY.md', import.meta.url), 'utf8')
     const shown = page.split('\n').map((line) => line.trim())

@@ -257,7 +257,7 @@ requirement('S32', 'a role with cleanup purges and reads no session', async () =
   const { name, url } = await newRole()
   for (const statement of grantStatements(name, ['cleanup'], 'pgstore')) await sql(statement)
   const key = await create({ secret: 1 }, { user_id: 'ada' })
-  await sql('update pgstore.sessions set expires_at = now() where key = $1', key)
+  await sql('update pgstore.sessions set expires_at = now(), purge_at = now() where key = $1', key)
   const client = await connect(url)
   assert.equal(await call('purge_expired', {}, client), [{ purge_expired: '1' }])
   for (const text of [

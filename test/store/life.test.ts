@@ -1,164 +1,163 @@
-// How long a session lives, and which visits are written down.
+// How long a session lives: from its last visit, from its sign-in, and where a visit cannot be recorded.
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import type { PGStore } from '../../src/index.ts'
-import {
-  admin,
-  clientUrl,
-  closeAll,
-  databaseUrl,
-  rejection,
-  row,
-  sql,
-  TestResponse,
-  testStore,
-  Visitor,
-} from '../support/harness.ts'
+import { newToken } from '../../src/session/token.ts'
+import { closeClients, connect } from '../sql/calls.ts'
+import { clientUrl, closeAll, databaseUrl, rejection, row, sql, testStore, Visitor } from '../support/harness.ts'
 
-const store = testStore()
+test.after.each(closeClients)
 test.after(closeAll)
 
-async function signedUp(at: PGStore) {
+type Values = { n?: number }
+
+/** Lets this much time pass for a session. */
+async function pass(id: string | undefined, seconds: number): Promise<void> {
+  await row(
+    `update pgstore.sessions set
+       created_at = created_at - $2 * interval '1 second', seen_at = seen_at - $2 * interval '1 second',
+       signed_in_at = signed_in_at - $2 * interval '1 second', expires_at = expires_at - $2 * interval '1 second'
+     where id = $1 returning id`,
+    id,
+    seconds,
+  )
+}
+
+async function begin(at: PGStore<Values>, userId?: string): Promise<{ visitor: Visitor; id: string }> {
   const visitor = new Visitor()
-  const { session } = await visitor.visit(at, ({ values }) => {
-    values['a'] = 1
+  const { session } = await visitor.visit(at, (session) => {
+    session.values.n = 1
+    session.userId = userId
   })
   return { visitor, id: session.id as string }
 }
 
-/** So much time goes by for a session. */
-const pass = async (id: string, interval: string) =>
-  await sql(
-    `update pgstore.sessions
-     set created_at = created_at - $2::interval, signed_in_at = signed_in_at - $2::interval,
-       seen_at = seen_at - $2::interval, expires_at = expires_at - $2::interval
-     where id = $1`,
-    id,
-    interval,
-  )
-const secondsLeft = async (id: string) =>
-  Number(
-    (await row('select extract(epoch from expires_at - now()) as left from pgstore.sessions where id = $1', id))[
-      'left'
-    ],
-  )
-const isAlive = async (at: PGStore, visitor: Visitor) => !(await at.new(visitor.request(), 'sid')).isNew
+const isLive = async (at: PGStore<Values>, visitor: Visitor) => !(await at.get(visitor.request(), 'sid')).isNew
 
-for (const [what, options, unseen, maxAge] of [
-  ['with a maxAge of ten seconds', { options: { maxAge: 10 } }, '0.5 seconds', 10],
-  ['with the defaults', {}, '59 minutes', 30 * 86400],
-  ['with a touchAfter of a minute', { touchAfter: 60, options: { maxAge: 600 } }, '50 seconds', 600],
-  ['anonymous', { anonymousMaxAge: 100 }, '9 seconds', 100],
+for (const [maxAge, touchAfter, early] of [
+  [10, undefined, 0.9],
+  [10, 5, 4.5],
+  [100, undefined, 9],
 ] as const) {
-  test(`D11: a session lives for maxAge after a visit that was not written down, ${what}`, async () => {
-    const at = testStore(options)
-    const { visitor, id } = await signedUp(at)
-    await pass(id, unseen)
-    const before = await row('select xmin::text from pgstore.sessions where id = $1', id)
+  test(`D11: with a maxAge of ${maxAge} s, touchAfter ${touchAfter}, a session lives that long after a visit at ${early} s`, async () => {
+    const at = testStore<Values>({ options: { maxAge }, touchAfter })
+    const { visitor, id } = await begin(at)
+    await pass(id, early)
     await visitor.visit(at)
-    assert.equal(await row('select xmin::text from pgstore.sessions where id = $1', id), before) // not written down
-    await pass(id, `${maxAge} seconds`)
-    assert.is(await isAlive(at, visitor), true)
-    await pass(id, `${maxAge * 0.11} seconds`)
-    assert.is(await isAlive(at, visitor), false)
+    await pass(id, maxAge - 0.1)
+    assert.ok(await isLive(at, visitor))
+    await pass(id, (touchAfter ?? maxAge / 10) + 0.2)
+    assert.not(await isLive(at, visitor))
   })
 }
 
-test('with touchAfter 0 every visit is written down', async () => {
-  const at = testStore({ touchAfter: 0, options: { maxAge: 60 } })
-  const { visitor, id } = await signedUp(at)
-  const { session } = await visitor.visit(at)
-  assert.ok((await secondsLeft(id)) <= 60)
-  const seen = (await at.get(visitor.request(), 'sid')).seenAt as Date
-  assert.ok(seen >= (session.createdAt as Date))
-  assert.throws(() => testStore({ touchAfter: -1 }), /touchAfter/)
-})
-
-test('a visit and a save move seenAt, and the page of devices shows it', async () => {
-  const visitor = new Visitor()
-  const { session } = await visitor.visit(store, (one) => {
-    one.userId = 'seen'
-  })
-  await pass(session.id as string, '2 hours')
-  const [before] = await store.list('seen')
-  await visitor.visit(store)
-  const [after] = await store.list('seen')
-  assert.ok(Number(after?.seenAt) - Number(before?.seenAt) > 7_000_000)
-  assert.is(Number(after?.updatedAt), Number(before?.updatedAt))
-})
-
-test('the lifetime counts from the sign-in: who browses 80 days and signs in has 90 more', async () => {
-  const { visitor, id } = await signedUp(store)
-  await sql("update pgstore.sessions set created_at = now() - interval '80 days' where id = $1", id)
-  await visitor.visit(store, async (session, req, res) => {
-    session.userId = 'late'
-    await store.regenerate(req, res, session)
-  })
-  assert.ok((await secondsLeft(id)) > 29 * 86400)
-  await sql("update pgstore.sessions set signed_in_at = now() - interval '89 days' where id = $1", id)
-  await visitor.visit(store, ({ values }) => {
-    values['a'] = 2
-  })
-  assert.ok((await secondsLeft(id)) <= 86400)
-  await visitor.visit(store, (session, req, res) => store.regenerate(req, res, session, { signIn: true }))
-  assert.ok((await secondsLeft(id)) > 29 * 86400)
-})
-
-test('A6: inside a transaction that has been open for a while a session is saved from now, not from its start', async () => {
-  const brief = testStore({ options: { maxAge: 1 } })
-  const { visitor } = await signedUp(brief)
-  const client = await admin.connect()
-  const res = new TestResponse()
-  try {
-    await client.query('begin')
-    await client.query('select pg_sleep(1.5)')
-    const req = (await signedUp(brief)).visitor.request()
-    const session = await brief.withClient(client).get(req, 'sid')
-    assert.is(session.isNew, false)
-    session.values['a'] = 2
-    await brief.withClient(client).save(req, res, session)
-    await client.query('commit')
-    assert.ok(Number(session.expiresAt) > Date.now())
-    assert.is((await brief.new(req, 'sid')).values['a'], 2)
-  } finally {
-    client.release()
+test('touchAfter says when a visit is recorded: 0 each, 1 after a second, by default after a tenth of maxAge', async () => {
+  for (const [touchAfter, early, due] of [
+    [0, undefined, 0],
+    [1, 0.2, 1.1],
+    [undefined, 9, 10.1],
+  ] as const) {
+    const at = testStore<Values>({ options: { maxAge: 100 }, touchAfter })
+    const { visitor, id } = await begin(at)
+    const seen = async () => (await row('select seen_at from pgstore.sessions where id = $1', id))['seen_at'] as Date
+    if (early !== undefined) {
+      await pass(id, early)
+      const before = await seen()
+      await visitor.visit(at)
+      assert.equal(await seen(), before)
+      await pass(id, due - early)
+    }
+    const before = await seen()
+    await visitor.visit(at)
+    assert.ok((await seen()) > before, String(touchAfter))
   }
-  assert.is(await isAlive(brief, visitor), false)
 })
 
-test('D12: a token whose session has expired and is not purged yet gets a new one', async () => {
-  const { byToken } = store
-  const first = await byToken.save('a token of one’s own', { a: 1 }, { ttl: 60, userId: 'ann' })
-  await sql("update pgstore.sessions set expires_at = now() - interval '1 second' where id = $1", first?.id)
-  const second = await byToken.save('a token of one’s own', { b: 1 }, { ttl: 60 })
-  assert.is.not(second?.id, first?.id)
-  assert.is(second?.userId, undefined)
-  assert.equal((await byToken.get('a token of one’s own'))?.values(), { b: 1 })
+test('seenAt moves with touches and saves, and the list shows it', async () => {
+  const at = testStore<Values>()
+  const { visitor, id } = await begin(at, 'seen')
+  for (const work of [undefined, (session: { values: Values }) => Object.assign(session.values, { n: 2 })]) {
+    await pass(id, 7200)
+    const before = (await at.get(visitor.request(), 'sid')).seenAt as Date
+    const { session } = await visitor.visit(at, work)
+    assert.ok(Number(session.seenAt) - Number(before) > 7_000_000)
+    const [listed] = await at.list('seen')
+    assert.equal(listed?.seenAt, session.seenAt)
+  }
 })
 
-test('D7: while the database takes no writes, a page that only reads is served, a touch due or not', async () => {
-  const { visitor, id } = await signedUp(store)
-  await pass(id, '2 hours')
-  const database = new URL(databaseUrl).pathname.slice(1)
-  await admin.query(`alter database ${database} set default_transaction_read_only = on`)
+test('D7: where the database is read-only a page that reads is served though a touch is due, and a change is unavailable', async () => {
+  const { visitor, id } = await begin(testStore<Values>())
+  await pass(id, 7200)
+  const name = new URL(databaseUrl).pathname.slice(1)
+  await sql(`alter database ${name} set default_transaction_read_only = on`)
   try {
-    const readOnly = testStore({ connectionString: clientUrl })
-    const { session, res } = await visitor.visit(readOnly)
-    assert.equal(session.values, { a: 1 })
-    assert.equal(res.cookies, [])
-    const failed = visitor.visit(readOnly, ({ values }) => {
-      values['a'] = 2
-    })
-    assert.is((await rejection(failed)).code, 'unavailable')
+    const at = testStore<Values>()
+    const { session, res } = await visitor.visit(at)
+    assert.equal([session.isNew, session.values.n, res.cookies], [false, 1, []])
+    const changed = await rejection(visitor.visit(at, (session) => Object.assign(session.values, { n: 2 })))
+    assert.is(changed.code, 'unavailable')
+    const created = await rejection(new Visitor().visit(at, (session) => Object.assign(session.values, { n: 3 })))
+    assert.is(created.code, 'unavailable')
   } finally {
-    const client = await admin.connect()
+    const client = await connect()
     await client.query('set default_transaction_read_only = off')
-    await client.query(`alter database ${database} reset default_transaction_read_only`)
-    client.release()
+    await client.query(`alter database ${name} reset default_transaction_read_only`)
   }
-  await visitor.visit(store, ({ values }) => {
-    values['a'] = 3
+})
+
+test('A6: a life counts from the statement, not from the start of the transaction: create, merge, and regenerate', async () => {
+  const at = testStore<Values>({ options: { maxAge: 1 }, touchAfter: 0 })
+  const client = await connect(clientUrl)
+  for (const work of ['create', 'save', 'regenerate'] as const) {
+    const visitor = work === 'create' ? new Visitor() : (await begin(testStore<Values>())).visitor
+    await client.query('begin')
+    await client.query('select now()')
+    await client.query('select pg_sleep(1.2)')
+    const inside = at.withClient(client)
+    const { session } = await visitor.visit(inside, (session, req, res) => {
+      session.values.n = 5
+      return work === 'regenerate' ? inside.regenerate(req, res, session) : undefined
+    })
+    await client.query('commit')
+    assert.ok(Number(session.expiresAt) - Date.now() > 100, work)
+    assert.ok(await isLive(at, visitor), work)
+  }
+})
+
+test('The lifetime counts from the sign-in', async () => {
+  const at = testStore<Values>({ lifetime: 1000, options: { maxAge: 900 } })
+  const { visitor, id } = await begin(at)
+  await pass(id, 800)
+  await visitor.visit(at, (session, req, res) => {
+    session.userId = 'late'
+    return at.regenerate(req, res, session)
   })
+  await pass(id, 800)
+  assert.ok(await isLive(at, visitor))
+  await visitor.visit(at)
+  await pass(id, 201)
+  assert.not(await isLive(at, visitor))
+})
+
+test('D12: an expired row counts as none: byToken.save creates over it, again and with another user, and no value of it is left', async () => {
+  const at = testStore<Values>()
+  const token = newToken()
+  let before: string | undefined
+  for (const [values, userId] of [
+    [{ a: 1 }, 'one'],
+    [{ b: 2 }, 'two'],
+    [{ c: 3 }, undefined],
+  ] as const) {
+    const known = await at.byToken.save(token, values, { ttl: 60, userId })
+    assert.equal(known?.values(), values)
+    const read = await at.byToken.get(token)
+    assert.equal([read?.values(), read?.userId], [values, userId])
+    assert.is.not(read?.id, before)
+    before = read?.id
+    await sql("update pgstore.sessions set expires_at = now() - interval '1 second' where id = $1", before)
+    assert.is(await at.byToken.get(token), undefined)
+  }
 })
 
 test.run()

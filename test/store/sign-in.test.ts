@@ -1,155 +1,123 @@
-// What a sign-in leaves with a session: its time, a label for a page of devices, tags to end it by, and what others hear of it.
+// Who signed in, when and where from, and who hears of it.
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import type { Session, SessionEvent } from '../../src/index.ts'
-import { closeAll, databaseUrl, rejection, sql, testStore, until, Visitor } from '../support/harness.ts'
+import type { Session } from '../../src/index.ts'
+import { closeAll, rejection, row, testStore, Visitor } from '../support/harness.ts'
 
-const store = testStore()
+type Values = { n?: number }
+
+const store = testStore<Values>()
 test.after(closeAll)
 
-async function signedIn(userId: string, change: (session: Session) => void = () => {}, at = store) {
+async function signedIn(userId: string, tags: string[] = []): Promise<{ visitor: Visitor; session: Session<Values> }> {
   const visitor = new Visitor()
-  const { session } = await visitor.visit(at, (one) => {
-    one.userId = userId
-    change(one)
+  const { session } = await visitor.visit(store, (session) => {
+    session.userId = userId
+    session.tags = tags
+    session.label = { browser: 'Firefox' }
   })
-  return { visitor, id: session.id as string }
+  return { visitor, session }
 }
 
-test('signedInAt is the sign-in, and isFresh asks how long ago it was', async () => {
-  const visitor = new Visitor()
-  const { session } = await visitor.visit(store, ({ values }) => {
-    values['a'] = 1
-  })
-  assert.is(session.signedInAt, undefined)
-  assert.is(session.isFresh(60), false)
-  await visitor.visit(store, async (one, req, res) => {
-    one.userId = 'fresh'
-    await store.regenerate(req, res, one)
-    assert.is(one.isFresh(60), true)
-  })
-  await sql("update pgstore.sessions set signed_in_at = now() - interval '10 minutes' where id = $1", session.id)
-  await visitor.visit(store, async (one, req, res) => {
-    assert.is(one.isFresh(60), false)
-    assert.is(one.isFresh(660), true)
-    await store.regenerate(req, res, one)
-    assert.is(one.isFresh(60), false) // the same user: a change of privilege is no sign-in
-    await store.regenerate(req, res, one, { signIn: true })
-    assert.is(one.isFresh(60), true)
-  })
-  await visitor.visit(store, async (one) => {
-    one.userId = undefined
-  })
-  assert.is((await store.get(visitor.request(), 'sid')).signedInAt, undefined)
-})
+const read = async (visitor: Visitor) => await store.get(visitor.request(), 'sid')
 
-test('a label and tags are kept with the session, and a page of devices shows them', async () => {
-  const { visitor, id } = await signedIn('labelled', (session) => {
-    session.label = { agent: 'Firefox', place: 'Bern' }
-    session.tags = ['tenant 7', 'sid 1']
-  })
-  const session = await store.get(visitor.request(), 'sid')
-  assert.equal(session.label, { agent: 'Firefox', place: 'Bern' })
-  assert.equal(session.tags, ['tenant 7', 'sid 1'])
-  const [listed] = await store.list('labelled')
-  assert.equal(
-    [listed?.id, listed?.label, listed?.tags],
-    [id, { agent: 'Firefox', place: 'Bern' }, ['tenant 7', 'sid 1']],
+async function signInEarlier(id: string | undefined): Promise<void> {
+  await row(
+    "update pgstore.sessions set signed_in_at = signed_in_at - interval '1 hour' where id = $1 returning id",
+    id,
   )
-})
+}
 
-test('they change as a whole and count as a version; the same again, in another order of keys, is no change', async () => {
-  const { visitor } = await signedIn('changing', (session) => {
-    session.label = { a: 1, b: 2 }
-  })
-  const same = await visitor.visit(store, (session) => {
-    session.label = { b: 2, a: 1 }
-    session.tags = []
-  })
-  assert.is(same.session.version, 1)
-  const changed = await visitor.visit(store, (session) => {
-    session.label = 'phone'
-    session.tags.push('x')
-  })
-  assert.is(changed.session.version, 2)
-  await visitor.visit(store, (session) => {
-    session.label = undefined
-    session.tags = []
-  })
-  const [listed] = await store.list('changing')
-  assert.equal([listed?.label, listed?.tags, listed?.version], [undefined, [], 3])
-})
-
-test('what is too large for a label, or no list of tags, is refused before any query', async () => {
-  for (const change of [
-    (session: Session) => (session.label = 'x'.repeat(512)),
-    (session: Session) => (session.tags = ['x'.repeat(256)]),
-    (session: Session) => (session.tags = ['']),
-    (session: Session) => (session.tags = Array.from({ length: 17 }, (_, n) => `tag ${n}`)),
-    (session: Session) => (session.tags = 'tag' as never),
-    (session: Session) => (session.tags = ['a\0b']),
-  ]) {
-    const failed = signedIn('refused', (session) => void change(session))
-    assert.is((await rejection(failed)).code, 'invalid_value')
+test('signedInAt is when a user was named, isFresh counts from there, and only a sign-in moves it', async () => {
+  const anonymous = new Visitor()
+  const { session: nobody } = await anonymous.visit(store, (session) => Object.assign(session.values, { n: 1 }))
+  assert.equal([nobody.signedInAt, nobody.isFresh(3600)], [undefined, false])
+  const { visitor, session } = await signedIn('fresh')
+  await signInEarlier(session.id)
+  const before = await read(visitor)
+  assert.equal([before.isFresh(3500), before.isFresh(3700)], [false, true])
+  for (const signIn of [false, true]) {
+    await visitor.visit(store, (session, req, res) => store.regenerate(req, res, session, { signIn }))
+    const after = await read(visitor)
+    assert.is(after.isFresh(3500), signIn)
+    if (!signIn) assert.equal(after.signedInAt, before.signedInAt)
   }
-  await signedIn('accepted', (session) => {
-    session.label = 'x'.repeat(510)
-    session.tags = Array.from({ length: 16 }, (_, n) => `${n}`.padEnd(255, 'x'))
+})
+
+test('Label and tags come back from a read and from the list, are kept by other saves, and go when cleared', async () => {
+  const { visitor } = await signedIn('labelled', ['tenant:1', 'sid:2'])
+  await visitor.visit(store, (session) => Object.assign(session.values, { n: 2 }))
+  const [listed] = await store.list('labelled')
+  for (const { label, tags } of [await read(visitor), listed as NonNullable<typeof listed>]) {
+    assert.equal([label, tags], [{ browser: 'Firefox' }, ['tenant:1', 'sid:2']])
+  }
+  await visitor.visit(store, (session) => Object.assign(session, { label: undefined, tags: [] }))
+  const [cleared] = await store.list('labelled')
+  assert.equal([cleared?.label, cleared?.tags], [undefined, []])
+})
+
+for (const [what, fields] of [
+  ['a label of more than 512 bytes', { label: 'x'.repeat(600) }],
+  ['seventeen tags', { tags: Array.from({ length: 17 }, (_, i) => `t${i}`) }],
+  ['a tag of more than 255 bytes', { tags: ['é'.repeat(128)] }],
+  ['an empty tag', { tags: [''] }],
+] as const) {
+  test(`${what} is an invalid_value, and nothing is saved`, async () => {
+    const { visitor, session } = await signedIn('limits')
+    const error = await rejection(visitor.visit(store, (session) => Object.assign(session, fields)))
+    assert.is(error.code, 'invalid_value')
+    assert.is((await read(visitor)).version, session.version)
   })
-})
+}
 
-test('revokeTag ends the sessions that carry the tag, of all users, but the one that is spared', async () => {
-  const tagged = (session: Session) => {
-    session.tags = ['tenant 9', 'other']
-  }
-  const [ann, bob, eve] = await Promise.all([signedIn('ann', tagged), signedIn('bob', tagged), signedIn('eve')])
-  const here = await store.get(ann.visitor.request(), 'sid')
-  assert.is(await store.revokeTag('tenant 9', { except: here, reason: 'tenant closed' }), 1)
-  const isNew = async (visitor: Visitor) => (await store.new(visitor.request(), 'sid')).isNew
-  assert.equal([await isNew(ann.visitor), await isNew(bob.visitor), await isNew(eve.visitor)], [false, true, false])
-  assert.is((await rejection(store.revokeTag('tenant 9', { except: undefined as never }))).code, 'invalid_option')
-  assert.is((await rejection(store.revokeTag('tenant 9', { reason: '' }))).code, 'invalid_option')
-})
-
-test('announcements carry a number that grows, and why a session ended; a change is announced where it is the user’s or asked for', async () => {
-  const listening = testStore({ connectionString: databaseUrl })
-  const events = listening.events()
-  const heard: SessionEvent[] = []
-  const listen = async () => {
-    for await (const event of events) heard.push(event)
-  }
-  const listener = listen()
+test('revokeTag ends the sessions of a tag but one, and events tell which and why, with a growing number', async () => {
+  const [one, two, spared, other] = [
+    await signedIn('tag one', ['org']),
+    await signedIn('tag two', ['x', 'org']),
+    await signedIn('tag one', ['org']),
+    await signedIn('tag one', ['org2']),
+  ]
+  const events = store.events()
   await events.ready
-  const { visitor, id } = await signedIn('watched')
-  await visitor.visit(store, ({ values }) => {
-    values['a'] = 1 // no announcement
-  })
-  await visitor.visit(store, (session, req, res) => store.save(req, res, session, { announce: true }))
-  await visitor.visit(store, (session, req, res) => {
-    session.values['a'] = 2
-    return store.save(req, res, session, { announce: true })
-  })
-  await visitor.visit(store, (session) => {
-    session.userId = 'another'
-  })
-  await store.revoke('another', { reason: 'password changed' })
-  await sql("select pgstore.session_changed('another')")
-  await until(() => heard.some(({ type }) => type === 'revoked'))
+  assert.is(await store.revokeTag('org', { except: spared.session, reason: 'left' }), 2)
+  const { value } = await events.next()
   assert.equal(
-    heard.map((event) => [event.type, event.ids, 'reason' in event ? event.reason : undefined]),
+    [value.type, value.reason, [...value.ids].sort()],
+    ['revoked', 'left', [one.session.id, two.session.id].sort()],
+  )
+  for (const { visitor } of [spared, other]) assert.not((await read(visitor)).isNew)
+  assert.is(await store.revoke('tag one', { id: other.session.id as string }), 1)
+  const next = (await events.next()).value
+  assert.equal([next.type, next.reason], ['revoked', 'revoked'])
+  assert.ok(Number.isSafeInteger(value.n) && next.n > value.n)
+  await events.return?.()
+})
+
+test('A change of the user and a save that announces are told as changed; other saves are not', async () => {
+  const { visitor, session } = await signedIn('changed')
+  const events = store.events()
+  await events.ready
+  await visitor.visit(store, (session) => Object.assign(session.values, { n: 2 }))
+  await visitor.visit(store, (session) => Object.assign(session, { userId: 'changed too' }))
+  const req = visitor.request()
+  const again = await store.get(req, 'sid')
+  again.values.n = 3
+  await store.save(req, { getHeader: () => undefined, setHeader: () => {}, headersSent: false } as never, again, {
+    announce: true,
+  })
+  await visitor.visit(store, (session) => Object.assign(session.options, { maxAge: -1 }))
+  const seen = []
+  for (let i = 0; i < 3; i++) seen.push((await events.next()).value)
+  assert.equal(
+    seen.map(({ type, ids, reason }) => [type, ids, reason]),
     [
-      ['changed', [id], undefined],
-      ['changed', [id], undefined],
-      ['revoked', [id], 'password changed'],
+      ['changed', [session.id], undefined],
+      ['changed', [session.id], undefined],
+      ['destroyed', [session.id], 'signed_out'],
     ],
   )
-  const numbers = heard.map((event) => ('n' in event ? event.n : 0))
-  assert.ok(
-    numbers.every((n, index) => index === 0 || n > (numbers[index - 1] as number)),
-    String(numbers),
-  )
-  await listening.close()
-  await listener
+  assert.ok(seen[0].n < seen[1].n && seen[1].n < seen[2].n)
+  await events.return?.()
 })
 
 test.run()
