@@ -104,7 +104,8 @@ async function simulate(client: pg.Client, design: Design, pattern: Pattern, tic
   const clock = (tick: number) => new Date(Date.UTC(2026, 0, 1, 0, 1) + tick * pattern.tickSeconds * 1000)
   // What was there before: those still active, and those that have left and not expired.
   const ticksBefore = Array.from({ length: activeTicks + 180 }, (_, index) => -1 - index)
-  await insert(client, design, ticksBefore, (tick) => clock(Math.min(tick + activeTicks, 0)), pattern)
+  await insert(client, design, ticksBefore, clock, pattern, (tick) => clock(Math.min(tick + activeTicks, 0)))
+  await purge(client, design, clock(0))
   await client.query('vacuum analyze simulated')
   const before = await flushedState(client, 'simulated')
   const walBefore = await walPosition(client)
@@ -173,20 +174,27 @@ async function createTable(client: pg.Client, { fillfactor, index }: Design): Pr
 
 async function insert(
   client: pg.Client,
-  { expiresAt, purgeAt = 'null' }: Design,
+  { expiresAt, purgeAt = 'null', isMovedByPurge = false }: Design,
   ticks: readonly number[],
   clock: (tick: number) => Date,
   { ttl }: Pattern,
+  lastVisit: (tick: number) => Date = clock,
 ): Promise<void> {
   const made = ticks.flatMap((tick) =>
-    Array.from({ length: arrivals }, (_, n) => ({ key: keyOf(tick, n), at: clock(tick) })),
+    Array.from({ length: arrivals }, (_, n) => ({ key: keyOf(tick, n), created: clock(tick), at: lastVisit(tick) })),
   )
   await client.query(
     `insert into simulated (id, created_at, purge_at, key, data, updated_at, version, expires_at, seen_at)
-     select 1, u.at, ${atTime(purgeAt, 'u.at')}, u.key, $4::jsonb, u.at, 1, ${atTime(expiresAt, 'u.at')}, u.at
-     from unnest($1::bytea[], $2::timestamptz[]) as u (key, at)
+     select 1, u.created, ${atTime(purgeAt, isMovedByPurge ? 'u.created' : 'u.at')}, u.key, $4::jsonb, u.at, 1, ${atTime(expiresAt, 'u.at')}, u.at
+     from unnest($1::bytea[], $2::timestamptz[], $5::timestamptz[]) as u (key, at, created)
      where $3::interval is not null`,
-    [made.map(({ key }) => key), made.map(({ at }) => at), ttl, JSON.stringify(exampleValues(0))],
+    [
+      made.map(({ key }) => key),
+      made.map(({ at }) => at),
+      ttl,
+      JSON.stringify(exampleValues(0)),
+      made.map(({ created }) => created),
+    ],
   )
 }
 
