@@ -35,8 +35,13 @@ export async function openContenders(postgres: Postgres, redis: Redis | undefine
   return contenders
 }
 
-async function inOwnProcess(name: SystemName, server: string, cpu: CpuMeter | undefined): Promise<Contender> {
-  const child = start('system-process.ts', [name, server])
+export async function inOwnProcess(
+  name: SystemName,
+  server: string,
+  cpu: CpuMeter | undefined,
+  env?: NodeJS.ProcessEnv,
+): Promise<Contender> {
+  const child = start('system-process.ts', [name, server], env)
   await answerOf<'ready'>(child)
   return {
     name,

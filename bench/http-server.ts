@@ -1,5 +1,5 @@
 // The server of group `http`, a process of its own: `http-server.ts SYSTEM` answers /make (a session and its cookie) and / (one
-// value out of it), and tells its parent the port.
+// value out of it), and tells its parent the port, and then its processor time as often as it is asked.
 import { randomBytes } from 'node:crypto'
 import http from 'node:http'
 import type net from 'node:net'
@@ -9,6 +9,7 @@ import express from 'express'
 import session from 'express-session'
 import pg from 'pg'
 import { createClient } from 'redis'
+import { entryFile, importBuilt } from './build.ts'
 import { exampleValues, pgstore } from './systems.ts'
 
 const system = process.argv[2] ?? ''
@@ -20,6 +21,10 @@ const makers: Readonly<Record<string, () => Promise<http.RequestListener>>> = {
   'node:http + pgstore': nodeWithPgstore,
   'Express, no session': async () => expressApp(undefined),
   'Express + pgstore': async () => expressApp(await pgstoreExpress()),
+  'Express + pgstore, answers not held': async () => {
+    await letGo()
+    return expressApp(await pgstoreExpress())
+  },
   'Express + connect-pg-simple': async () => expressApp(pgSimple({})),
   'Express + connect-pg-simple, no touch': async () => expressApp(pgSimple({ disableTouch: true })),
   'Express + connect-redis': async () => expressApp(await redisStore({})),
@@ -63,6 +68,10 @@ function expressApp(store: session.Store | undefined): http.RequestListener {
     Object.assign(req.session, exampleValues(made++))
     res.json({ user: 'made' })
   })
+  app.get('/save', (req, res) => {
+    Object.assign(req.session, { visits: made++ })
+    res.json({ user: 'saved' })
+  })
   app.get('/', (req, res) => void res.json({ user: (req.session as unknown as { user: { name: string } }).user.name }))
   return app
 }
@@ -80,11 +89,26 @@ async function redisStore(options: object): Promise<session.Store> {
 }
 
 async function pgstoreExpress(): Promise<session.Store> {
-  const file = new URL('../dist/adapters/express-session.js', import.meta.url).href
-  const { ExpressSessionStore } = (await import(file)) as {
+  const { ExpressSessionStore } = await importBuilt<{
     ExpressSessionStore: { open(options: object): Promise<session.Store> }
-  }
+  }>(entryFile('./express-session'))
   return await ExpressSessionStore.open({ connectionString })
+}
+
+/** What it costs that a response waits for its save, and a request for the saves before it: the same store without. */
+async function letGo(): Promise<void> {
+  const parts: readonly [string, string, Record<string, unknown>][] = [
+    ['response', 'ResponseEnds', { hold: (callback: unknown) => callback, watch: () => {} }],
+    ['calls', 'Changes', { of: () => undefined, add: async () => {} }],
+  ]
+  for (const [file, name, methods] of parts) {
+    const module = await importBuilt<Record<string, { prototype: object }>>(`dist/adapters/express-${file}.js`)
+    const prototype = module[name]?.prototype
+    for (const method of Object.keys(methods)) {
+      if (!prototype || !Object.hasOwn(prototype, method)) throw new Error(`express-${file}: no ${name}.${method}`)
+    }
+    Object.assign(prototype as object, methods)
+  }
 }
 
 const maker = makers[system]
@@ -92,4 +116,8 @@ if (!maker) throw new Error(`No such system: ${system}`)
 const server = http.createServer(await maker())
 server.keepAliveTimeout = 60_000
 server.listen(0, '127.0.0.1', () => process.send?.((server.address() as net.AddressInfo).port))
+process.on('message', () => {
+  const { user, system } = process.cpuUsage()
+  process.send?.(user + system)
+})
 process.once('disconnect', () => process.exit())

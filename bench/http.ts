@@ -5,16 +5,15 @@ import type { Load, LoadResult } from './http-load.ts'
 import { type CpuMeter, perOperation, type Row, type Sample, summary } from './measure.ts'
 import { answerOf, start } from './processes.ts'
 import type { Pace } from './read-save.ts'
-import { type Postgres, processCpu, type Redis } from './servers.ts'
+import type { Postgres, Redis } from './servers.ts'
 
 const visitors = 1000
 
-interface Server {
+export interface Server {
   readonly name: string
   readonly process: ChildProcess
   readonly port: number
   readonly cookies: readonly string[]
-  readonly cpu: CpuMeter
   readonly database: CpuMeter
 }
 
@@ -58,11 +57,11 @@ export async function measureHttp(
   }
 }
 
-async function startServer(
+export async function startServer(
   name: string,
   env: NodeJS.ProcessEnv,
   postgres: Postgres,
-  redis: Redis | undefined,
+  redis?: Redis,
 ): Promise<Server> {
   const child = start('http-server.ts', [name], env)
   const port = await answerOf<number>(child)
@@ -77,19 +76,30 @@ async function startServer(
     })
     cookies.push(...(await Promise.all(responses)))
   }
-  const cpu = processCpu(child.pid as number)
   const database = /pg/.test(name) ? postgres.cpu : ((/redis/.test(name) ? redis?.cpu : undefined) ?? (() => undefined))
-  return { name, process: child, port, cookies: cookies.length > 0 ? cookies : [''], cpu, database }
+  return { name, process: child, port, cookies: cookies.length > 0 ? cookies : [''], database }
 }
 
-async function load(driver: ChildProcess, server: Server, callers: number, seconds: number): Promise<Sample> {
-  const before = { own: server.cpu(), database: server.database() }
-  const task: Load = { port: server.port, path: '/', cookies: server.cookies, callers, seconds }
+export async function load(
+  driver: ChildProcess,
+  server: Server,
+  callers: number,
+  seconds: number,
+  path = '/',
+): Promise<Sample> {
+  const before = { own: await cpuOf(server), database: server.database() }
+  const task: Load = { port: server.port, path, cookies: server.cookies, callers, seconds }
   driver.send(task)
   const result = await answerOf<LoadResult>(driver)
   return {
     ...result,
-    clientCpuUs: perOperation(before.own, server.cpu(), result.operations),
+    clientCpuUs: perOperation(before.own, await cpuOf(server), result.operations),
     serverCpuUs: perOperation(before.database, server.database(), result.operations),
   }
+}
+
+/** As the process itself counts it: /proc knows hundredths of a second. */
+async function cpuOf({ process: child }: Server): Promise<number> {
+  child.send('cpu')
+  return await answerOf<number>(child)
 }

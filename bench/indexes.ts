@@ -1,11 +1,13 @@
 // Group `indexes`: the ways to index the expiry that we could have chosen, and how full to fill a page. Plain tables
-// and a clock that runs as fast as the statements do, so that hours and months of saves pass in seconds.
-import { createHash } from 'node:crypto'
+// and a clock that runs as fast as the statements do, so that hours and months of saves pass in seconds. The product itself is
+// measured in index-product.ts.
 import pg from 'pg'
+import { measureProduct } from './index-product.ts'
 import { Latencies, type Row, round } from './measure.ts'
 import type { Postgres } from './servers.ts'
-import { stateOf, walPosition } from './storage.ts'
+import { flushedState, walPosition } from './storage.ts'
 import { exampleValues } from './systems.ts'
+import { activeKeys, activeTicks, keyOf, type Pattern, patterns } from './visitors.ts'
 
 interface Design {
   readonly name: string
@@ -13,77 +15,73 @@ interface Design {
   /** Of a save at :at, for a ttl of $3. */
   readonly expiresAt: string
   /** A second column for the index alone; likewise. */
-  readonly purgeAfter?: string
+  readonly purgeAt?: string
+  /** What a save makes of it, where that differs from what it is at first. */
+  readonly purgeAtSaved?: string
   readonly index?: string
   /** Which rows a purge at $1 may delete, up to $2. */
   readonly due: string
+  /** The purge moves the second column of those that have been visited since; saves leave it alone. */
+  readonly isMovedByPurge?: boolean
 }
 
 const exact = ':at + $3::interval'
-const rounded = (share: number): string =>
-  `date_bin($3::interval / ${share}, ${exact}, timestamptz '2000-01-01 00:00:00+00') + $3::interval / ${share}`
-const inOrder = 'expires_at <= $1 order by expires_at limit $2'
+const rounded = (parts: number): string =>
+  `date_bin($3::interval / ${parts}, ${exact}, timestamptz '2000-01-01 00:00:00+00') + $3::interval / ${parts}`
 
-const onSecond = 'purge_after <= $1 and expires_at <= $1 order by purge_after limit $2'
-
-/** As sql/purge_time.sql has it. */
+/** As purge_time() and purge_expired(). */
 const ours: Design = {
-  name: 'b-tree on a second column, 10 % of the ttl (ours)',
+  name: 'a second column, rounded to 10 % of the ttl (ours)',
   fillfactor: 85,
   expiresAt: exact,
-  purgeAfter: rounded(10),
-  index: 'using btree (purge_after)',
-  due: onSecond,
+  purgeAt: rounded(10),
+  index: 'using btree (purge_at)',
+  due: 'purge_at <= $1 and expires_at <= $1 order by purge_at limit $2',
 }
 
-const onExpiry = { index: 'using btree (expires_at)', due: inOrder }
-const oneColumn: Design = { name: '', fillfactor: ours.fillfactor, expiresAt: exact, due: inOrder }
+const oneColumn = { index: 'using btree (expires_at)', due: 'expires_at <= $1 order by expires_at limit $2' }
+const { purgeAt: _, ...withoutSecond } = ours
+
+/** The second column stays while it is late enough: a step is as long as in a grid, and does not end for all at one time. */
+const kept = (parts: number): Pick<Design, 'purgeAt' | 'purgeAtSaved'> => {
+  const late = `${exact} + $3::interval / ${parts}`
+  return {
+    purgeAt: late,
+    purgeAtSaved: `case when purge_at between ${exact} and ${late} then purge_at else ${late} end`,
+  }
+}
 
 const designs: readonly Design[] = [
   ours,
-  { ...oneColumn, ...onExpiry, name: 'b-tree, exact' },
-  { ...oneColumn, ...onExpiry, name: 'b-tree, rounded to 1 % of the ttl', expiresAt: rounded(100) },
-  { ...ours, name: 'b-tree on a second column, 50 % of the ttl', purgeAfter: rounded(2) },
+  { ...withoutSecond, ...oneColumn, name: 'one column, exact' },
+  { ...withoutSecond, ...oneColumn, name: 'one column, rounded to 1 % of the ttl', expiresAt: rounded(100) },
+  { ...ours, name: 'a second column, 25 %', purgeAt: rounded(4) },
+  { ...ours, name: 'a second column, 50 %', purgeAt: rounded(2) },
+  { ...ours, name: 'a second column, 10 %, kept while late enough', ...kept(10) },
+  { ...ours, name: 'a second column, 20 %, kept while late enough', ...kept(5) },
   {
-    ...oneColumn,
+    ...ours,
+    name: 'a second column, moved by the purge alone',
+    purgeAt: exact,
+    purgeAtSaved: 'purge_at',
+    isMovedByPurge: true,
+  },
+  {
+    ...withoutSecond,
     name: 'BRIN, exact',
-    expiresAt: exact,
     index: 'using brin (expires_at) with (pages_per_range = 16)',
     due: 'expires_at <= $1 limit $2',
   },
   ...[70, 80, 90, 100].map((fillfactor) => ({ ...ours, name: `as ours, fillfactor ${fillfactor}`, fillfactor })),
 ]
 
-/** How visitors come: each session is active for 60 ticks, and in each it has one chance in six of so many saves. */
-interface Pattern {
-  readonly name: string
-  readonly ttl: string
-  readonly tickSeconds: number
-  readonly saves: number
-  readonly ticksBetweenVacuums: number
-  readonly ticksBetweenPurges: number
-}
-
-const patterns: readonly Pattern[] = [
-  // Ten minutes of clicks, one save a minute; vacuum each minute, as autovacuum's naptime has it.
-  {
-    name: '30 minutes',
-    ttl: '30 minutes',
-    tickSeconds: 10,
-    saves: 1,
-    ticksBetweenVacuums: 6,
-    ticksBetweenPurges: 30,
-  },
-  // A visit a day for ten days, with three saves at each.
-  { name: '30 days', ttl: '30 days', tickSeconds: 4 * 3600, saves: 3, ticksBetweenVacuums: 1, ticksBetweenPurges: 6 },
-]
-
+/** That begin at each tick. */
 const arrivals = 50
-const activeTicks = 60
 
 export async function compareIndexes(postgres: Postgres, ticks: number): Promise<Row[]> {
   const rows: Row[] = []
   for (const pattern of patterns) {
+    rows.push(await measureProduct(postgres, pattern, ticks))
     for (const design of designs) {
       const client = new pg.Client(postgres.url)
       await client.connect()
@@ -102,12 +100,14 @@ async function simulate(client: pg.Client, design: Design, pattern: Pattern, tic
   await client.query('set synchronous_commit = off') // what is counted here is bytes, not commits
   if ((design.index ?? '').includes('brin')) await client.query('set enable_seqscan = off')
   await createTable(client, design)
-  const clock = (tick: number) => new Date(Date.UTC(2026, 0, 1) + tick * pattern.tickSeconds * 1000)
+  // A minute past: a run of 180 ticks, a whole ttl, then sees as many steps as the ttl has, none of them at its very end.
+  const clock = (tick: number) => new Date(Date.UTC(2026, 0, 1, 0, 1) + tick * pattern.tickSeconds * 1000)
   // What was there before: those still active, and those that have left and not expired.
   const ticksBefore = Array.from({ length: activeTicks + 180 }, (_, index) => -1 - index)
-  await insert(client, design, ticksBefore, (tick) => clock(Math.min(tick + activeTicks, 0)), pattern)
+  await insert(client, design, ticksBefore, clock, pattern, (tick) => clock(Math.min(tick + activeTicks, 0)))
+  await purge(client, design, clock(0))
   await client.query('vacuum analyze simulated')
-  const before = await flushedState(client)
+  const before = await flushedState(client, 'simulated')
   const walBefore = await walPosition(client)
   const latencies = new Latencies()
   let walOfSaves = 0
@@ -117,7 +117,7 @@ async function simulate(client: pg.Client, design: Design, pattern: Pattern, tic
   for (let tick = 0; tick < ticks; tick++) {
     const now = clock(tick)
     await insert(client, design, [tick], clock, pattern)
-    const visitors = activeKeys(tick)
+    const visitors = activeKeys(tick, arrivals)
     const wal = await walPosition(client)
     for (let n = 0; n < pattern.saves; n++) {
       for (let from = 0; from < visitors.length; from += 50) {
@@ -135,7 +135,7 @@ async function simulate(client: pg.Client, design: Design, pattern: Pattern, tic
     purgeSeconds += (performance.now() - started) / 1000
   }
   const walAfter = await walPosition(client)
-  const after = await flushedState(client)
+  const after = await flushedState(client, 'simulated')
   const updates = after.updates - before.updates
   return {
     bench: 'indexes',
@@ -162,44 +162,39 @@ function roundAll({ p50Ms, p99Ms }: { p50Ms: number; p99Ms: number }): { p50Ms: 
 
 async function createTable(client: pg.Client, { fillfactor, index }: Design): Promise<void> {
   await client.query('drop table if exists simulated')
+  // What a save changes stands at the end, and nothing that it leaves alone in between: WAL holds one stretch of the row.
   await client.query(
     `create table simulated (
-       id bigint not null, created_at timestamptz not null, expires_at timestamptz not null, purge_after timestamptz,
-       key bytea primary key, updated_at timestamptz not null, version integer not null, data jsonb not null
+       id bigint not null, created_at timestamptz not null, purge_at timestamptz, key bytea primary key, data jsonb not null,
+       updated_at timestamptz not null, version integer not null, expires_at timestamptz not null, seen_at timestamptz not null
      ) with (fillfactor = ${fillfactor}, autovacuum_enabled = off)`,
   )
   if (index) await client.query(`create index on simulated ${index}`)
 }
 
-function keyOf(tick: number, n: number): Buffer {
-  return createHash('sha256').update(`${tick} ${n}`).digest()
-}
-
-/** One of six of the active ones, another sixth at each tick, spread over all ages. */
-function activeKeys(tick: number): Buffer[] {
-  const keys: Buffer[] = []
-  for (let age = 1; age <= activeTicks; age++) {
-    for (let n = (tick + age) % 6; n < arrivals; n += 6) keys.push(keyOf(tick - age, n))
-  }
-  return keys
-}
-
 async function insert(
   client: pg.Client,
-  { expiresAt, purgeAfter = 'null' }: Design,
+  { expiresAt, purgeAt = 'null', isMovedByPurge = false }: Design,
   ticks: readonly number[],
   clock: (tick: number) => Date,
   { ttl }: Pattern,
+  lastVisit: (tick: number) => Date = clock,
 ): Promise<void> {
   const made = ticks.flatMap((tick) =>
-    Array.from({ length: arrivals }, (_, n) => ({ key: keyOf(tick, n), at: clock(tick) })),
+    Array.from({ length: arrivals }, (_, n) => ({ key: keyOf(tick, n), created: clock(tick), at: lastVisit(tick) })),
   )
   await client.query(
-    `insert into simulated (id, created_at, expires_at, purge_after, key, updated_at, version, data)
-     select 1, u.at, ${atTime(expiresAt, 'u.at')}, ${atTime(purgeAfter, 'u.at')}, u.key, u.at, 1, $4::jsonb
-     from unnest($1::bytea[], $2::timestamptz[]) as u (key, at)
+    `insert into simulated (id, created_at, purge_at, key, data, updated_at, version, expires_at, seen_at)
+     select 1, u.created, ${atTime(purgeAt, isMovedByPurge ? 'u.created' : 'u.at')}, u.key, $4::jsonb, u.at, 1, ${atTime(expiresAt, 'u.at')}, u.at
+     from unnest($1::bytea[], $2::timestamptz[], $5::timestamptz[]) as u (key, at, created)
      where $3::interval is not null`,
-    [made.map(({ key }) => key), made.map(({ at }) => at), ttl, JSON.stringify(exampleValues(0))],
+    [
+      made.map(({ key }) => key),
+      made.map(({ at }) => at),
+      ttl,
+      JSON.stringify(exampleValues(0)),
+      made.map(({ created }) => created),
+    ],
   )
 }
 
@@ -207,17 +202,22 @@ function atTime(expression: string, time: string): string {
   return expression.replaceAll(':at', time)
 }
 
+/** As the array form of session_save has it, without its verdicts. */
 async function save(client: pg.Client, design: Design, keys: Buffer[], now: Date, { ttl }: Pattern): Promise<void> {
   const time = '$2::timestamptz'
-  const purgeAfter = design.purgeAfter ? `, purge_after = ${atTime(design.purgeAfter, time)}` : ''
+  const purgeAt = design.purgeAtSaved ?? design.purgeAt
   const text = `update simulated
-    set data = data || jsonb_build_object('visits', version), version = version + 1, updated_at = $2, expires_at = ${atTime(design.expiresAt, time)}${purgeAfter}
+    set data = data || jsonb_build_object('visits', version), version = version + 1, updated_at = $2,
+      ${purgeAt ? `purge_at = ${atTime(purgeAt, time)},` : ''} expires_at = ${atTime(design.expiresAt, time)}, seen_at = $2
     where key = any ($1::bytea[])`
   const { rowCount } = await client.query({ name: 'save', text, values: [keys, now, ttl] })
   if (rowCount !== keys.length) throw new Error(`${rowCount} of ${keys.length} sessions saved`)
 }
 
 async function purge(client: pg.Client, design: Design, now: Date): Promise<number> {
+  if (design.isMovedByPurge) {
+    await client.query('update simulated set purge_at = expires_at where purge_at <= $1 and expires_at > $1', [now])
+  }
   let total = 0
   for (;;) {
     const { rowCount } = await client.query(
@@ -227,12 +227,4 @@ async function purge(client: pg.Client, design: Design, now: Date): Promise<numb
     total += rowCount ?? 0
     if ((rowCount ?? 0) < 1000) return total
   }
-}
-
-async function flushedState(client: pg.Client): ReturnType<typeof stateOf> {
-  // Before 15 a connection hands in its numbers by itself, within a second.
-  await client.query(
-    `do $$ begin perform pg_stat_force_next_flush(); exception when undefined_function then perform pg_sleep(1); end $$`,
-  )
-  return await stateOf(client, 'simulated')
 }

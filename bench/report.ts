@@ -68,7 +68,7 @@ export function rowTable(bench: string, rows: readonly Row[]): string {
 }
 
 /** A Markdown table, padded so that it is one on a terminal too. Columns that no row has a figure in are left out. */
-function table(rows: readonly Readonly<Record<string, unknown>>[], wanted: readonly string[]): string {
+export function table(rows: readonly Readonly<Record<string, unknown>>[], wanted: readonly string[]): string {
   const isGiven = (name: string) => rows.some((row) => row[name] !== null && row[name] !== undefined)
   const names = wanted.filter(isGiven)
   const lines = [

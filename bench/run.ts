@@ -3,12 +3,14 @@
 import fs from 'node:fs'
 import os from 'node:os'
 import { parseArgs } from 'node:util'
+import { entryFile } from './build.ts'
 import { type Contender, openContenders } from './contenders.ts'
 import { measureGrowth } from './growth.ts'
 import { measureHttp } from './http.ts'
 import { compareIndexes } from './indexes.ts'
 import type { Row } from './measure.ts'
 import { measureMemory } from './memory.ts'
+import { comparePairs, pairGroups } from './pairs.ts'
 import { profileAll } from './profile.ts'
 import { measurePurge } from './purge.ts'
 import { measureOperation } from './read-save.ts'
@@ -53,13 +55,25 @@ function pace(
 }
 
 const usage = `npm run bench [-- GROUP … --quick --soak]
+npm run bench -- pairs --base FOLDER [--pairs N]
+npm run bench -- express [--base FOLDER] [--pairs N]
   GROUP    ${Object.keys(groups).join(', ')}; all where none is named. Also profile, which prints where pgstore's time goes.
   --quick  about three minutes in all, for a first look
-  --soak   five minutes of group memory`
+  --soak   five minutes of group memory
+  pairs    compares this build with that of another checkout in FOLDER, by turns: reads, saves, node:http
+  express  the same for Express; without --base, with this build when answers do not wait for their save
+  --pairs  how many pairs, two at the least; 15 where it is not given`
 
 async function main(): Promise<number> {
-  const options = { quick: { type: 'boolean', default: false }, soak: { type: 'boolean', default: false } } as const
+  const options = {
+    quick: { type: 'boolean', default: false },
+    soak: { type: 'boolean', default: false },
+    base: { type: 'string' },
+    pairs: { type: 'string', default: '15' },
+  } as const
   const { values, positionals } = parseArgs({ options, allowPositionals: true })
+  const compared = positionals.filter((name) => name === 'pairs' || name === 'express')
+  if (compared.length > 0) return await compare(compared, values.base, Number(values.pairs), values.quick)
   const unknown = positionals.filter((name) => name !== 'profile' && !Object.hasOwn(groups, name))
   if (unknown.length > 0) {
     console.error(`No such group: ${unknown.join(', ')}.\n\n${usage}`)
@@ -104,6 +118,31 @@ async function main(): Promise<number> {
   } finally {
     for (const contender of (await contenders) ?? []) await contender.close()
     await redis?.stop()
+    await postgres.stop()
+  }
+}
+
+async function compare(
+  names: readonly ('pairs' | 'express')[],
+  base: string | undefined,
+  pairs: number,
+  isQuick: boolean,
+): Promise<number> {
+  if (!(Number.isInteger(pairs) && pairs >= 2) || (names.includes('pairs') && base === undefined)) {
+    console.error(usage)
+    return 2
+  }
+  if (base !== undefined && !fs.existsSync(entryFile('.', base))) {
+    console.error(`${base} has not been built: npm run build there.`)
+    return 2
+  }
+  const postgres = await openPostgres()
+  try {
+    console.log(factList(machineFacts(postgres, undefined, isQuick)))
+    const operations = names.flatMap((name) => pairGroups[name])
+    console.log(`\n${await comparePairs(postgres, { base, operations, pairs, seconds: isQuick ? 0.4 : 1 })}`)
+    return 0
+  } finally {
     await postgres.stop()
   }
 }

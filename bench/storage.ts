@@ -84,7 +84,7 @@ export interface TableState {
   readonly indexMb: number
 }
 
-export async function stateOf(client: pg.Pool | pg.Client, table: string): Promise<TableState> {
+async function stateOf(client: pg.Pool | pg.Client, table: string): Promise<TableState> {
   const { rows } = await client.query<TableState>(
     `select n_tup_upd::float8 as updates, n_tup_hot_upd::float8 as "hotUpdates",
        pg_table_size(relid) / 2::float8 ^ 20 as "tableMb", pg_indexes_size(relid) / 2::float8 ^ 20 as "indexMb"
@@ -93,6 +93,14 @@ export async function stateOf(client: pg.Pool | pg.Client, table: string): Promi
   )
   const { updates, hotUpdates, tableMb, indexMb } = rows[0] as TableState
   return { updates, hotUpdates, tableMb: round(tableMb), indexMb: round(indexMb) }
+}
+
+/** With what this connection has done up to now; before 15 it hands in its numbers by itself, within a second. */
+export async function flushedState(client: pg.Client, table: string): Promise<TableState> {
+  await client.query(
+    `do $$ begin perform pg_stat_force_next_flush(); exception when undefined_function then perform pg_sleep(1); end $$`,
+  )
+  return await stateOf(client, table)
 }
 
 /** Statistics arrive a little after the connections that made them have ended. */
