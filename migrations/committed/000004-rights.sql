@@ -1,5 +1,5 @@
---! Previous: sha1:245a8e41585b5cca4daee5ef270e72fa05a3187a
---! Hash: sha1:056a1ba67dbbf9984766b424c18ff883800aafa3
+--! Previous: sha1:b908ab6e8d578e96d605d7142c746acb0d2f46c6
+--! Hash: sha1:6acf24902ddb982171f2155ae74d3f5a2d939b08
 --! Message: rights
 
 --! split: 1-current.sql

@@ -1390,7 +1390,7 @@ revoke all on all functions in schema :PGSTORE_SCHEMA from public;
   {
     name: '000003-one-clock.sql',
     sql: `--! Previous: sha1:d7f2b91feb696944aa8b559b382f8b869bb89066
---! Hash: sha1:245a8e41585b5cca4daee5ef270e72fa05a3187a
+--! Hash: sha1:b908ab6e8d578e96d605d7142c746acb0d2f46c6
 --! Message: one-clock
 
 --! split: 1-current.sql
@@ -1409,13 +1409,15 @@ alter table :PGSTORE_SCHEMA.sessions
   add column previous_key bytea;
 
 -- One rewrite of the table, and no row left behind to vacuum.
--- squawk-ignore changing-column-type
 alter table :PGSTORE_SCHEMA.sessions
+  -- squawk-ignore changing-column-type
   alter column expires_at type timestamptz using purge_at,
+  -- squawk-ignore changing-column-type
   alter column seen_at type timestamptz using updated_at;
--- squawk-ignore adding-not-nullable-field
 alter table :PGSTORE_SCHEMA.sessions
+  -- squawk-ignore adding-not-nullable-field
   alter column expires_at set not null,
+  -- squawk-ignore adding-not-nullable-field
   alter column seen_at set not null;
 
 -- squawk-ignore require-concurrent-index-creation
@@ -3076,8 +3078,8 @@ comment on function :PGSTORE_SCHEMA.cleanup_start(interval) is
   },
   {
     name: '000004-rights.sql',
-    sql: `--! Previous: sha1:245a8e41585b5cca4daee5ef270e72fa05a3187a
---! Hash: sha1:056a1ba67dbbf9984766b424c18ff883800aafa3
+    sql: `--! Previous: sha1:b908ab6e8d578e96d605d7142c746acb0d2f46c6
+--! Hash: sha1:6acf24902ddb982171f2155ae74d3f5a2d939b08
 --! Message: rights
 
 --! split: 1-current.sql
