@@ -102,8 +102,7 @@ export class PGStore<Values extends object = Record<string, unknown>> extends Se
 
   /** As `get`, but read anew and not remembered. */
   new(req: RequestLike, name: string): Promise<Session<Values>> {
-    // Not async: a promise more is a tenth of a read's cost.
-    if (this.#closing) return Promise.reject(closedError())
+    if (this.#closing) return Promise.reject(closedError()) // not async: a promise more is a tenth of a read's cost
     return this.#parts.reader.read(this.#origin, req, name, this.#options)
   }
 
@@ -255,7 +254,6 @@ export class PGStore<Values extends object = Record<string, unknown>> extends Se
   }
 }
 
-/** Counts of one store, in this process. */
 export interface StoreStats {
   /** Cookies that led to no session, by the reason. A burst after a change of keys means that an old key is missing. */
   readonly refused: RefusedCookies
