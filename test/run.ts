@@ -98,7 +98,7 @@ async function runJob({ file, target }: Job<Target>, bundled: Bundle, { isFull, 
   const { output, code } = await runProcess(
     bundled.argumentsFor(file),
     { ...env, PGSTORE_COUNTS: counts },
-    counts ? 900 : 240,
+    counts ? 900 : 420,
   )
   const seconds = (performance.now() - started) / 1000
   await drop()
