@@ -174,7 +174,7 @@ test('purge drains all there is and says how many', async () => {
   await addExpired(2345)
   const { code, output } = await outcome('purge')
   assert.is(code, 0)
-  assert.match(output, /^Purged 2,345 sessions in [\d.]+ m?s\.$/)
+  assert.match(output, /^Purged 2,345 sessions in [\d.]+ m?s\.$/m) // on a slow machine after lines of progress
   const { purged, ms } = await json('purge')
   assert.equal([purged, typeof ms, await countSessions()], [0, 'number', { due: 0, live: 0 }])
 })
