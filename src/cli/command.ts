@@ -49,7 +49,9 @@ export function databaseUrl({ databaseUrl }: Flags): string {
 
 export async function withPool<Result>(flags: Flags, work: (pool: pg.Pool) => Promise<Result>): Promise<Result> {
   const connectionString = databaseUrl(flags)
-  const pool = openPool({ connectionString, application_name: 'pgstore command', max: 2, query_timeout: 60_000 })
+  // Nobody's page waits for a command: a server that is busy may take its time.
+  const patience = { connectionTimeoutMillis: 10_000, query_timeout: 60_000 }
+  const pool = openPool({ connectionString, application_name: 'pgstore command', max: 2, ...patience })
   try {
     return await work(pool)
   } finally {
