@@ -147,7 +147,11 @@ export class Batcher<Item, Result> {
     if (!call.isRepeated) call.resolve(result)
     else {
       const { judge } = this.#transport
-      if (judge) judge(call.item, result).then(call.resolve, call.reject)
+      if (judge)
+        judge(call.item, result).then(
+          (verdict) => call.resolve(verdict),
+          (error) => call.reject(error),
+        )
       else call.resolve(result)
     }
   }

@@ -64,8 +64,8 @@ test('An upgrade keeps key, user, data, version and expiry of each session, live
 
   const { rows } = await pool.query('select key from pgstore.session_get($1::bytea[])', [before.map(({ key }) => key)])
   assert.equal(
-    rows.map(({ key }) => key.toString('hex')).sort(),
-    [live, named].map((key) => key.toString('hex')).sort(),
+    new Set(rows.map(({ key }) => key.toString('hex'))),
+    new Set([live, named].map((key) => key.toString('hex'))),
   )
   assert.is((await first(pool, 'select pgstore.count_expired()'))['count_expired'], '2')
   assert.is((await first(pool, 'select pgstore.purge_expired(1000)'))['purge_expired'], '2')

@@ -139,7 +139,7 @@ test('the rules that are written into callers are written nowhere else', async (
   const found = await functions()
   for (const rule of rules) {
     const holders = found.filter(({ body }) => rule.test(body)).map(({ name }) => name)
-    assert.is(holders.length, 1, `${rule}: ${holders}`)
+    assert.is(holders.length, 1, `${rule}: ${holders.join()}`)
     assert.ok(Object.hasOwn(inlined, holders[0] ?? ''), String(holders))
   }
 })

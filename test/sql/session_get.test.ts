@@ -19,7 +19,10 @@ const columns = [
   'created_at',
   'updated_at',
   'expires_at',
-  ...['seen_at', 'signed_in_at', 'label', 'tags'],
+  'seen_at',
+  'signed_in_at',
+  'label',
+  'tags',
 ]
 
 test('a live session comes with all that is stored about it', async () => {

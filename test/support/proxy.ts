@@ -37,7 +37,8 @@ export async function startProxy({
     socket.once('close', done).destroy()
     return true
   }
-  const server = net.createServer(async (client) => {
+  const server = net.createServer((client) => void relay(client))
+  const relay = async (client: net.Socket) => {
     proxy.accepted++
     client.pause().on('error', () => {})
     await proxy.gate
@@ -68,7 +69,7 @@ export async function startProxy({
         rest = rest.subarray(length)
       }
     })
-  })
+  }
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
   const { port } = server.address() as net.AddressInfo
   const through = new URL(url)
