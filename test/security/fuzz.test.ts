@@ -194,7 +194,7 @@ async function fuzz(
       }
       const signature = signatures[n % signatures.length] ?? ''
       const [, name, list = ''] = /^(\w+)\((.*)\)$/.exec(signature) ?? []
-      const parameters = list.split(', ')
+      const parameters = list === '' ? [] : list.split(', ')
       const args = parameters.map((type) => (random(4) === 0 ? value(type) : good(type)))
       const placeholders = parameters.map((type, index) => `$${index + 1}::${type}`).join(', ')
       let outcome = ''
