@@ -27,7 +27,7 @@ begin
   -- not end each other. Deleted in a second statement, as in session_revoke.
   select (array_agg(
     locked.key order by locked.key = p_except desc nulls last, locked.signed_in_at desc nulls last, locked.id desc
-  ))[p_max + 1 :] into v_keys
+  ))[least(p_max, 2147483646) + 1 :] into v_keys
   from (
     select s.key, s.signed_in_at, s.id
     from :PGSTORE_SCHEMA.sessions as s

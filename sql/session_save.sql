@@ -245,7 +245,10 @@ declare
   v_item record;
   v_locked_key bytea;
 begin
-  if p_relaxed and array_position(p_versions, 0) is null and array_remove(p_user_ids, null) = '{}' then
+  if p_relaxed
+    and not exists (select from unnest(p_versions) as v (version) where v.version = 0)
+    and not exists (select from unnest(p_user_ids) as u (user_id) where u.user_id is not null)
+  then
     perform set_config('synchronous_commit', 'off', true);
   end if;
 

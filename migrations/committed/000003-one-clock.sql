@@ -1,5 +1,5 @@
 --! Previous: sha1:d7f2b91feb696944aa8b559b382f8b869bb89066
---! Hash: sha1:b908ab6e8d578e96d605d7142c746acb0d2f46c6
+--! Hash: sha1:de5bf3e4fbe4d81106324ea7ac47e1a6475c633d
 --! Message: one-clock
 
 --! split: 1-current.sql
@@ -563,7 +563,10 @@ declare
   v_item record;
   v_locked_key bytea;
 begin
-  if p_relaxed and array_position(p_versions, 0) is null and array_remove(p_user_ids, null) = '{}' then
+  if p_relaxed
+    and not exists (select from unnest(p_versions) as v (version) where v.version = 0)
+    and not exists (select from unnest(p_user_ids) as u (user_id) where u.user_id is not null)
+  then
     perform set_config('synchronous_commit', 'off', true);
   end if;
 
@@ -1038,7 +1041,7 @@ begin
   -- not end each other. Deleted in a second statement, as in session_revoke.
   select (array_agg(
     locked.key order by locked.key = p_except desc nulls last, locked.signed_in_at desc nulls last, locked.id desc
-  ))[p_max + 1 :] into v_keys
+  ))[least(p_max, 2147483646) + 1 :] into v_keys
   from (
     select s.key, s.signed_in_at, s.id
     from :PGSTORE_SCHEMA.sessions as s

@@ -1,5 +1,5 @@
---! Previous: sha1:b908ab6e8d578e96d605d7142c746acb0d2f46c6
---! Hash: sha1:6acf24902ddb982171f2155ae74d3f5a2d939b08
+--! Previous: sha1:de5bf3e4fbe4d81106324ea7ac47e1a6475c633d
+--! Hash: sha1:45fe02b2301d458768d48af49978e6475044382c
 --! Message: rights
 
 --! split: 1-current.sql
