@@ -292,7 +292,9 @@ test('reads and merges outlive the end of every connection', async () => {
     await sql(`select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'batch-test-lost'`)
     const [rows, saves] = await Promise.all([
       Promise.all(keys.map((key) => database.get(key))),
-      Promise.all(keys.map((key) => database.save({ ...plain, key, set: `{"round":${round}}` }))),
+      Promise.all(
+        keys.map((key) => database.save({ ...plain, key, set: `{"round":${round}}`, knownVersion: round + 1 })),
+      ),
     ])
     assert.ok(rows.every(Boolean))
     assert.ok(saves.every(({ status }) => status === 'saved'))
