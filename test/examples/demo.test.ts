@@ -196,9 +196,11 @@ test('ending all others leaves this one', async () => {
 test('a session that ends while its request is under way begins anew', async () => {
   const browser = await signedIn('Donald')
   const id = sessionId(await browser.get())
+  const { cookie } = browser
   const answer = await browser.post('/devices/end', { id }) // its own: the save after that finds it gone
   assert.is(answer.status, 303)
   assert.is(answer.headers.get('location'), '/')
+  assert.is(browser.cookie, cookie) // nothing was saved, and no race may take a cookie away; this one opens nothing any more
   assert.match((await browser.get()).text, 'Hello, visitor')
 })
 
