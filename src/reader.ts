@@ -10,6 +10,7 @@ import type { Database } from './database/session-functions.ts'
 import { checkCookie } from './saver.ts'
 import { internals, Session } from './session/session.ts'
 import { sessionKey } from './session/token.ts'
+import { knownFrom } from './session/writer.ts'
 
 type Owner<Values extends object> = ConstructorParameters<typeof Session<Values>>[0]
 
@@ -52,7 +53,7 @@ export class Reader {
     const session = new Session<Values>(owner, name, options)
     if (read && row) {
       const { token, isOutdated, signedAt } = read // each by name: with `...read` a read of a busy server takes half as long again
-      internals.load(session, { known: { token, row, seenVersion: row.version }, cookie: { isOutdated, signedAt } })
+      internals.load(session, { known: knownFrom(token, row), cookie: { isOutdated, signedAt } })
     }
     return session
   }

@@ -18,7 +18,7 @@ import { failure } from './session/failure.ts'
 import { internals, type Session } from './session/session.ts'
 import type { SessionChanges, Stored } from './session/stored.ts'
 import { newToken, sessionKey } from './session/token.ts'
-import type { WriteOptions, Writer } from './session/writer.ts'
+import { knownFrom, type WriteOptions, type Writer } from './session/writer.ts'
 
 /** A cookie without Max-Age ends with the browser, which nobody tells us: its row lives one day. */
 const browserSessionSeconds = 86400
@@ -188,7 +188,7 @@ export class Saver {
     // Not from the save's answer: it lacks the user id, which may have changed too.
     const row = await this.#sessions.get(sessionKey(known.token))
     if (!row) return this.#gone(session)
-    internals.load(session, { known: { token: known.token, row, seenVersion: row.version }, cookie })
+    internals.load(session, { known: knownFrom(known.token, row), cookie })
     return new PGStoreError('conflict', 'Another request saved this session first; it now holds what that one saved.')
   }
 

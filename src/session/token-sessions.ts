@@ -1,12 +1,12 @@
 // Sessions by their token alone, for a framework that reads and writes the cookie itself.
 
-import { parseTime, type SessionDatabase, type SessionRow, withData } from '../database/row.ts'
+import { parseTime, type SessionDatabase, withData } from '../database/row.ts'
 import type { Database } from '../database/session-functions.ts'
 import { PGStoreError } from '../errors.ts'
 import { type Changes, changedUserId, difference, parseBase } from './changes.ts'
 import type { Json } from './json.ts'
 import { sessionKey } from './token.ts'
-import type { Known, WriteOptions, Writer } from './writer.ts'
+import { type Known, knownFrom, type WriteOptions, type Writer } from './writer.ts'
 
 const pageLength = 1000
 
@@ -171,10 +171,6 @@ export class TokenSessions {
     await this.#writer.limit(known, changes)
     return new KnownSession(known, changes.base)
   }
-}
-
-function knownFrom(token: string, row: SessionRow): Known {
-  return { token, row, seenVersion: row.version }
 }
 
 /** @param userId whose session it is in the database */

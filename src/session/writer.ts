@@ -32,6 +32,11 @@ export interface Known {
   readonly seenVersion: number
 }
 
+/** What is known of a session that has just been read. */
+export function knownFrom(token: string, row: SessionRow): Known {
+  return { token, row, seenVersion: row.version }
+}
+
 export interface WriteOptions {
   /** Seconds that the session lives without a visit. */
   readonly maxAge: number
@@ -164,7 +169,7 @@ export class Writer {
       if (!(error instanceof PGStoreError && error.code === 'unavailable')) throw error
       const row = await this.#sessions.get(newKey)
       if (!row) throw error
-      return { token, row, seenVersion: row.version }
+      return knownFrom(token, row)
     }
     if (result.status === 'gone') return undefined
     if (result.status !== 'saved') throw failure('session_regenerate', result)
