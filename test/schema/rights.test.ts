@@ -285,17 +285,21 @@ test('an upgrade puts on record what roles had by a grant, and of what default p
   const [app, worker, people, byDefault] = [await newRole(), await newRole(), await newRole(), await newRole()]
   await pool.query(`alter default privileges grant execute on functions to ${byDefault}`)
   await runMigrations(pool, 'pgstore', migrations.slice(0, 2))
-  const functions = (...rights: Right[]) =>
-    rights
-      .flatMap((right) => grantedFunctions[right])
-      .filter((signature) => signature !== 'rights_granted()')
-      .map((signature) => `pgstore.${signature}`)
-      .join()
+  /** As the functions were called then. */
+  const functions = async (...rights: Right[]) => {
+    const names = rights.flatMap((right) => grantedFunctions[right]).map((signature) => signature.split('(')[0])
+    const { rows } = await pool.query<{ all: string }>(
+      `select string_agg(p.oid::regprocedure::text, ', ') as all
+       from pg_proc as p where p.pronamespace = 'pgstore'::regnamespace and p.proname = any ($1)`,
+      [names],
+    )
+    return rows[0]?.all
+  }
   await pool.query(`
     grant usage on schema pgstore to ${app}, ${worker}, ${people}, ${byDefault};
-    grant execute on function ${functions('client', 'account')} to ${app};
-    grant execute on function ${functions('cleanup')} to ${worker};
-    grant execute on function ${functions('admin')} to ${people}`)
+    grant execute on function ${await functions('client', 'account')} to ${app};
+    grant execute on function ${await functions('cleanup')} to ${worker};
+    grant execute on function ${await functions('admin')} to ${people}`)
   await migrate(pool)
   assert.equal(await reach(pool, app), granted('client', 'account'))
   assert.equal(await reach(pool, worker), granted('cleanup'))

@@ -1,4 +1,5 @@
-// A server whose clock is off: `late.ts MINUTES COOKIE` saves that session and prints the Set-Cookie line.
+// A server whose clock is off, and whose key is a newer one, so that it signs the cookie anew: `late.ts MINUTES COOKIE` saves that
+// session and prints the Set-Cookie line.
 import { PGStore } from '../../src/index.ts'
 
 const [minutes = '0', cookie = ''] = process.argv.slice(2)
@@ -14,7 +15,7 @@ globalThis.Date = class extends Date {
 
 const store = new PGStore({
   connectionString: process.env['PGSTORE_TEST_DATABASE_URL'],
-  keyPairs: ['an example hash key of 32 bytes!'],
+  keys: ['a newer hash key, of 32 bytes....', 'an example hash key of 32 bytes!'],
 })
 const req = { headers: { cookie } }
 const headers = new Headers()
