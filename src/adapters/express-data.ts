@@ -11,12 +11,25 @@ function isRolling(cookie: SessionData['cookie'] | undefined): cookie is Rolling
   return typeof cookie?.originalMaxAge === 'number'
 }
 
-/** As JSON has it: dates are strings, and what JSON cannot carry is left out, as by every store for express-session. */
-export function storedValues(data: SessionData): Record<string, unknown> {
+/** What a clock may lose between two looks at it, in milliseconds. */
+const tick = 2
+
+/**
+ * As JSON has it: dates are strings, and what JSON cannot carry is left out, as by every store for express-session.
+ *
+ * express-session 1.19 looks at the clock twice when it renews a cookie's maxAge: where a millisecond ends in between, the cookie's
+ * originalMaxAge has lost it, and a visit that changes nothing would be a change.
+ *
+ * @param known what the session was read as
+ */
+export function storedValues(data: SessionData, known: KnownSession | undefined): Record<string, unknown> {
   const values = JSON.parse(JSON.stringify(data))
-  if (isRolling(values.cookie)) {
-    delete values.cookie.expires
-    delete values.cookie.originalExpires // @fastify/session's own note of it
+  if (!isRolling(values.cookie)) return values
+  delete values.cookie.expires
+  delete values.cookie.originalExpires // @fastify/session's own note of it
+  const before = known?.values()['cookie'] as SessionData['cookie'] | undefined
+  if (isRolling(before) && Math.abs(before.originalMaxAge - values.cookie.originalMaxAge) <= tick) {
+    values.cookie.originalMaxAge = before.originalMaxAge
   }
   return values
 }

@@ -134,7 +134,7 @@ behind('events arrive over a direct connection', async () => {
   const { id } = session
   await visitor.visit(store, async (loaded, req, res) => await store.destroy(req, res, loaded))
   const { value } = await events.next()
-  assert.equal(value, { type: 'destroyed', ids: [id] })
+  assert.equal({ ...value, n: 1 }, { type: 'destroyed', ids: [id], n: 1, reason: 'signed_out' })
 })
 
 behind('the schema installs through it, also by several at once', async () => {
