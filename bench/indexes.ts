@@ -29,19 +29,6 @@ const exact = ':at + $3::interval'
 const rounded = (parts: number): string =>
   `date_bin($3::interval / ${parts}, ${exact}, timestamptz '2000-01-01 00:00:00+00') + $3::interval / ${parts}`
 
-/** As purge_time() and purge_expired(). */
-const ours: Design = {
-  name: 'a second column, rounded to 10 % of the ttl (ours)',
-  fillfactor: 85,
-  expiresAt: exact,
-  purgeAt: rounded(10),
-  index: 'using btree (purge_at)',
-  due: 'purge_at <= $1 and expires_at <= $1 order by purge_at limit $2',
-}
-
-const oneColumn = { index: 'using btree (expires_at)', due: 'expires_at <= $1 order by expires_at limit $2' }
-const { purgeAt: _, ...withoutSecond } = ours
-
 /** The second column stays while it is late enough: a step is as long as in a grid, and does not end for all at one time. */
 const kept = (parts: number): Pick<Design, 'purgeAt' | 'purgeAtSaved'> => {
   const late = `${exact} + $3::interval / ${parts}`
@@ -51,14 +38,32 @@ const kept = (parts: number): Pick<Design, 'purgeAt' | 'purgeAtSaved'> => {
   }
 }
 
+/** As purge_time() and purge_expired(). */
+const ours: Design = {
+  name: 'a second column, 20 % of the ttl late, kept while late enough (ours)',
+  fillfactor: 85,
+  expiresAt: exact,
+  ...kept(5),
+  index: 'using btree (purge_at)',
+  due: 'purge_at <= $1 and expires_at <= $1 order by purge_at limit $2',
+}
+
+const { purgeAt: _purgeAt, purgeAtSaved: _purgeAtSaved, ...withoutSecond } = ours
+const oneColumn = { index: 'using btree (expires_at)', due: 'expires_at <= $1 order by expires_at limit $2' }
+const grid = (percent: number): Design => ({
+  ...withoutSecond,
+  name: `a second column, rounded to ${percent} % of the ttl`,
+  purgeAt: rounded(100 / percent),
+})
+
 const designs: readonly Design[] = [
   ours,
   { ...withoutSecond, ...oneColumn, name: 'one column, exact' },
   { ...withoutSecond, ...oneColumn, name: 'one column, rounded to 1 % of the ttl', expiresAt: rounded(100) },
-  { ...ours, name: 'a second column, 25 %', purgeAt: rounded(4) },
-  { ...ours, name: 'a second column, 50 %', purgeAt: rounded(2) },
+  grid(10),
+  grid(25),
+  grid(50),
   { ...ours, name: 'a second column, 10 %, kept while late enough', ...kept(10) },
-  { ...ours, name: 'a second column, 20 %, kept while late enough', ...kept(5) },
   {
     ...ours,
     name: 'a second column, moved by the purge alone',

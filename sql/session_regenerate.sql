@@ -74,7 +74,9 @@ begin
         else s.updated_at
       end,
       purge_at = :PGSTORE_SCHEMA.purge_time(
-        :PGSTORE_SCHEMA.expiry(v_now, p_ttl, p_lifetime, s.created_at, :PGSTORE_SCHEMA.signed_in_when(s.signed_in_at, null, p_user_id, v_now)), p_ttl
+        :PGSTORE_SCHEMA.expiry(v_now, p_ttl, p_lifetime, s.created_at, :PGSTORE_SCHEMA.signed_in_when(s.signed_in_at, null, p_user_id, v_now)),
+        p_ttl,
+        s.purge_at
       ),
       expires_at = :PGSTORE_SCHEMA.expiry(
         v_now, p_ttl, p_lifetime, s.created_at, :PGSTORE_SCHEMA.signed_in_when(s.signed_in_at, null, p_user_id, v_now)
@@ -87,7 +89,7 @@ begin
       tags = case when p_tags is null then s.tags else nullif(p_tags, '{}') end
     where s.key = p_key
       and s.expires_at > v_now
-      and (p_lifetime is null or greatest(s.created_at, s.signed_in_at) + p_lifetime > v_now)
+      and :PGSTORE_SCHEMA.past_lifetime(v_now, p_lifetime, s.created_at, s.signed_in_at) is not true
       and (p_version is null or s.version = p_version)
       -- Asked first: to wait for the holder of that key could be to wait in a ring.
       and not exists (select from :PGSTORE_SCHEMA.sessions as t where t.key = p_new_key)
@@ -112,7 +114,7 @@ begin
   from :PGSTORE_SCHEMA.sessions as s
   where s.key = p_key
     and s.expires_at > v_now
-    and (p_lifetime is null or greatest(s.created_at, s.signed_in_at) + p_lifetime > v_now);
+    and :PGSTORE_SCHEMA.past_lifetime(v_now, p_lifetime, s.created_at, s.signed_in_at) is not true;
   if found and version is not distinct from coalesce(p_version, version) then
     -- An expired session under the new key counts as none.
     delete from :PGSTORE_SCHEMA.sessions as s

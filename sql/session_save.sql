@@ -78,7 +78,7 @@ begin
     values (
       nextval(':PGSTORE_SCHEMA.session_number') * 256 + get_byte(p_key, 0),
       v_now,
-      :PGSTORE_SCHEMA.purge_time(v_expires_at, p_ttl),
+      :PGSTORE_SCHEMA.purge_time(v_expires_at, p_ttl, null),
       p_key,
       nullif(p_user_id, ''),
       :PGSTORE_SCHEMA.signed_in_when(null, null, p_user_id, v_now),
@@ -106,7 +106,7 @@ begin
       tags = excluded.tags,
       previous_key = null
     where s.expires_at <= v_now
-      or greatest(s.created_at, s.signed_in_at) + p_lifetime <= v_now
+      or :PGSTORE_SCHEMA.past_lifetime(v_now, p_lifetime, s.created_at, s.signed_in_at)
     returning s.id, s.version, s.expires_at into id, version, expires_at;
     if found then
       status := 'saved';
@@ -142,7 +142,8 @@ begin
         case when not v_is_data then s.expires_at end,
         :PGSTORE_SCHEMA.expiry(v_now, p_ttl, p_lifetime, s.created_at, :PGSTORE_SCHEMA.signed_in_when(s.signed_in_at, s.user_id, p_user_id, v_now))
       ),
-      p_ttl
+      p_ttl,
+      s.purge_at
     ),
     expires_at = greatest(
       case when not v_is_data then s.expires_at end,
@@ -155,7 +156,7 @@ begin
     tags = case when p_tags is null then s.tags else nullif(p_tags, '{}') end
   where s.key = p_key
     and s.expires_at > v_now
-    and (p_lifetime is null or greatest(s.created_at, s.signed_in_at) + p_lifetime > v_now)
+    and :PGSTORE_SCHEMA.past_lifetime(v_now, p_lifetime, s.created_at, s.signed_in_at) is not true
     and (p_version is null or s.version = p_version)
     and case
       when p_max_length = 0 or not v_is_data then true
@@ -176,7 +177,7 @@ begin
   from :PGSTORE_SCHEMA.sessions as s
   where s.key = p_key
     and s.expires_at > v_now
-    and (p_lifetime is null or greatest(s.created_at, s.signed_in_at) + p_lifetime > v_now);
+    and :PGSTORE_SCHEMA.past_lifetime(v_now, p_lifetime, s.created_at, s.signed_in_at) is not true;
   if not found then
     status := 'gone';
   elsif version <> p_version then
@@ -258,7 +259,7 @@ begin
       data = s.data || i.set,
       version = case when s.version = 2147483647 then 1 else s.version + 1 end,
       updated_at = v_now,
-      purge_at = :PGSTORE_SCHEMA.purge_time(:PGSTORE_SCHEMA.expiry(v_now, i.ttl, p_lifetime, s.created_at, s.signed_in_at), i.ttl),
+      purge_at = :PGSTORE_SCHEMA.purge_time(:PGSTORE_SCHEMA.expiry(v_now, i.ttl, p_lifetime, s.created_at, s.signed_in_at), i.ttl, s.purge_at),
       expires_at = :PGSTORE_SCHEMA.expiry(v_now, i.ttl, p_lifetime, s.created_at, s.signed_in_at),
       seen_at = v_now
     from (
@@ -286,10 +287,8 @@ begin
     ) as i
     where s.ctid = i.ctid
       and s.expires_at > v_now
-      and (
-        p_lifetime is null
-        or :PGSTORE_SCHEMA.valid_life(p_lifetime) and greatest(s.created_at, s.signed_in_at) + p_lifetime > v_now
-      )
+      and :PGSTORE_SCHEMA.valid_life(p_lifetime) is not false
+      and :PGSTORE_SCHEMA.past_lifetime(v_now, p_lifetime, s.created_at, s.signed_in_at) is not true
       and (p_max_length = 0 or p_max_length > 0 and octet_length((s.data || i.set)::text) <= p_max_length)
     returning i.position, s.key, s.id, s.version, s.expires_at
   loop

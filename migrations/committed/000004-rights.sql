@@ -1,5 +1,5 @@
---! Previous: sha1:de5bf3e4fbe4d81106324ea7ac47e1a6475c633d
---! Hash: sha1:45fe02b2301d458768d48af49978e6475044382c
+--! Previous: sha1:3fc5d4ca23be7c498171b06f1d389a569c78f4f8
+--! Hash: sha1:5e727d895afc1dd7a3dd69913249ab8418b42ff0
 --! Message: rights
 
 --! split: 1-current.sql

@@ -68,7 +68,8 @@ export const internalFunctions: readonly string[] = [
   'valid_life(interval)',
   'valid_label(jsonb, text[])',
   'expiry(timestamp with time zone, interval, interval, timestamp with time zone, timestamp with time zone)',
-  'purge_time(timestamp with time zone, interval)',
+  'past_lifetime(timestamp with time zone, interval, timestamp with time zone, timestamp with time zone)',
+  'purge_time(timestamp with time zone, interval, timestamp with time zone)',
   'signed_in_when(timestamp with time zone, text, text, timestamp with time zone)',
   'is_renamed(text, text, jsonb, jsonb, text[], text[])',
 ]

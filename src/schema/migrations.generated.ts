@@ -1390,7 +1390,7 @@ revoke all on all functions in schema :PGSTORE_SCHEMA from public;
   {
     name: '000003-one-clock.sql',
     sql: `--! Previous: sha1:d7f2b91feb696944aa8b559b382f8b869bb89066
---! Hash: sha1:de5bf3e4fbe4d81106324ea7ac47e1a6475c633d
+--! Hash: sha1:3fc5d4ca23be7c498171b06f1d389a569c78f4f8
 --! Message: one-clock
 
 --! split: 1-current.sql
@@ -1426,7 +1426,7 @@ create index sessions_tags_idx on :PGSTORE_SCHEMA.sessions using gin (tags) wher
 create index sessions_previous_key_idx on :PGSTORE_SCHEMA.sessions (previous_key) where previous_key is not null;
 
 comment on column :PGSTORE_SCHEMA.sessions.created_at is 'When the session began: its absolute timeout counts from here, or from its sign-in.';
-comment on column :PGSTORE_SCHEMA.sessions.purge_at is 'When it is due for purging: its expiry, rounded up to a tenth of its ttl, so that frequent saves leave the indexed value as it is.';
+comment on column :PGSTORE_SCHEMA.sessions.purge_at is 'When it is due for purging: within a fifth of its ttl after its expiry, so that saves can leave the indexed value as it is.';
 comment on column :PGSTORE_SCHEMA.sessions.updated_at is 'When its data, user, label or tags last changed; a touch is no change.';
 comment on column :PGSTORE_SCHEMA.sessions.version is 'Counts the changes of its data, user, label and tags, from 1.';
 comment on column :PGSTORE_SCHEMA.sessions.signed_in_at is 'When its user last signed in; null for an anonymous visitor.';
@@ -1520,23 +1520,46 @@ $$;
 comment on function :PGSTORE_SCHEMA.expiry(timestamptz, interval, interval, timestamptz, timestamptz) is
   'When a session that is visited now expires; internal.';
 --! EndIncluded expiry.sql
+--! Included past_lifetime.sql
+-- Whether a session has outlived its lifetime, which counts from its sign-in where there was one; null where it has none.
+--
+-- Written into the expressions of its callers, as valid_life.
+create or replace function :PGSTORE_SCHEMA.past_lifetime(
+  p_now timestamptz,
+  p_lifetime interval,
+  p_created_at timestamptz,
+  p_signed_in_at timestamptz
+)
+  returns boolean
+  language sql
+  stable parallel safe
+as $$
+  select greatest(p_created_at, p_signed_in_at) + p_lifetime <= p_now
+$$;
+comment on function :PGSTORE_SCHEMA.past_lifetime(timestamptz, interval, timestamptz, timestamptz) is
+  'Whether a session has outlived its lifetime; internal.';
+--! EndIncluded past_lifetime.sql
 --! Included purge_time.sql
--- When a session that expires at this moment is due for purging: at the next multiple of a tenth of its ttl. The indexed column
--- holds this, and not the expiry: saves within one step leave it as it is, and only then is the update heap-only.
+-- When a session that expires at this moment is due for purging: at most a fifth of its ttl later. The indexed column holds this,
+-- and not the expiry: it stays what it was before, p_before, until the expiry has overtaken it, and only then is it set anew, the
+-- whole fifth later. The updates in between are heap-only.
 --
 -- Written into the expressions of its callers, as valid_life; stable as the sum of a time and an interval is, for what is called
 -- immutable and holds something stable is not written in.
-create or replace function :PGSTORE_SCHEMA.purge_time(p_expires_at timestamptz, p_ttl interval)
+create or replace function :PGSTORE_SCHEMA.purge_time(p_expires_at timestamptz, p_ttl interval, p_before timestamptz)
   returns timestamptz
   language sql
   stable parallel safe
 as $$
-  select pg_catalog.date_bin(
-    pg_catalog.make_interval(secs => pg_catalog.date_part('epoch', p_ttl) / 10), p_expires_at, timestamptz '2000-01-01 00:00:00+00'
-  ) + pg_catalog.make_interval(secs => pg_catalog.date_part('epoch', p_ttl) / 10)
+  select case
+    when p_before >= p_expires_at
+      and p_before <= p_expires_at + pg_catalog.make_interval(secs => pg_catalog.date_part('epoch', p_ttl) / 5)
+      then p_before
+    else p_expires_at + pg_catalog.make_interval(secs => pg_catalog.date_part('epoch', p_ttl) / 5)
+  end
 $$;
-comment on function :PGSTORE_SCHEMA.purge_time(timestamptz, interval) is
-  'When a session that expires then may be purged: the expiry rounded up to a tenth of the ttl; internal.';
+comment on function :PGSTORE_SCHEMA.purge_time(timestamptz, interval, timestamptz) is
+  'When a session that expires then may be purged: within a fifth of its ttl after that, and the same as before where that is; internal.';
 --! EndIncluded purge_time.sql
 --! Included signed_in_when.sql
 -- When the user of a session signed in, after a save that names p_user_id: null leaves the user, '' clears it, and the same
@@ -1787,7 +1810,7 @@ begin
     values (
       nextval(':PGSTORE_SCHEMA.session_number') * 256 + get_byte(p_key, 0),
       v_now,
-      :PGSTORE_SCHEMA.purge_time(v_expires_at, p_ttl),
+      :PGSTORE_SCHEMA.purge_time(v_expires_at, p_ttl, null),
       p_key,
       nullif(p_user_id, ''),
       :PGSTORE_SCHEMA.signed_in_when(null, null, p_user_id, v_now),
@@ -1815,7 +1838,7 @@ begin
       tags = excluded.tags,
       previous_key = null
     where s.expires_at <= v_now
-      or greatest(s.created_at, s.signed_in_at) + p_lifetime <= v_now
+      or :PGSTORE_SCHEMA.past_lifetime(v_now, p_lifetime, s.created_at, s.signed_in_at)
     returning s.id, s.version, s.expires_at into id, version, expires_at;
     if found then
       status := 'saved';
@@ -1851,7 +1874,8 @@ begin
         case when not v_is_data then s.expires_at end,
         :PGSTORE_SCHEMA.expiry(v_now, p_ttl, p_lifetime, s.created_at, :PGSTORE_SCHEMA.signed_in_when(s.signed_in_at, s.user_id, p_user_id, v_now))
       ),
-      p_ttl
+      p_ttl,
+      s.purge_at
     ),
     expires_at = greatest(
       case when not v_is_data then s.expires_at end,
@@ -1864,7 +1888,7 @@ begin
     tags = case when p_tags is null then s.tags else nullif(p_tags, '{}') end
   where s.key = p_key
     and s.expires_at > v_now
-    and (p_lifetime is null or greatest(s.created_at, s.signed_in_at) + p_lifetime > v_now)
+    and :PGSTORE_SCHEMA.past_lifetime(v_now, p_lifetime, s.created_at, s.signed_in_at) is not true
     and (p_version is null or s.version = p_version)
     and case
       when p_max_length = 0 or not v_is_data then true
@@ -1885,7 +1909,7 @@ begin
   from :PGSTORE_SCHEMA.sessions as s
   where s.key = p_key
     and s.expires_at > v_now
-    and (p_lifetime is null or greatest(s.created_at, s.signed_in_at) + p_lifetime > v_now);
+    and :PGSTORE_SCHEMA.past_lifetime(v_now, p_lifetime, s.created_at, s.signed_in_at) is not true;
   if not found then
     status := 'gone';
   elsif version <> p_version then
@@ -1967,7 +1991,7 @@ begin
       data = s.data || i.set,
       version = case when s.version = 2147483647 then 1 else s.version + 1 end,
       updated_at = v_now,
-      purge_at = :PGSTORE_SCHEMA.purge_time(:PGSTORE_SCHEMA.expiry(v_now, i.ttl, p_lifetime, s.created_at, s.signed_in_at), i.ttl),
+      purge_at = :PGSTORE_SCHEMA.purge_time(:PGSTORE_SCHEMA.expiry(v_now, i.ttl, p_lifetime, s.created_at, s.signed_in_at), i.ttl, s.purge_at),
       expires_at = :PGSTORE_SCHEMA.expiry(v_now, i.ttl, p_lifetime, s.created_at, s.signed_in_at),
       seen_at = v_now
     from (
@@ -1995,10 +2019,8 @@ begin
     ) as i
     where s.ctid = i.ctid
       and s.expires_at > v_now
-      and (
-        p_lifetime is null
-        or :PGSTORE_SCHEMA.valid_life(p_lifetime) and greatest(s.created_at, s.signed_in_at) + p_lifetime > v_now
-      )
+      and :PGSTORE_SCHEMA.valid_life(p_lifetime) is not false
+      and :PGSTORE_SCHEMA.past_lifetime(v_now, p_lifetime, s.created_at, s.signed_in_at) is not true
       and (p_max_length = 0 or p_max_length > 0 and octet_length((s.data || i.set)::text) <= p_max_length)
     returning i.position, s.key, s.id, s.version, s.expires_at
   loop
@@ -2305,7 +2327,9 @@ begin
         else s.updated_at
       end,
       purge_at = :PGSTORE_SCHEMA.purge_time(
-        :PGSTORE_SCHEMA.expiry(v_now, p_ttl, p_lifetime, s.created_at, :PGSTORE_SCHEMA.signed_in_when(s.signed_in_at, null, p_user_id, v_now)), p_ttl
+        :PGSTORE_SCHEMA.expiry(v_now, p_ttl, p_lifetime, s.created_at, :PGSTORE_SCHEMA.signed_in_when(s.signed_in_at, null, p_user_id, v_now)),
+        p_ttl,
+        s.purge_at
       ),
       expires_at = :PGSTORE_SCHEMA.expiry(
         v_now, p_ttl, p_lifetime, s.created_at, :PGSTORE_SCHEMA.signed_in_when(s.signed_in_at, null, p_user_id, v_now)
@@ -2318,7 +2342,7 @@ begin
       tags = case when p_tags is null then s.tags else nullif(p_tags, '{}') end
     where s.key = p_key
       and s.expires_at > v_now
-      and (p_lifetime is null or greatest(s.created_at, s.signed_in_at) + p_lifetime > v_now)
+      and :PGSTORE_SCHEMA.past_lifetime(v_now, p_lifetime, s.created_at, s.signed_in_at) is not true
       and (p_version is null or s.version = p_version)
       -- Asked first: to wait for the holder of that key could be to wait in a ring.
       and not exists (select from :PGSTORE_SCHEMA.sessions as t where t.key = p_new_key)
@@ -2343,7 +2367,7 @@ begin
   from :PGSTORE_SCHEMA.sessions as s
   where s.key = p_key
     and s.expires_at > v_now
-    and (p_lifetime is null or greatest(s.created_at, s.signed_in_at) + p_lifetime > v_now);
+    and :PGSTORE_SCHEMA.past_lifetime(v_now, p_lifetime, s.created_at, s.signed_in_at) is not true;
   if found and version is not distinct from coalesce(p_version, version) then
     -- An expired session under the new key counts as none.
     delete from :PGSTORE_SCHEMA.sessions as s
@@ -2838,13 +2862,15 @@ comment on function :PGSTORE_SCHEMA.count_live() is
   'How many live sessions there are.';
 --! EndIncluded count_live.sql
 --! Included count_expired.sql
--- Expired sessions that are due for purging: within a tenth of their ttl after the expiry.
+-- Expired sessions that are due for purging: within a fifth of their ttl after the expiry.
 create or replace function :PGSTORE_SCHEMA.count_expired()
   returns bigint
   language plpgsql
   volatile parallel unsafe
   security definer
   set search_path = pg_catalog, pg_temp
+  set plan_cache_mode = force_generic_plan
+  set enable_seqscan = off
 as $$
 begin
   return (
@@ -3081,8 +3107,8 @@ comment on function :PGSTORE_SCHEMA.cleanup_start(interval) is
   },
   {
     name: '000004-rights.sql',
-    sql: `--! Previous: sha1:de5bf3e4fbe4d81106324ea7ac47e1a6475c633d
---! Hash: sha1:45fe02b2301d458768d48af49978e6475044382c
+    sql: `--! Previous: sha1:3fc5d4ca23be7c498171b06f1d389a569c78f4f8
+--! Hash: sha1:5e727d895afc1dd7a3dd69913249ab8418b42ff0
 --! Message: rights
 
 --! split: 1-current.sql

@@ -48,7 +48,7 @@ function everyCall(store: PGStore, visitor: Visitor): Record<string, Promise<unk
 
 for (const own of [true, false]) {
   test(`D1: a store that closes finishes what was begun, ${own ? 'on its own pool' : 'on a pool it was given'}`, async () => {
-    const many = 2000
+    const many = 500
     const pool = new pg.Pool({ connectionString: clientUrl, max: 4 })
     const store = testStore(own ? {} : { pool })
     const saves = Array.from({ length: many }, async (_, n) => await set(new Visitor(), store, { n }))

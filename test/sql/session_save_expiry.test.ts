@@ -72,13 +72,37 @@ for (const ttl of [
 
 // The expiry of a save
 
-test('saves within a tenth of the ttl move the expiry, and leave the indexed purge time as it is', async () => {
+test('saves within a fifth of the ttl move the expiry, and leave the indexed purge time as it is', async () => {
   const key = await create({}, { ttl: '10 years' })
-  const purgeTime = () => row('select purge_at from pgstore.sessions where key = $1', key)
+  const purgeTime = async () =>
+    (await row<{ purge_at: Date }>('select purge_at from pgstore.sessions where key = $1', key)).purge_at
+  const age = async (by: string) =>
+    await sql(
+      'update pgstore.sessions set purge_at = purge_at - $2::interval, expires_at = expires_at - $2::interval where key = $1',
+      key,
+      by,
+    )
   const [before, { expires_at }] = [await purgeTime(), await present(key)]
   for (const n of [1, 2, 3]) await save(key, { set: `{"n":${n}}`, ttl: '10 years' })
   assert.equal(await purgeTime(), before)
   assert.ok((await present(key)).expires_at > expires_at)
+  await age('700 days')
+  const older = await purgeTime()
+  await save(key, { set: '{"n":4}', ttl: '10 years' })
+  assert.equal(await purgeTime(), older)
+  await age('40 days')
+  await save(key, { set: '{"n":5}', ttl: '10 years' })
+  assert.ok((await purgeTime()).getTime() > older.getTime() + 600 * 86_400_000, 'a whole fifth after the expiry again')
+})
+
+test('a save with a shorter ttl is due for purging sooner', async () => {
+  const key = await create({}, { ttl: '30 days' })
+  await save(key, { set: '{"a":1}', ttl: '1 hour' })
+  const { soon } = await row<{ soon: boolean }>(
+    `select purge_at <= expires_at + interval '12 minutes' as soon from pgstore.sessions where key = $1`,
+    key,
+  )
+  assert.ok(soon)
 })
 
 test('a save extends the expiry', async () => {
