@@ -38,7 +38,8 @@ function answer(res: http.ServerResponse, user: unknown): void {
 }
 
 async function nodeWithPgstore(): Promise<http.RequestListener> {
-  const store = await pgstore.PGStore.open({ connectionString, keys: [randomBytes(32)] })
+  // keyPairs: `pairs` compares with builds that know no `keys`.
+  const store = await pgstore.PGStore.open({ connectionString, keyPairs: [randomBytes(32)] })
   let made = 0
   const respond = async (req: http.IncomingMessage, res: http.ServerResponse): Promise<void> => {
     const visit = await store.get(req, 'sid')
