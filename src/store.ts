@@ -13,7 +13,7 @@ import { maxLengthProblems, type PGStoreOptions, parseOptions } from './options.
 import { StoreParts } from './parts.ts'
 import type { RegenerateOptions, SaveOptions } from './saver.ts'
 import { migrate } from './schema/migrate.ts'
-import { attachment } from './session/attachment.ts'
+import { Registry } from './session/registry.ts'
 import type { Session } from './session/session.ts'
 import type { TokenSessions } from './session/token-sessions.ts'
 import type { ListedSession, ListOptions, RevokeOptions, RevokeTagOptions } from './session/user-sessions.ts'
@@ -30,7 +30,7 @@ export class PGStore<Values extends object = Record<string, unknown>> extends Se
   readonly #parts: StoreParts
   readonly #events: ChannelEvents<SessionEvent>
   #options: SessionOptions
-  #registry = attachment<Map<string, Promise<Session<Values>>>>()
+  #registry = new Registry<Session<Values>>()
   /** The store that `withClient` was called on: a session's own save() goes there, as the client is lent. */
   #origin: PGStore<Values> = this
   #closing: Promise<void> | undefined
@@ -88,16 +88,8 @@ export class PGStore<Values extends object = Record<string, unknown>> extends Se
    * @throws {PGStoreError} `invalid_option` for a name that is no cookie name or breaks its prefix's rules; `sealed` for data
    *   that this store did not seal
    */
-  async get(req: RequestLike, name: string): Promise<Session<Values>> {
-    const sessions = this.#registry.get(req) ?? new Map<string, Promise<Session<Values>>>()
-    this.#registry.set(req, sessions)
-    let session = sessions.get(name)
-    if (!session) {
-      session = this.new(req, name)
-      sessions.set(name, session)
-      session.catch(() => sessions.delete(name)) // the next get asks again
-    }
-    return await session
+  get(req: RequestLike, name: string): Promise<Session<Values>> {
+    return this.#registry.get(this, req, name)
   }
 
   /** As `get`, but read anew and not remembered. */

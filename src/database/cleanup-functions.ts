@@ -3,7 +3,7 @@
 import { PGStoreError } from '../errors.ts'
 import type { Parameter } from './pool.ts'
 import { parseTime } from './row.ts'
-import { Calls, epoch, now } from './sql-functions.ts'
+import { Calls, instant, now } from './sql-functions.ts'
 
 /** The recurring purge: its schedule and its last run. All times are the database's. */
 export interface CleanupStatus {
@@ -57,18 +57,18 @@ export interface SessionStats {
 const cleanupColumns = [
   'enabled',
   interval('every'),
-  ...['worker_seen_at', 'next_run_at', 'last_run_at'].map(epoch),
+  ...['worker_seen_at', 'next_run_at', 'last_run_at'].map(instant),
   'last_purged, last_ms, total_purged, last_error, status',
-  now,
+  instant(now),
 ].join(', ')
 
 const statsColumns = [
   'live, expired, anonymous, is_estimate',
-  epoch('oldest_expired_at'),
+  instant('oldest_expired_at'),
   'table_bytes, used_bytes, index_bytes, total_bytes, updates, heap_only_updates, dead_rows',
-  epoch('vacuumed_at'),
+  instant('vacuumed_at'),
   'migration',
-  now,
+  instant(now),
 ].join(', ')
 
 export class MaintenanceDatabase extends Calls {

@@ -47,36 +47,36 @@ export class ReadRow implements SessionRow {
     return Number(this.#fields[3])
   }
 
-  get createdAt(): string {
-    return this.#fields[4] as string
-  }
-
-  get updatedAt(): string {
-    return this.#fields[5] as string
-  }
-
-  get expiresAt(): string {
-    return this.#fields[6] as string
-  }
-
-  get seenAt(): string {
-    return this.#fields[7] as string
-  }
-
-  get signedInAt(): string | null {
-    return this.#fields[8] as string | null
-  }
-
   get label(): string | null {
-    return this.#fields[9] as string | null
+    return this.#fields[4] as string | null
   }
 
   get tags(): string | null {
-    return this.#fields[10] as string | null
+    return this.#fields[5] as string | null
+  }
+
+  get createdAt(): string {
+    return instantAt(this.#fields[6], 0) as string
+  }
+
+  get updatedAt(): string {
+    return instantAt(this.#fields[6], 1) as string
+  }
+
+  get expiresAt(): string {
+    return instantAt(this.#fields[6], 2) as string
+  }
+
+  get seenAt(): string {
+    return instantAt(this.#fields[6], 3) as string
   }
 
   get now(): string {
-    return this.#fields[11] as string
+    return instantAt(this.#fields[6], 4) as string
+  }
+
+  get signedInAt(): string | null {
+    return instantAt(this.#fields[6], 5)
   }
 }
 
@@ -130,7 +130,19 @@ export interface SessionDatabase {
   limit(userId: string, max: number, except: Buffer): Promise<number>
 }
 
-/** Milliseconds since the epoch of a row's time. */
-export function parseTime(microseconds: string): number {
-  return Number(microseconds) / 1000
+// Times are compared and kept as they come, and read only when somebody looks at them.
+
+/** The time at this place among `instants`, none before it null; null for null. */
+export function instantAt(times: string | null | undefined, place: number): string | null {
+  const at = 40 + place * 24 // after the array's head of 20 bytes; each has its length, 4 bytes, before it
+  const time = times?.slice(at + 8, at + 24)
+  return time ? time : null
+}
+
+const year2000 = Date.UTC(2000, 0, 1)
+
+/** Milliseconds since the epoch of a row's time: the 16 hex digits of its microseconds since 2000. */
+export function parseTime(hex: string): number {
+  const high = Number.parseInt(hex.slice(0, 8), 16) | 0
+  return year2000 + (high * 2 ** 32 + Number.parseInt(hex.slice(8), 16)) / 1000
 }

@@ -4,19 +4,24 @@ import { PGStoreError } from '../errors.ts'
 import { byteaArray, integerArray, intervalArray, jsonbArray, textArray } from './array-parameters.ts'
 import { MaintenanceDatabase } from './cleanup-functions.ts'
 import type { Parameter } from './pool.ts'
-import { ReadRow, type SaveArguments, type SaveResult, type SessionDatabase, type SessionRow } from './row.ts'
-import { epoch, hex, now } from './sql-functions.ts'
+import {
+  instantAt,
+  ReadRow,
+  type SaveArguments,
+  type SaveResult,
+  type SessionDatabase,
+  type SessionRow,
+} from './row.ts'
+import { hex, instants, now } from './sql-functions.ts'
 
-const sessionColumns = [
-  'id, user_id, data, version',
-  ...['created_at', 'updated_at', 'expires_at', 'seen_at', 'signed_in_at'].map(epoch),
-  'label, to_json(tags)',
-  now,
-].join(', ')
+/** In the order of `ReadRow`. */
+const sessionColumns = `id, user_id, data, version, label, to_json(tags), ${instants('created_at', 'updated_at', 'expires_at', 'seen_at', now, 'signed_in_at')}`
 /** What follows them in a row. */
-const afterSession = 12
+const afterSession = 7
 
-const resultColumns = `status, id, version, ${epoch('expires_at')}, data, ${now}`
+const resultColumns = `status, id, version, data, ${instants(now, 'expires_at')}`
+/** What follows them in a row. */
+const afterResult = 5
 
 /** The sessions, and what keeps their table in order. */
 export class Database extends MaintenanceDatabase implements SessionDatabase {
@@ -84,9 +89,9 @@ export class Database extends MaintenanceDatabase implements SessionDatabase {
     )
     const byKey = new Map<string | null | undefined, (string | null)[][]>()
     for (const row of rows) {
-      const same = byKey.get(row[6])
+      const same = byKey.get(row[afterResult])
       if (same) same.push(row)
-      else byKey.set(row[6], [row])
+      else byKey.set(row[afterResult], [row])
     }
     if (rows.length !== saves.length) throw unasked('session_save')
     return saves.map(({ key }) => {
@@ -188,7 +193,8 @@ function sessionRow(fields: readonly (string | null)[]): SessionRow {
 }
 
 function saveResult(row: readonly (string | null)[]): SaveResult {
-  const [status, id, version, expiresAt, data, now] = row
+  const [status, id, version, data, times] = row
+  const [now, expiresAt] = [instantAt(times, 0), instantAt(times, 1)]
   return { status, id, version: Number(version), expiresAt, data, now } as SaveResult
 }
 

@@ -34,17 +34,14 @@ export let internals: Internals
 export class Session<Values extends object = Record<string, unknown>> {
   /** Name of its cookie. */
   readonly name: string
-  /**
-   * The cookie's attributes and the session's life: a copy of the store's options, this session's to change before a save.
-   * A `maxAge` of its own is kept with the session.
-   */
-  readonly options: SessionOptions
   /** Whose session this is; set it at sign-in, undefined clears it. A string of 1 to 1024 bytes. */
   userId: string | undefined
   #label: { readonly value: unknown } | undefined
   #tags: string[] | undefined
   readonly #store: SessionStore<Values>
   readonly #defaults: SessionOptions
+  /** Made when somebody looks: most requests read and are gone. */
+  #options: SessionOptions | undefined
   #stored: Stored | undefined
   #base: ReadonlyMap<string, Json> | undefined
   #values: Values | undefined
@@ -52,8 +49,16 @@ export class Session<Values extends object = Record<string, unknown>> {
   constructor(store: SessionStore<Values>, name: string, options: SessionOptions) {
     this.#store = store
     this.name = name
-    this.options = { ...options }
     this.#defaults = options
+  }
+
+  /**
+   * The cookie's attributes and the session's life: a copy of the store's options, this session's to change before a save.
+   * A `maxAge` of its own is kept with the session.
+   */
+  get options(): SessionOptions {
+    this.#options ??= { ...this.#defaults }
+    return this.#options
   }
 
   /** The session's data: a plain object that is yours to change. What it can hold: see the README, "What a session holds". */
@@ -182,7 +187,7 @@ export class Session<Values extends object = Record<string, unknown>> {
       changes: (session, unsealed) => session.#changes(unsealed),
       saved: (session, stored, changes) => session.#saved(stored, changes),
       ended: (session) => session.#ended(),
-      hasOwnAttributes: (session) => !haveSameAttributes(session.options, session.#defaults),
+      hasOwnAttributes: (session) => !haveSameAttributes(session.#options ?? session.#defaults, session.#defaults),
     }
   }
 
@@ -194,7 +199,7 @@ export class Session<Values extends object = Record<string, unknown>> {
     this.#label = undefined
     this.#tags = undefined
     this.userId = row.userId ?? undefined
-    this.options.maxAge = this.#defaults.maxAge
+    if (this.#options) this.#options.maxAge = this.#defaults.maxAge
     if (!row.data.includes(maxAgeKey)) return
     const maxAge = this.#knownBase().get(maxAgeKey)
     if (typeof maxAge === 'number') this.options.maxAge = maxAge
@@ -212,7 +217,7 @@ export class Session<Values extends object = Record<string, unknown>> {
     const label = this.#label ? changedLabel(row?.label ?? null, this.#label.value) : null
     const tags = this.#tags ? changedTags(row?.tags ?? null, this.#tags) : null
     const isNamed = userId !== null || label !== null || tags !== null
-    const maxAge = this.options.maxAge
+    const { maxAge } = this.#options ?? this.#defaults
     const ownMaxAge = maxAge === this.#defaults.maxAge ? undefined : maxAge
     if (this.#values === undefined && row && !this.#base && !unsealed?.size && ownMaxAge === undefined) {
       // Not looked at since it was loaded, and its maxAge is the store's.
@@ -250,6 +255,6 @@ export class Session<Values extends object = Record<string, unknown>> {
     this.#label = undefined
     this.#tags = undefined
     this.userId = undefined
-    this.options.maxAge = this.#defaults.maxAge
+    if (this.#options) this.#options.maxAge = this.#defaults.maxAge
   }
 }

@@ -1,0 +1,35 @@
+// Each session once a request: what asks again gets the same object.
+import { attachment } from './attachment.ts'
+
+/** A list, one to a name: there is hardly ever a second, and a Map is as dear as all else that is kept while a read waits. */
+interface Registered<Session> {
+  readonly name: string
+  readonly session: Promise<Session>
+  isLost: boolean
+  readonly next: Registered<Session> | undefined
+}
+
+export class Registry<Session> {
+  readonly #sessions = attachment<Registered<Session>>()
+
+  /** What this request has under the name already, or what `store` reads. A read that failed is not remembered. */
+  async get<Request extends object>(
+    store: { new: (req: Request, name: string) => Promise<Session> },
+    req: Request,
+    name: string,
+  ): Promise<Session> {
+    const first = this.#sessions.get(req)
+    let found = first
+    while (found && (found.name !== name || found.isLost)) found = found.next
+    if (!found) {
+      found = { name, session: store.new(req, name), isLost: false, next: first }
+      this.#sessions.set(req, found)
+    }
+    try {
+      return await found.session
+    } catch (error) {
+      found.isLost = true // the next get asks again
+      throw error
+    }
+  }
+}
