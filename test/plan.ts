@@ -27,8 +27,8 @@ const otherSeconds = 2
 /** What the server's version has nothing to do with runs on the first one alone. */
 const once = /^project\/|^cookie\/codec|^cli\/gob|^session\/(json|attachment)|^security\/(page|supply-chain)\./
 
-/** Whole programs, which take long to start: on each server with full counts only. */
-const onceUnlessFull = /^examples\/(demo|express|frameworks)\./
+/** Where versions differ most: these run on each server in the quick suite too. */
+const always = /^sql\//
 
 export interface Job<Target> {
   readonly file: string
@@ -45,17 +45,22 @@ function secondsOf(file: string): number {
   return slow[file] ?? otherSeconds
 }
 
-/** Every file on every target, the slow ones first. */
+/**
+ * The slow ones first.
+ *
+ * @param isTurnAbout whether most files run on one server, each on the next: the quick suite, for CI runs all on all
+ */
 export function plan<Target>(
   files: readonly string[],
   targets: readonly Target[],
   atOnce: number,
-  isFull: boolean,
+  isTurnAbout: boolean,
 ): Plan<Target> {
   const ordered = [...files].sort((one, other) => secondsOf(other) - secondsOf(one))
-  const jobs = ordered.flatMap((file) => {
-    const isOnce = once.test(file) || (!isFull && onceUnlessFull.test(file))
-    return (isOnce ? targets.slice(0, 1) : targets).map((target) => ({ file, target }))
+  const jobs = ordered.flatMap((file, place) => {
+    const turn = isTurnAbout && !always.test(file) ? place % targets.length : undefined
+    const chosen = once.test(file) ? targets.slice(0, 1) : turn === undefined ? targets : targets.slice(turn, turn + 1)
+    return chosen.map((target) => ({ file, target }))
   })
   const all = jobs.reduce((sum, { file }) => sum + secondsOf(file), 0)
   const longest = Math.max(...files.map(secondsOf))

@@ -1,5 +1,6 @@
-// `npm test [-- part-of-a-file-name …]`: every test file as a process with a database of its own, on each server there is, several
-// side by side. No file is tried twice: one that fails now and then has a fault, or its test has.
+// `npm test [-- part-of-a-file-name …]`: every test file as a process with a database of its own, several side by side. No file is
+// tried twice: one that fails now and then has a fault, or its test has. Those of sql/ run on each server there is, the others by
+// turns; files that are asked for by name, and all with long counts, on each.
 //
 //   DATABASE_URL=…          this server alone, in place of the embedded one and the newest one installed here
 //   PGSTORE_COUNTS=full     long counts, as in CI; those of faults/ only where they are asked for by name: `npm run faults`
@@ -37,7 +38,7 @@ async function main(filters: readonly string[]): Promise<number> {
   const results: Result[] = []
   try {
     const atOnce = counts.isFaults ? 1 : filesAtOnce()
-    const { jobs, minutes } = plan(files, targets, atOnce, counts.isFull)
+    const { jobs, minutes } = plan(files, targets, atOnce, !counts.isFull && filters.length === 0)
     const length = counts.isFull ? 'with full counts' : `about ${Math.ceil(minutes)} min on an idle machine`
     const on = targets.map(({ name }) => name).join(' and ')
     console.log(`${files.length} files on ${on}: ${jobs.length} runs, ${atOnce} side by side; ${length}`)
