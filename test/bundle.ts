@@ -6,6 +6,7 @@ import { fileURLToPath, pathToFileURL } from 'node:url'
 import { build } from 'esbuild'
 
 const root = path.join(path.dirname(fileURLToPath(import.meta.url)), '..')
+let made = 0
 
 export interface Bundle {
   /** The arguments with which node runs this test file. */
@@ -13,12 +14,23 @@ export interface Bundle {
   readonly remove: () => void
 }
 
-/** @param files names below test/ */
-export async function bundle(files: readonly string[]): Promise<Bundle> {
+/**
+ * @param files names below test/
+ * @param packages folders of packages to find in place of the project's own, by name
+ */
+export async function bundle(
+  files: readonly string[],
+  packages: Readonly<Record<string, string>> = {},
+): Promise<Bundle> {
   // For coverage each source must be itself.
   const isCovered = process.env['NODE_V8_COVERAGE'] !== undefined
   if (isCovered) return { argumentsFor: (file) => ['--import', 'tsx', path.join(root, 'test', file)], remove: () => {} }
-  const folder = path.join(root, '.tests', String(process.pid)) // in the project, from where packages are found
+  // In the project, from where packages are found, unless the folder has its own.
+  const folder = path.join(root, '.tests', `${process.pid}-${made++}`)
+  for (const [name, target] of Object.entries(packages)) {
+    fs.mkdirSync(path.join(folder, 'node_modules'), { recursive: true })
+    fs.symlinkSync(target, path.join(folder, 'node_modules', name))
+  }
   await build({
     absWorkingDir: root,
     entryPoints: files.map((file) => path.join('test', file)),

@@ -1,4 +1,5 @@
 // In which order the files run, side by side, and how long that will take.
+import type { Variant } from './versions.ts'
 
 /** Seconds that the longest take on an idle machine of two cores: they start first, so that none is left for the end. */
 const slow: Readonly<Record<string, number>> = {
@@ -33,6 +34,8 @@ const always = /^sql\//
 export interface Job<Target> {
   readonly file: string
   readonly target: Target
+  /** Another version of node, or of what the tests import; undefined for what is installed. */
+  readonly variant: Variant | undefined
 }
 
 export interface Plan<Target> {
@@ -49,18 +52,24 @@ function secondsOf(file: string): number {
  * The slow ones first.
  *
  * @param isTurnAbout whether most files run on one server, each on the next: the quick suite, for CI runs all on all
+ * @param variants run their files on the first server
  */
 export function plan<Target>(
   files: readonly string[],
   targets: readonly Target[],
   atOnce: number,
   isTurnAbout: boolean,
+  variants: readonly Variant[],
 ): Plan<Target> {
   const ordered = [...files].sort((one, other) => secondsOf(other) - secondsOf(one))
   const jobs = ordered.flatMap((file, place) => {
     const turn = isTurnAbout && !always.test(file) ? place % targets.length : undefined
     const chosen = once.test(file) ? targets.slice(0, 1) : turn === undefined ? targets : targets.slice(turn, turn + 1)
-    return chosen.map((target) => ({ file, target }))
+    const [first] = targets
+    const others = variants
+      .filter((variant) => variant.files.test(file))
+      .map((variant) => ({ variant, target: first as Target }))
+    return [...chosen.map((target) => ({ variant: undefined, target })), ...others].map((job) => ({ file, ...job }))
   })
   const all = jobs.reduce((sum, { file }) => sum + secondsOf(file), 0)
   const longest = Math.max(...files.map(secondsOf))

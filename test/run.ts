@@ -16,6 +16,7 @@ import { type Job, plan } from './plan.ts'
 import { requirementVerdicts } from './security/verdicts.ts'
 import { startTargets, type Target } from './targets.ts'
 import { type Result, verdict } from './verdict.ts'
+import { areInstalled, type Variant, variants } from './versions.ts'
 
 const here = path.dirname(fileURLToPath(import.meta.url))
 
@@ -34,11 +35,17 @@ async function main(filters: readonly string[]): Promise<number> {
   const files = all.filter((file) => filters.length === 0 || filters.some((part) => file.includes(part)))
   if (files.length === 0) throw new Error(`No test file has ${filters.join(' or ')} in its name.`)
   const counts = countsOf(files)
-  const [targets, bundled] = await Promise.all([startTargets(), bundle(files)])
+  const wanted = counts.isFull && !counts.isFaults && areInstalled ? variants : []
+  const [targets, own, ...others] = await Promise.all([
+    startTargets(),
+    bundle(files),
+    ...wanted.map(({ packages }) => bundle(files, packages)),
+  ])
+  const bundleOf = (variant: Variant | undefined) => (variant && others[wanted.indexOf(variant)]) ?? own
   const results: Result[] = []
   try {
     const atOnce = counts.isFaults ? 1 : filesAtOnce()
-    const { jobs, minutes } = plan(files, targets, atOnce, !counts.isFull && filters.length === 0)
+    const { jobs, minutes } = plan(files, targets, atOnce, !counts.isFull && filters.length === 0, wanted)
     const length = counts.isFull ? 'with full counts' : `about ${Math.ceil(minutes)} min on an idle machine`
     const on = targets.map(({ name }) => name).join(' and ')
     console.log(`${files.length} files on ${on}: ${jobs.length} runs, ${atOnce} side by side; ${length}`)
@@ -46,10 +53,17 @@ async function main(filters: readonly string[]): Promise<number> {
       console.log('Skipped: a second Postgres version. None is installed here (initdb and postgres on the path).')
       results.push({ passed: 0, failed: 0, skipped: 1 })
     }
+    if (counts.isFull && !areInstalled) {
+      console.log(
+        'Skipped: other versions of Node and of peers. They are not installed: npm ci --prefix test/versions.',
+      )
+      results.push({ passed: 0, failed: 0, skipped: 1 })
+    }
     const runs: Run[] = []
     const waiting = [...jobs]
     const work = async () => {
-      for (let job = waiting.shift(); job; job = waiting.shift()) runs.push(await runJob(job, bundled, counts))
+      for (let job = waiting.shift(); job; job = waiting.shift())
+        runs.push(await runJob(job, bundleOf(job.variant), counts))
     }
     await Promise.all(Array.from({ length: atOnce }, work))
     results.push(...runs)
@@ -60,7 +74,7 @@ async function main(filters: readonly string[]): Promise<number> {
     for (const { name, seconds } of runs.sort((one, other) => other.seconds - one.seconds).slice(0, 5))
       console.log(`  ${seconds.toFixed(1).padStart(6)} s  ${name}`)
   } finally {
-    bundled.remove()
+    for (const bundled of [own, ...others]) bundled.remove()
     await Promise.all(targets.map((target) => target.stop()))
   }
   const sum = (count: keyof Result) => results.reduce((total, result) => total + result[count], 0)
@@ -92,11 +106,16 @@ function testFiles(folder: string): string[] {
   return names.filter((name) => name.endsWith('.test.ts')).sort()
 }
 
-async function runJob({ file, target }: Job<Target>, bundled: Bundle, { isFull, isFaults }: Counts): Promise<Run> {
+async function runJob(
+  { file, target, variant }: Job<Target>,
+  bundled: Bundle,
+  { isFull, isFaults }: Counts,
+): Promise<Run> {
   const { env, drop } = await target.database()
-  const counts = isFull && (isFaults || !isFault(file)) ? 'full' : ''
+  const counts = isFull && !variant && (isFaults || !isFault(file)) ? 'full' : ''
   const started = performance.now()
   const { output, code } = await runProcess(
+    variant?.node ?? process.execPath,
     bundled.argumentsFor(file),
     { ...env, PGSTORE_COUNTS: counts },
     counts ? 900 : 420,
@@ -104,7 +123,7 @@ async function runJob({ file, target }: Job<Target>, bundled: Bundle, { isFull, 
   const seconds = (performance.now() - started) / 1000
   await drop()
   const result = verdict(output, code)
-  const name = `${file} on ${target.name}`
+  const name = `${file} on ${variant?.name ?? target.name}`
   console.log(`${result.failed ? '✘' : '•'} ${name} (${told(result)}, ${seconds.toFixed(1)} s)`)
   if (result.failed || process.env['VERBOSE']) console.log(output)
   else for (const [line] of output.matchAll(/^Skipped: .*$/gm)) console.log(`  ${line}`)
@@ -115,10 +134,10 @@ function told({ passed, failed, skipped }: Result): string {
   return `${passed} passed${failed > 0 ? `, ${failed} failed` : ''}${skipped > 0 ? `, ${skipped} skipped` : ''}`
 }
 
-async function runProcess(args: readonly string[], variables: NodeJS.ProcessEnv, mostSeconds: number) {
+async function runProcess(program: string, args: readonly string[], variables: NodeJS.ProcessEnv, mostSeconds: number) {
   const env: NodeJS.ProcessEnv = { ...process.env, ...variables, FORCE_COLOR: '0' }
   delete env['DATABASE_URL']
-  const child = spawn(process.execPath, args, { env })
+  const child = spawn(program, args, { env })
   let output = ''
   for (const pipe of [child.stdout, child.stderr]) {
     pipe.on('data', (chunk) => {

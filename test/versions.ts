@@ -1,0 +1,44 @@
+// Other versions of what pgstore runs on and beside: node's, and those of the peers that a range names besides the one that is
+// installed. They are in a folder of their own, which CI installs: `npm ci --prefix test/versions`.
+import fs from 'node:fs'
+import path from 'node:path'
+import { fileURLToPath } from 'node:url'
+
+const modules = fileURLToPath(new URL('versions/node_modules', import.meta.url))
+
+export const areInstalled: boolean = fs.existsSync(modules)
+
+/** A way to run test files: on which node, and with which other packages under their names. */
+export interface Variant {
+  readonly name: string
+  readonly node: string
+  /** The folder of the package to find, by the name under which it is imported. */
+  readonly packages: Readonly<Record<string, string>>
+  readonly files: RegExp
+}
+
+/** What node's version can have a part in: two minutes a version. */
+const core = /^(adapters|cookie|events|session|store)\/|^database\/(batcher|pools)|^cleanup\/|^cli\/(key|main)/
+
+const node = (major: number): string => path.join(modules, `node-${major}/bin/node`)
+
+/** graphile-worker 0.18 and React Router 8 ask for a newer node than the first that we support. */
+const otherPeers: Readonly<Record<string, string>> = {
+  express: 'express-4',
+  'graphile-worker': 'graphile-worker-0.18',
+  koa: 'koa-2',
+  'react-router': 'react-router-8',
+}
+
+export const variants: readonly Variant[] = [
+  ...[22, 24, 26].map((major) => ({ name: `Node ${major}`, node: node(major), packages: {}, files: core })),
+  {
+    name: `Node 24 with ${Object.values(otherPeers).join(', ')}`,
+    node: node(24),
+    packages: Object.fromEntries(
+      Object.entries(otherPeers).map(([name, folder]) => [name, path.join(modules, folder)]),
+    ),
+    // Not what starts the built program: that finds the packages of the project.
+    files: /^adapters\/(express\/|koa|react-router)|^cleanup\/(cleanup|worker)\./,
+  },
+]
