@@ -9,8 +9,9 @@ const root = path.join(path.dirname(fileURLToPath(import.meta.url)), '..')
 let made = 0
 
 export interface Bundle {
-  /** The arguments with which node runs this test file. */
-  readonly argumentsFor: (file: string) => string[]
+  /** The arguments with which this node runs a test file, but for the file. */
+  readonly flags: readonly string[]
+  readonly pathOf: (file: string) => string
   readonly remove: () => void
 }
 
@@ -24,7 +25,8 @@ export async function bundle(
 ): Promise<Bundle> {
   // For coverage each source must be itself.
   const isCovered = process.env['NODE_V8_COVERAGE'] !== undefined
-  if (isCovered) return { argumentsFor: (file) => ['--import', 'tsx', path.join(root, 'test', file)], remove: () => {} }
+  if (isCovered)
+    return { flags: ['--import', 'tsx'], pathOf: (file) => path.join(root, 'test', file), remove: () => {} }
   // In the project, from where packages are found, unless the folder has its own.
   const folder = path.join(root, '.tests', `${process.pid}-${made++}`)
   for (const [name, target] of Object.entries(packages)) {
@@ -58,7 +60,8 @@ export async function bundle(
     ],
   })
   return {
-    argumentsFor: (file) => ['--enable-source-maps', path.join(folder, 'test', file.replace(/\.ts$/, '.mjs'))],
+    flags: ['--enable-source-maps'],
+    pathOf: (file) => path.join(folder, 'test', file.replace(/\.ts$/, '.mjs')),
     remove: () => fs.rmSync(folder, { recursive: true, force: true }),
   }
 }

@@ -114,9 +114,9 @@ async function runJob(
   const { env, drop } = await target.database()
   const counts = isFull && !variant && (isFaults || !isFault(file)) ? 'full' : ''
   const started = performance.now()
+  const command = variant?.command ?? [process.execPath, ...bundled.flags]
   const { output, code } = await runProcess(
-    variant?.node ?? process.execPath,
-    bundled.argumentsFor(file),
+    [...command, bundled.pathOf(file)],
     { ...env, PGSTORE_COUNTS: counts },
     counts ? 900 : 420,
   )
@@ -134,7 +134,11 @@ function told({ passed, failed, skipped }: Result): string {
   return `${passed} passed${failed > 0 ? `, ${failed} failed` : ''}${skipped > 0 ? `, ${skipped} skipped` : ''}`
 }
 
-async function runProcess(program: string, args: readonly string[], variables: NodeJS.ProcessEnv, mostSeconds: number) {
+async function runProcess(
+  [program = '', ...args]: readonly string[],
+  variables: NodeJS.ProcessEnv,
+  mostSeconds: number,
+) {
   const env: NodeJS.ProcessEnv = { ...process.env, ...variables, FORCE_COLOR: '0' }
   delete env['DATABASE_URL']
   const child = spawn(program, args, { env })

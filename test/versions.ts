@@ -8,10 +8,11 @@ const modules = fileURLToPath(new URL('versions/node_modules', import.meta.url))
 
 export const areInstalled: boolean = fs.existsSync(modules)
 
-/** A way to run test files: on which node, and with which other packages under their names. */
+/** A way to run test files: on what, and with which other packages under their names. */
 export interface Variant {
   readonly name: string
-  readonly node: string
+  /** Program and arguments, before the file. */
+  readonly command: readonly [string, ...string[]]
   /** The folder of the package to find, by the name under which it is imported. */
   readonly packages: Readonly<Record<string, string>>
   readonly files: RegExp
@@ -20,7 +21,7 @@ export interface Variant {
 /** What node's version can have a part in: two minutes a version. */
 const core = /^(adapters|cookie|events|session|store)\/|^database\/(batcher|pools)|^cleanup\/|^cli\/(key|main)/
 
-const node = (major: number): string => path.join(modules, `node-${major}/bin/node`)
+const node = (major: number) => [path.join(modules, `node-${major}/bin/node`), '--enable-source-maps'] as const
 
 /** graphile-worker 0.18 and React Router 8 ask for a newer node than the first that we support. */
 const otherPeers: Readonly<Record<string, string>> = {
@@ -31,14 +32,22 @@ const otherPeers: Readonly<Record<string, string>> = {
 }
 
 export const variants: readonly Variant[] = [
-  ...[22, 24, 26].map((major) => ({ name: `Node ${major}`, node: node(major), packages: {}, files: core })),
+  ...[22, 24, 26].map((major) => ({ name: `Node ${major}`, command: node(major), packages: {}, files: core })),
   {
     name: `Node 24 with ${Object.values(otherPeers).join(', ')}`,
-    node: node(24),
+    command: node(24),
     packages: Object.fromEntries(
       Object.entries(otherPeers).map(([name, folder]) => [name, path.join(modules, folder)]),
     ),
     // Not what starts the built program: that finds the packages of the project.
     files: /^adapters\/(express\/|koa|react-router)|^cleanup\/(cleanup|worker)\./,
   },
+  // But for how the end of a response is held back, which goes by the inner workings of node:http.
+  ...[
+    { name: 'Bun', command: [path.join(modules, '.bin/bun')] as const },
+    {
+      name: 'Deno',
+      command: [path.join(modules, '.bin/deno'), 'run', '--allow-all', '--node-modules-dir=manual'] as const,
+    },
+  ].map((runtime) => ({ ...runtime, packages: {}, files: /^adapters\/(?!express\/response)/ })),
 ]

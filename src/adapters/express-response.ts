@@ -1,6 +1,7 @@
 // The end of a response under express-session. It saves from within `res.end`, and while it waits for the store it sends the
 // headers and all of the body but the last byte: a browser that follows a redirect at its headers is then faster than the save.
-import type { IncomingMessage, ServerResponse } from 'node:http'
+import { type IncomingMessage, ServerResponse } from 'node:http'
+import type { Socket } from 'node:net'
 import { attachment } from '../session/attachment.ts'
 
 type Request = IncomingMessage & { res?: ServerResponse | undefined }
@@ -57,20 +58,20 @@ export class ResponseEnds {
     return this.#ending !== undefined
   }
 
-  /** Keeps the response that is ending from leaving before this callback is called. */
+  /** Keeps the response that is ending from leaving before this callback is called. Under HTTP/2 it leaves. */
   hold<Callback extends Done>(callback: Callback | undefined): Callback | undefined {
     const res = this.#ending
-    if (!callback || !res?.cork) return callback
-    res.cork()
+    if (!callback || !(res instanceof ServerResponse)) return callback
+    const release = cork(res)
     const held: Done = (error, ...values) => {
       if (error) {
-        release(res)
+        release()
         whenSent(res, () => callback(error))
       } else {
         try {
           callback(error, ...values) // ends the response, which leaves in one piece
         } finally {
-          release(res)
+          release()
         }
       }
     }
@@ -78,9 +79,22 @@ export class ResponseEnds {
   }
 }
 
-/** The end of a response releases it too. */
-function release(res: ServerResponse): void {
-  if (res.writableCorked > 0) res.uncork()
+/**
+ * Holds back what is sent from now on, until the function that it returns is called or the response has ended.
+ *
+ * The connection is corked and not the response: of one that is corked, Node 22 and 24 send the end of a chunked body before its
+ * last chunk. A response that waits for its turn on the connection gets it by the event.
+ */
+function cork(res: ServerResponse): () => void {
+  const { socket } = res
+  const later = (given: Socket) => given.cork()
+  if (socket) socket.cork()
+  else res.once('socket', later)
+  return () => {
+    res.off('socket', later)
+    // The end has uncorked the connection, which may be another response's by now.
+    if (!res.writableEnded) res.socket?.uncork()
+  }
 }
 
 /** Express closes the connection of a response that fails once it has begun: not before the client has been sent it all. */

@@ -6,6 +6,7 @@ import * as assert from 'uvu/assert'
 import { Browser } from '../support/browser.ts'
 import { closeAll, databaseUrl, sql, until } from '../support/harness.ts'
 import { freePort } from '../support/port.ts'
+import { node, runtimes } from '../support/runtimes.ts'
 
 const children: ChildProcess[] = []
 
@@ -15,13 +16,14 @@ test.after(async () => {
 })
 
 /** Starts an example and returns its address; on another port where somebody took the first meanwhile. */
-async function start(name: string, database = databaseUrl): Promise<string> {
+async function start(name: string, database = databaseUrl, runtime = node): Promise<string> {
+  const [program, ...args] = runtime.command
   const main = fileURLToPath(new URL(`../../examples/${name}/main.ts`, import.meta.url))
   let said = ''
   for (let attempt = 0; attempt < 3; attempt++) {
     const port = await freePort()
     const env = { ...process.env, DATABASE_URL: database, PORT: String(port) }
-    const child = spawn(process.execPath, ['--import', 'tsx', main], { env })
+    const child = spawn(program, [...args, main], { env })
     children.push(child)
     said = ''
     for (const pipe of [child.stdout, child.stderr]) {
@@ -44,10 +46,14 @@ async function json(browser: Browser, path = '/', body?: object): Promise<Record
   return JSON.parse(text)
 }
 
-for (const name of ['fastify', 'koa', 'hono', 'node-http', 'nextjs']) {
-  test(`examples/${name}: sign in, regenerate, merge, revoke elsewhere, sign out`, async () => {
-    const url = await start(name)
-    const user = `${name} ada`
+const examples = runtimes.flatMap((runtime) =>
+  ['fastify', 'koa', 'hono', 'node-http', ...(runtime === node ? ['nextjs'] : [])].map((name) => ({ name, runtime })),
+)
+
+for (const { name, runtime } of examples) {
+  test(`examples/${name} on ${runtime.name}: sign in, regenerate, merge, revoke elsewhere, sign out`, async () => {
+    const url = await start(name, databaseUrl, runtime)
+    const user = `${name} ada on ${runtime.name}`
     const [laptop, phone] = [new Browser(url), new Browser(url)]
 
     // A visitor is counted, each apart.
