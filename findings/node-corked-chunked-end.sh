@@ -42,8 +42,8 @@ SCRIPT
 status=0
 check() {
   seen=$(timeout 20 "node_modules/node-$1/bin/node" run.mjs)
-  echo "Node $1: $seen"
-  [ "$seen" = "$2" ] || { echo "expected: $2"; status=1; }
+  printf 'Node %s: %s\n' "$1" "$seen"
+  [ "$seen" = "$2" ] || { printf 'expected: %s\n' "$2"; status=1; }
 }
 check 22 '"5\r\nfirst\r\n0\r\n\r\n4\r\npage\r\n"'
 check 24 '"5\r\nfirst\r\n0\r\n\r\n4\r\npage\r\n"'

@@ -11,14 +11,14 @@ function isRolling(cookie: SessionData['cookie'] | undefined): cookie is Rolling
   return typeof cookie?.originalMaxAge === 'number'
 }
 
-/** What a clock may lose between two looks at it, in milliseconds. */
-const tick = 2
+/** What may pass between two looks at the clock, in milliseconds: a garbage collection, say. */
+const pause = 100
 
 /**
  * As JSON has it: dates are strings, and what JSON cannot carry is left out, as by every store for express-session.
  *
- * express-session 1.19 looks at the clock twice when it renews a cookie's maxAge: where a millisecond ends in between, the cookie's
- * originalMaxAge has lost it, and a visit that changes nothing would be a change.
+ * express-session 1.19 looks at the clock twice when it renews a cookie's maxAge: where milliseconds pass in between, the cookie's
+ * originalMaxAge has lost them, and a visit that changes nothing would be a change.
  *
  * @param known what the session was read as
  */
@@ -28,7 +28,7 @@ export function storedValues(data: SessionData, known: KnownSession | undefined)
   delete values.cookie.expires
   delete values.cookie.originalExpires // @fastify/session's own note of it
   const before = known?.values()['cookie'] as SessionData['cookie'] | undefined
-  if (isRolling(before) && Math.abs(before.originalMaxAge - values.cookie.originalMaxAge) <= tick) {
+  if (isRolling(before) && Math.abs(before.originalMaxAge - values.cookie.originalMaxAge) <= pause) {
     values.cookie.originalMaxAge = before.originalMaxAge
   }
   return values
