@@ -245,7 +245,7 @@ export function maxLengthProblems(maxLength: unknown): string[] {
 function unknownNames(given: object, known: object): string[] {
   return Object.keys(given)
     .filter((name) => !Object.hasOwn(known, name))
-    .map((name) => `${name} is no option`)
+    .map((name) => `unknown option "${name}"`)
 }
 
 /** `{ path: undefined }` asks for the default, as everywhere. */

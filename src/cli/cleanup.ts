@@ -29,7 +29,7 @@ store.startCleanup(). The interval is one of Postgres', from 100 milliseconds to
 export const cleanupStop: Command = {
   name: 'cleanup stop',
   summary: 'switch the recurring purge off, for everybody',
-  details: `Workers stay and wait; a purge under way ends after its batch. Expired sessions are no sessions to anybody, purged or not.`,
+  details: `Workers stay and wait; a purge under way ends after its batch. An expired session is dead at once, purged or not.`,
   async run(flags) {
     const state = await withDatabase(flags, (database) => database.cleanupStop())
     if (flags.json) printJson(state)

@@ -47,7 +47,7 @@ async function grant(pool: pg.Pool, role: string, statements: readonly string[],
       // To grant or revoke what is not one's own to grant is a mere warning to Postgres.
       throw new PGStoreError(
         'forbidden',
-        `${left.holder} ${left.isMissing ? 'could not be given' : 'keeps'} ${left.privilege}: its owner alone can change that.`,
+        `${left.holder} ${left.isMissing ? 'could not be given' : 'keeps'} ${left.privilege}: only its owner can change that.`,
         '42501',
       )
     }
@@ -67,7 +67,7 @@ async function checkOwner(pool: pg.Pool, schema: string): Promise<void> {
   if (rows[0]?.is_owner === false) {
     throw new PGStoreError(
       'forbidden',
-      `Schema ${schema} belongs to ${rows[0].owner}, who alone can grant rights on it.`,
+      `Schema ${schema} belongs to ${rows[0].owner}, and only its owner can grant rights on it.`,
       '42501',
     )
   }

@@ -83,7 +83,7 @@ function usage(shown: readonly Command[]): string {
     ...lines,
     `  ${pad('--help', 20)} print this${isOverview ? '; after a command: what it does, and its own options' : ''}`,
     '',
-    'Exit codes: 0 done, 1 failed, 2 used wrongly.',
+    'Exit codes: 0 done, 1 failed, 2 wrong usage.',
   ].join('\n')
 }
 

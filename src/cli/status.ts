@@ -60,7 +60,7 @@ function rightsWarnings(differences: readonly RightsDifference[]): string[] {
       const more = privileges.length > 1 ? ` and ${count(privileges.length - 1)} more` : ''
       return isMissing
         ? `${holder} lacks what it was granted: ${privileges[0]}${more}. ${advice}, which gives it again.`
-        : `${holder} has what nobody granted it with pgstore: ${privileges[0]}${more}. ${advice}, which takes it away, or "npx pgstore grant".`
+        : `${holder} has privileges that were not granted with pgstore: ${privileges[0]}${more}. ${advice}, which takes it away, or "npx pgstore grant".`
     })
   })
 }
@@ -94,11 +94,12 @@ function cleanupWarnings({ expired, oldestExpiredAt, now }: SessionStats, cleanu
     ]
   }
   const warnings: string[] = []
-  if (!cleanup.workerSeenAt) warnings.push('No worker was ever seen, so nothing is purged. Run "npx pgstore worker".')
+  if (!cleanup.workerSeenAt)
+    warnings.push('No worker has been seen yet, so nothing is purged. Run "npx pgstore worker".')
   else if (since(cleanup.workerSeenAt) > 5 * minute) {
-    warnings.push(`No worker was seen since ${cleanup.workerSeenAt.toISOString()}. Run "npx pgstore worker".`)
+    warnings.push(`No worker has been seen since ${cleanup.workerSeenAt.toISOString()}. Run "npx pgstore worker".`)
   } else if (cleanup.nextRunAt && since(cleanup.nextRunAt) > 10 * minute) {
-    warnings.push(`The purge is overdue since ${cleanup.nextRunAt.toISOString()}. Look into the worker's log.`)
+    warnings.push(`The purge has been overdue since ${cleanup.nextRunAt.toISOString()}. Check the worker's log.`)
   }
   if (cleanup.lastError) warnings.push(`The last run of the purge failed with ${cleanup.lastError}.`)
   return warnings
@@ -109,7 +110,7 @@ function tableWarnings(stats: SessionStats): string[] {
   const { live, expired, deadRows, tableBytes, usedBytes, indexBytes, updates, now, vacuumedAt } = stats
   if (updates >= 1000 && heapOnlyShare(stats) < 0.7) {
     warnings.push(
-      `Only ${percent(heapOnlyShare(stats))} of the updates are heap-only: others write every index too. Has the table an index of your own, or no free space in its pages (fillfactor)?`,
+      `Only ${percent(heapOnlyShare(stats))} of the updates are heap-only: the others write every index too. Does the table have an extra index, or no free space in its pages (fillfactor)?`,
     )
   }
   const rows = live + expired

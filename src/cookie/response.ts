@@ -50,7 +50,7 @@ export function checkHeadersOpen(res: ResponseLike): void {
     if (!res.headersSent) return
     throw new PGStoreError(
       'headers_sent',
-      'Save the session before the response is sent: its headers have left already.',
+      'The response headers have already been sent: save the session before the response.',
     )
   }
   try {

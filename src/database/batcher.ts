@@ -54,7 +54,7 @@ export class Batcher<Item, Result> {
   send(item: Item): Promise<Result> {
     return new Promise((resolve, reject) => {
       if (this.#waiting >= this.#limits.waiting) {
-        throw new PGStoreError('unavailable', `${this.#waiting} calls wait for the database already.`)
+        throw new PGStoreError('unavailable', `Too many calls are already waiting for the database (${this.#waiting}).`)
       }
       const key = this.#transport.keyOf(item)
       const call = { item, key, since: performance.now(), isRepeated: false, isAlone: false, resolve, reject }

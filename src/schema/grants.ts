@@ -106,7 +106,8 @@ export function grantStatements(role: string, rights: readonly Right[], schema: 
 
 /** Quoting does not help against these: "public" in quotes is still everybody, and a name too long is cut to another one. */
 function roleProblems(role: string): string[] {
-  if (role === 'public' || role === 'none') return [`${role} is no role: name the one that the program connects as`]
+  if (role === 'public' || role === 'none')
+    return [`"${role}" is not a role: name the one that the program connects as`]
   return role === '' || role.includes('\0') || Buffer.byteLength(role) > 63
     ? ['the role must be a name of 1 to 63 bytes']
     : []

@@ -77,7 +77,7 @@ export function checkWorkable(found: Inspection, schema: string): void {
   if (found.sessions === 'p' || found.is_parent) {
     throw new PGStoreError(
       'migration',
-      `Table ${schema}.sessions is partitioned, and pgstore's functions would then delete and change sessions that they do not mean: make it one ordinary table again.`,
+      `Table ${schema}.sessions is partitioned, and pgstore's functions would change or delete the wrong sessions: make it an ordinary table again.`,
     )
   }
   if (found.sessions !== null && found.sessions !== 'r') {

@@ -121,7 +121,7 @@ async function pending(
     if (hash(migration) !== appliedHash) {
       throw new PGStoreError(
         'migration',
-        `Migration ${name} was changed after it was applied to schema ${schema}: install the package anew, or restore the file.`,
+        `Migration ${name} was changed after it was applied to schema ${schema}: reinstall the package, or restore the file.`,
       )
     }
   }

@@ -84,7 +84,7 @@ test('other wrong uses are told with the usage: exit code 2', async () => {
   for (const args of [['cleanup'], ['cleanup', 'begin'], ['purge', 'all'], ['cleanup', 'stop', '--every', '1 day']]) {
     const { code, errors } = await outcome(...args)
     assert.is(code, 2, args.join(' '))
-    assert.match(errors, /Exit codes: 0 done, 1 failed, 2 used wrongly/)
+    assert.match(errors, /Exit codes: 0 done, 1 failed, 2 wrong usage/)
   }
 })
 

@@ -85,9 +85,9 @@ test('a purge that is off is a warning when expired sessions are old or many', a
 
 test('a purge without a worker, or whose worker went away, is a warning', async () => {
   await sql('update pgstore.cleanup set enabled = true')
-  await assertWarning(/^No worker was ever seen/)
+  await assertWarning(/^No worker has been seen yet/)
   await sql(`update pgstore.cleanup set worker_seen_at = now() - interval '6 minutes'`)
-  await assertWarning(/^No worker was seen since 20/)
+  await assertWarning(/^No worker has been seen since 20/)
   await sql('update pgstore.cleanup set worker_seen_at = now(), next_run_at = now()')
   assert.equal(await warnings(), [])
 })
@@ -96,7 +96,7 @@ test('a purge that is overdue or failed is a warning', async () => {
   await sql(
     `update pgstore.cleanup set enabled = true, worker_seen_at = now(), next_run_at = now() - interval '11 minutes'`,
   )
-  await assertWarning(/^The purge is overdue/)
+  await assertWarning(/^The purge has been overdue/)
   await sql(`update pgstore.cleanup set next_run_at = now(), last_error = '57014'`)
   await assertWarning(/failed with 57014/)
 })

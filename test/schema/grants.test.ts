@@ -282,7 +282,7 @@ test('who does not own the schema cannot grant, and is told so, though Postgres 
     await prepare()
     const { code, stderr } = await cliAs(url, 'grant', other, '--as', 'client')
     assert.is(code, 1)
-    assert.match(stderr, /^Schema pgstore belongs to postgres, who alone can grant rights on it\.$/m)
+    assert.match(stderr, /^Schema pgstore belongs to postgres, and only its owner can grant rights on it\.$/m)
   }
   assert.equal(await executable(other), [])
 })

@@ -148,7 +148,7 @@ test('B1: a right given by hand, to a role, to PUBLIC, on a column or with the o
   const told = await warnings(url)
   for (const holder of ['PUBLIC', app, friend]) {
     assert.ok(
-      told.some((warning) => warning.startsWith(`${holder} has what nobody granted it`)),
+      told.some((warning) => warning.startsWith(`${holder} has privileges that were not granted`)),
       told.join('\n'),
     )
   }
@@ -179,7 +179,7 @@ for (const [name, mend] of [
     const told = await warnings(url)
     assert.match(
       told.join('\n'),
-      /^PUBLIC has what nobody granted it with pgstore: EXECUTE on function .* and \d+ more\./m,
+      /^PUBLIC has privileges that were not granted with pgstore: EXECUTE on function .* and \d+ more\./m,
     )
     assert.match(told.join('\n'), new RegExp(`^${app} lacks what it was granted: EXECUTE on .* and \\d+ more\\.`, 'm'))
     const { code, stderr } = await mend(url, other)
@@ -275,7 +275,7 @@ test('a role that reads the ledger and owns nothing opens a store on a schema wh
   } finally {
     await reader.end()
   }
-  assert.match((await warnings(url)).join('\n'), /^PUBLIC has what nobody granted it/m)
+  assert.match((await warnings(url)).join('\n'), /^PUBLIC has privileges that were not granted/m)
 })
 
 // Before rights were put on record

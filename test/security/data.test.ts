@@ -436,13 +436,13 @@ requirement('S46', 'only own enumerable keys are saved: what is inherited, hidde
   }
   assert.match(await refusal(() => Object.create({ inherited: 1 })), 'values')
   assert.match(await refusal(() => ({ a: new Account() })), 'values.a is a Account')
-  assert.match(await refusal(() => ({ a: Object.create({ inherited: 1 }) })), 'values.a is no plain object')
+  assert.match(await refusal(() => ({ a: Object.create({ inherited: 1 }) })), 'values.a is not a plain object')
 })
 
 requirement('S46', 'what a visitor’s JSON assigns as __proto__ is refused or an own key, never inherited', async () => {
   const body = JSON.parse('{"__proto__":{"admin":true},"name":"x"}')
   // Object.assign calls the setter: the target inherits `admin`, and would lose it in JSON.
-  assert.match(await refusal((values) => Object.assign(values, body)), 'is no plain object')
+  assert.match(await refusal((values) => Object.assign(values, body)), 'is not a plain object')
   const visitor = await visitorWith({ form: { ...body } })
   assert.equal(Object.keys((await stored(visitor))['form'] as object).sort(), ['__proto__', 'name'])
 })

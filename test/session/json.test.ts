@@ -42,7 +42,7 @@ test('what JSON cannot carry is refused with the path that leads to it', () => {
     [new Error('x'), 'values.x is a Error'],
     [new Cart(), 'values.x is a Cart'],
     [new Date(Number.NaN), 'values.x is an invalid Date'],
-    [Object.assign({}, { a: Object.create({ inherited: 1 }) }), 'values.x.a is no plain object'],
+    [Object.assign({}, { a: Object.create({ inherited: 1 }) }), 'values.x.a is not a plain object'],
     [cycle, 'values.x.self.again contains itself'],
     [nested(65), `values.x${'[0]'.repeat(64)} is more than 64 levels deep`],
   ]
@@ -80,7 +80,7 @@ test('a __proto__ that was assigned is refused, as it would be lost', () => {
   const value: Record<string, unknown> = {}
   // biome-ignore lint/suspicious/noProto: the point
   value['__proto__'] = { admin: true }
-  assert.match(message(value), 'values.x is no plain object')
+  assert.match(message(value), 'values.x is not a plain object')
 })
 
 test('a value is the same as its own JSON, in any order of keys, and differs from any other', () => {

@@ -175,7 +175,7 @@ class Reader {
     const map: Record<string, Json> = Object.create(null)
     for (let left = this.#in.size(); left > 0; left--) {
       const key = this.#value(keyType)
-      if (typeof key === 'object') throw new Unreadable('a map key that is no text, number or boolean')
+      if (typeof key === 'object') throw new Unreadable('a map key that is not text, a number or a boolean')
       const name = String(key)
       if (name in map) throw new Unreadable('two map keys with one text')
       map[name] = this.#value(elementType)
