@@ -58,8 +58,7 @@ export class ExpressSessionStore extends session.Store {
       throw new PGStoreError('invalid_option', 'ttl must be a number of seconds up to a hundred years.')
     }
     const [extra] = Object.keys(options)
-    if (store && extra)
-      throw new PGStoreError('invalid_option', `${extra} belongs to the store that you pass: set it there.`)
+    if (store && extra) throw new PGStoreError('invalid_option', `${extra} is set on the store that you pass.`)
     if (!store) this.#own = new PGStore({ maxLength: defaultMaxLength, ...options, codecs: [noCookies] })
     this.#store = store ?? (this.#own as PGStore)
     this.#sessions = this.#store.byToken
