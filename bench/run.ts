@@ -3,20 +3,28 @@
 import fs from 'node:fs'
 import os from 'node:os'
 import { parseArgs } from 'node:util'
-import { entryFile } from './build.ts'
-import { type Contender, openContenders } from './contenders.ts'
-import { measureGrowth } from './growth.ts'
-import { measureHttp } from './http.ts'
-import { compareIndexes } from './indexes.ts'
+import { measureGrowth } from './groups/growth.ts'
+import { measureHttp } from './groups/http.ts'
+import { compareIndexes } from './groups/indexes.ts'
+import { measureMemory } from './groups/memory.ts'
+import { comparePairs, pairGroups } from './groups/pairs.ts'
+import { profileAll } from './groups/profile.ts'
+import { measurePurge } from './groups/purge.ts'
+import { measureOperation } from './groups/read-save.ts'
+import { measureStorage } from './groups/storage.ts'
 import type { Row } from './measure.ts'
-import { measureMemory } from './memory.ts'
-import { comparePairs, pairGroups } from './pairs.ts'
-import { profileAll } from './profile.ts'
-import { measurePurge } from './purge.ts'
-import { measureOperation } from './read-save.ts'
-import { type Fact, factList, rowTable, verdictTable, withEarlierRows, writePage, writeResults } from './report.ts'
-import { openPostgres, openRedis, type Postgres, type Redis, syncMs } from './servers.ts'
-import { measureStorage } from './storage.ts'
+import {
+  type Fact,
+  factList,
+  rowTable,
+  verdictTable,
+  withEarlierRows,
+  writePage,
+  writeResults,
+} from './report/report.ts'
+import { entryFile } from './systems/build.ts'
+import { type Contender, openContenders } from './systems/contenders.ts'
+import { openPostgres, openRedis, type Postgres, type Redis, syncMs } from './systems/servers.ts'
 import { judge } from './targets.ts'
 
 interface Bench {

@@ -1,10 +1,10 @@
 // Group `growth`: does a read cost the same as the table grows?
 import { randomBytes } from 'node:crypto'
-import { fillSessions, readFilled } from './fill.ts'
-import { measure, type Row, type Sample, summary } from './measure.ts'
+import { measure, type Row, type Sample, summary } from '../measure.ts'
+import { fillSessions, readFilled } from '../systems/fill.ts'
+import { openPool, type Postgres } from '../systems/servers.ts'
+import { pgstore } from '../systems/systems.ts'
 import type { Pace } from './read-save.ts'
-import { openPool, type Postgres } from './servers.ts'
-import { pgstore } from './systems.ts'
 
 /** One table a size, all read in turn, so that what drifts hits every size. */
 export async function measureGrowth(postgres: Postgres, sizes: readonly number[], pace: Pace): Promise<Row[]> {

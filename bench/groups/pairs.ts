@@ -1,14 +1,14 @@
 // `npm run bench -- pairs --base FOLDER` and `express`: two builds of pgstore by turns, pair by pair, each in processes and a
 // database of its own. What drifts on the machine hits both of a pair alike, so that a few per cent can be told apart.
 import path from 'node:path'
-import { ownFolder } from './build.ts'
-import { inOwnProcess } from './contenders.ts'
+import { median, round, type Sample } from '../measure.ts'
+import { type Interval, intervalOf } from '../report/intervals.ts'
+import { table } from '../report/report.ts'
+import { ownFolder } from '../systems/build.ts'
+import { inOwnProcess } from '../systems/contenders.ts'
+import { start } from '../systems/processes.ts'
+import { openPool, type Postgres } from '../systems/servers.ts'
 import { load, startServer } from './http.ts'
-import { type Interval, intervalOf } from './intervals.ts'
-import { median, round, type Sample } from './measure.ts'
-import { start } from './processes.ts'
-import { table } from './report.ts'
-import { openPool, type Postgres } from './servers.ts'
 
 export interface PairsOptions {
   /** Folder of the other checkout, which has been built. Undefined for `express`: this build without what it waits for. */
@@ -72,7 +72,7 @@ const widest = 1.1
 
 export async function comparePairs(postgres: Postgres, options: PairsOptions): Promise<string> {
   const results = new Map<string, Pair[]>(options.operations.map((name) => [name, []]))
-  const driver = start('http-load.ts', [])
+  const driver = start('groups/http-load.ts', [])
   try {
     for (let number = 1; number <= options.pairs; number++) {
       const sides = [await openSide(postgres, 'new', options), await openSide(postgres, 'base', options)] as const

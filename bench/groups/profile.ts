@@ -2,15 +2,15 @@
 import { Session as Inspector } from 'node:inspector/promises'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
-import type { Postgres } from './servers.ts'
-import { measureSystem, pgstoreSystem } from './systems.ts'
+import type { Postgres } from '../systems/servers.ts'
+import { measureSystem, pgstoreSystem } from '../systems/systems.ts'
 
 interface CallFrame {
   readonly functionName: string
   readonly url: string
 }
 
-const root = path.join(path.dirname(fileURLToPath(import.meta.url)), '..')
+const root = path.join(path.dirname(fileURLToPath(import.meta.url)), '../..')
 
 export async function profileAll(postgres: Postgres, seconds: number): Promise<void> {
   const system = await pgstoreSystem(postgres.url)

@@ -2,8 +2,9 @@
 import { type ChildProcess, fork } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 
+/** @param file below bench/ */
 export function start(file: string, args: readonly string[], env: NodeJS.ProcessEnv = process.env): ChildProcess {
-  return fork(fileURLToPath(new URL(file, import.meta.url)), args, { env, execArgv: ['--import', 'tsx'] })
+  return fork(fileURLToPath(new URL(`../${file}`, import.meta.url)), args, { env, execArgv: ['--import', 'tsx'] })
 }
 
 /** What the process says next. */

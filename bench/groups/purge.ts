@@ -4,10 +4,10 @@ import { randomBytes } from 'node:crypto'
 import { setTimeout as pause } from 'node:timers/promises'
 import connectPgSimple from 'connect-pg-simple'
 import session from 'express-session'
-import { fillPgSimple, fillSessions, readFilled, tokenOf } from './fill.ts'
-import { Latencies, median, type Percentiles, type Row, round } from './measure.ts'
-import { openPool, type Postgres } from './servers.ts'
-import { pgstore } from './systems.ts'
+import { Latencies, median, type Percentiles, type Row, round } from '../measure.ts'
+import { fillPgSimple, fillSessions, readFilled, tokenOf } from '../systems/fill.ts'
+import { openPool, type Postgres } from '../systems/servers.ts'
+import { pgstore } from '../systems/systems.ts'
 
 /** Reads a second, whatever the answers take: a closed loop would ask less while the server is slow, and hide it. */
 const readsPerSecond = 500

@@ -4,13 +4,13 @@ import connectPgSimple from 'connect-pg-simple'
 import { RedisStore } from 'connect-redis'
 import session from 'express-session'
 import { createClient } from 'redis'
-import type { PGStore, PGStoreOptions, Session } from '../src/index.ts'
+import type { PGStore, PGStoreOptions, Session } from '../../src/index.ts'
+import { type Load, measure, type Sample } from '../measure.ts'
 import { entryFile, importBuilt } from './build.ts'
-import { type Load, measure, type Sample } from './measure.ts'
 import { openPool } from './servers.ts'
 
 /** As it is published: tsx gives each function its name when it runs, which costs the hot path a tenth of its time. */
-export const pgstore: typeof import('../src/index.ts') = await importBuilt(entryFile('.'))
+export const pgstore: typeof import('../../src/index.ts') = await importBuilt(entryFile('.'))
 
 /** How many sessions there are: callers seldom meet at one. */
 export const sessionCount = 10_000

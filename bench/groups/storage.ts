@@ -1,7 +1,7 @@
 // Group `storage`: what saves leave behind in the store itself and in connect-pg-simple: WAL, heap-only updates, size.
 import type pg from 'pg'
-import { measure, type Row, round, summary } from './measure.ts'
-import { openPool, type Postgres } from './servers.ts'
+import { measure, type Row, round, summary } from '../measure.ts'
+import { openPool, type Postgres } from '../systems/servers.ts'
 import {
   connectPgSimpleSystem,
   measureSystem,
@@ -9,7 +9,7 @@ import {
   type System,
   savesPerVisit,
   sessionCount,
-} from './systems.ts'
+} from '../systems/systems.ts'
 
 export async function measureStorage(postgres: Postgres, seconds: number): Promise<Row[]> {
   const admin = openPool(postgres.url, 1)

@@ -3,7 +3,7 @@ import fs from 'node:fs'
 import path from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 
-export const ownFolder: string = fileURLToPath(new URL('..', import.meta.url))
+export const ownFolder: string = fileURLToPath(new URL('../..', import.meta.url))
 
 const folder = process.env['PGSTORE_BENCH_BUILD'] ?? ownFolder
 

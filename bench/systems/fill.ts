@@ -1,7 +1,7 @@
 // Many sessions at once, by SQL. Session n has a token that both sides can work out: 43 characters of base64url, as a real one.
 import { createHash } from 'node:crypto'
 import type pg from 'pg'
-import type { PGStore } from '../src/index.ts'
+import type { PGStore } from '../../src/index.ts'
 
 export interface Range {
   readonly from: number

@@ -1,7 +1,7 @@
 // The visitors of group `http`, a process of their own: so many connections kept alive, one request under way on each. Raw
 // sockets, because node's own HTTP client takes longer to ask than most servers take to answer.
 import net from 'node:net'
-import { Latencies, type Percentiles } from './measure.ts'
+import { Latencies, type Percentiles } from '../measure.ts'
 
 /** What the parent asks for. */
 export interface Load {

@@ -2,10 +2,10 @@
 // be moved, so that the ttl is shortened, and everything with it: 30 minutes with a save a minute are 30 seconds with a save a second.
 import { setTimeout as sleep } from 'node:timers/promises'
 import pg from 'pg'
-import { Latencies, type Row, round } from './measure.ts'
-import type { Postgres } from './servers.ts'
+import { Latencies, type Row, round } from '../measure.ts'
+import type { Postgres } from '../systems/servers.ts'
+import { exampleValues, pgstore } from '../systems/systems.ts'
 import { flushedState, walPosition } from './storage.ts'
-import { exampleValues, pgstore } from './systems.ts'
 import { activeKeys, activeTicks, keyOf, type Pattern } from './visitors.ts'
 
 /** A ttl has 180 ticks in each pattern. */

@@ -1,11 +1,11 @@
 // Group `http`: a server in one process, its visitors in another, as an application would meet them.
 import type { ChildProcess } from 'node:child_process'
 import fs from 'node:fs'
+import { type CpuMeter, perOperation, type Row, type Sample, summary } from '../measure.ts'
+import { answerOf, start } from '../systems/processes.ts'
+import type { Postgres, Redis } from '../systems/servers.ts'
 import type { Load, LoadResult } from './http-load.ts'
-import { type CpuMeter, perOperation, type Row, type Sample, summary } from './measure.ts'
-import { answerOf, start } from './processes.ts'
 import type { Pace } from './read-save.ts'
-import type { Postgres, Redis } from './servers.ts'
 
 const visitors = 1000
 
@@ -22,7 +22,7 @@ export async function measureHttp(
   redis: Redis | undefined,
   { rounds, seconds }: Pace,
 ): Promise<Row[]> {
-  const hasAdapter = fs.existsSync(new URL('../dist/adapters/express-session.js', import.meta.url))
+  const hasAdapter = fs.existsSync(new URL('../../dist/adapters/express-session.js', import.meta.url))
   if (!hasAdapter) console.log('Skipped: Express + pgstore. There is no express-session store yet.')
   const names = [
     'node:http, no session',
@@ -35,7 +35,7 @@ export async function measureHttp(
     'Express + MemoryStore',
   ]
   const env = { ...process.env, PGSTORE_BENCH_POSTGRES: postgres.url, PGSTORE_BENCH_REDIS: String(redis?.port ?? 0) }
-  const driver = start('http-load.ts', [], env)
+  const driver = start('groups/http-load.ts', [], env)
   const servers: Server[] = []
   try {
     for (const name of names) servers.push(await startServer(name, env, postgres, redis))
@@ -63,7 +63,7 @@ export async function startServer(
   postgres: Postgres,
   redis?: Redis,
 ): Promise<Server> {
-  const child = start('http-server.ts', [name], env)
+  const child = start('groups/http-server.ts', [name], env)
   const port = await answerOf<number>(child)
   const cookies: string[] = []
   for (let made = 0; made < (name.includes('no session') ? 0 : visitors); made += 50) {

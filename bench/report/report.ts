@@ -1,8 +1,8 @@
 // The results: tables for the terminal and for docs/performance.md, and the file that a program reads.
 import fs from 'node:fs'
+import type { Row } from '../measure.ts'
+import type { Verdict } from '../targets.ts'
 import { chart } from './chart.ts'
-import type { Row } from './measure.ts'
-import type { Verdict } from './targets.ts'
 
 export type Fact = string | number | Readonly<Record<string, string>>
 
@@ -13,7 +13,7 @@ export interface Results {
   readonly rows: readonly Row[]
 }
 
-const folder = new URL('results/', import.meta.url)
+const folder = new URL('../results/', import.meta.url)
 const resultsFile = new URL('latest.json', folder)
 
 const headings: Readonly<Record<string, string>> = {
@@ -128,7 +128,7 @@ export function writeResults(results: Results): void {
   if (svg) fs.writeFileSync(new URL('latest.svg', folder), svg)
 }
 
-const page = new URL('../docs/performance.md', import.meta.url)
+const page = new URL('../../docs/performance.md', import.meta.url)
 
 /** Puts this run's tables between the page's markers: `<!-- bench read -->` … `<!-- end -->`. */
 export function writePage({ facts, verdicts, rows }: Results): void {

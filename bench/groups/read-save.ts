@@ -1,7 +1,8 @@
 // Groups `read` and `save`: the same sessions in every system, at 1 to 1,024 concurrent callers.
-import type { Contender } from './contenders.ts'
-import { type Row, type Sample, summary } from './measure.ts'
-import type { Operation } from './systems.ts'
+
+import { type Row, type Sample, summary } from '../measure.ts'
+import type { Contender } from '../systems/contenders.ts'
+import type { Operation } from '../systems/systems.ts'
 
 export const concurrencies: readonly number[] = [1, 16, 128, 1024]
 

@@ -1,6 +1,6 @@
 // The README's picture: reads and saves a second at 128 callers, a bar for each system. On a ground of its own, so
 // that it reads well on light and on dark pages.
-import type { Row } from './measure.ts'
+import type { Row } from '../measure.ts'
 
 const systems: Readonly<Record<string, string>> = {
   pgstore: 'pgstore',

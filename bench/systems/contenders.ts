@@ -5,8 +5,8 @@ import fs from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
 import { promisify } from 'node:util'
-import { systemBin } from '../scripts/postgres.ts'
-import { type CpuMeter, Latencies, perOperation, type Sample } from './measure.ts'
+import { systemBin } from '../../scripts/postgres.ts'
+import { type CpuMeter, Latencies, perOperation, type Sample } from '../measure.ts'
 import { answerOf, start } from './processes.ts'
 import type { Postgres, Redis } from './servers.ts'
 import type { Order, SystemName } from './system-process.ts'
@@ -41,7 +41,7 @@ export async function inOwnProcess(
   cpu: CpuMeter | undefined,
   env?: NodeJS.ProcessEnv,
 ): Promise<Contender> {
-  const child = start('system-process.ts', [name, server], env)
+  const child = start('systems/system-process.ts', [name, server], env)
   await answerOf<'ready'>(child)
   return {
     name,

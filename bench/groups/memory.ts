@@ -2,9 +2,9 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
-import { measure, type Row, round } from './measure.ts'
-import type { Postgres } from './servers.ts'
-import { pgstoreSystem, savesPerVisit, sessionCount } from './systems.ts'
+import { measure, type Row, round } from '../measure.ts'
+import type { Postgres } from '../systems/servers.ts'
+import { pgstoreSystem, savesPerVisit, sessionCount } from '../systems/systems.ts'
 
 setFlagsFromString('--expose-gc')
 const collectGarbage = runInNewContext('gc') as () => void

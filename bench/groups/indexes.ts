@@ -2,11 +2,11 @@
 // and a clock that runs as fast as the statements do, so that hours and months of saves pass in seconds. The product itself is
 // measured in index-product.ts.
 import pg from 'pg'
+import { Latencies, type Row, round } from '../measure.ts'
+import type { Postgres } from '../systems/servers.ts'
+import { exampleValues } from '../systems/systems.ts'
 import { measureProduct } from './index-product.ts'
-import { Latencies, type Row, round } from './measure.ts'
-import type { Postgres } from './servers.ts'
 import { flushedState, walPosition } from './storage.ts'
-import { exampleValues } from './systems.ts'
 import { activeKeys, activeTicks, keyOf, type Pattern, patterns } from './visitors.ts'
 
 interface Design {

@@ -5,9 +5,9 @@ import net from 'node:net'
 import os from 'node:os'
 import path from 'node:path'
 import pg from 'pg'
-import { startPostgres } from '../scripts/postgres.ts'
+import { startPostgres } from '../../scripts/postgres.ts'
+import type { CpuMeter } from '../measure.ts'
 import { reserveHugePages, sharedBuffersMb } from './huge-pages.ts'
-import type { CpuMeter } from './measure.ts'
 
 /** Durable: every commit waits for the disk. Memory and WAL as a server of its own would have them. */
 const settings = {
