@@ -28,9 +28,6 @@ const otherSeconds = 2
 /** What the server's version has nothing to do with runs on the first one alone. */
 const once = /^project\/|^cookie\/codec|^cli\/gob|^session\/(json|attachment)|^security\/(page|supply-chain)\./
 
-/** Where versions differ most: these run on each server in the quick suite too. */
-const always = /^sql\//
-
 export interface Job<Target> {
   readonly file: string
   readonly target: Target
@@ -51,7 +48,7 @@ function secondsOf(file: string): number {
 /**
  * The slow ones first.
  *
- * @param isTurnAbout whether most files run on one server, each on the next: the quick suite, for CI runs all on all
+ * @param isTurnAbout whether each file runs on one server, the next on the next: the quick suite, for CI runs all on all
  * @param variants run their files on the first server
  */
 export function plan<Target>(
@@ -63,7 +60,7 @@ export function plan<Target>(
 ): Plan<Target> {
   const ordered = [...files].sort((one, other) => secondsOf(other) - secondsOf(one))
   const jobs = ordered.flatMap((file, place) => {
-    const turn = isTurnAbout && !always.test(file) ? place % targets.length : undefined
+    const turn = isTurnAbout ? place % targets.length : undefined
     const chosen = once.test(file) ? targets.slice(0, 1) : turn === undefined ? targets : targets.slice(turn, turn + 1)
     const [first] = targets
     const others = variants

@@ -1,6 +1,6 @@
 // `npm test [-- part-of-a-file-name …]`: every test file as a process with a database of its own, several side by side. No file is
-// tried twice: one that fails now and then has a fault, or its test has. Those of sql/ run on each server there is, the others by
-// turns; files that are asked for by name, and all with long counts, on each.
+// tried twice: one that fails now and then has a fault, or its test has. They run on the servers that there
+// are by turns; files that are asked for by name, and all with long counts, on each.
 //
 //   DATABASE_URL=…          this server alone, in place of the embedded one and the newest one installed here
 //   PGSTORE_COUNTS=full     long counts, as in CI; those of faults/ only where they are asked for by name: `npm run faults`
