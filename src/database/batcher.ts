@@ -10,6 +10,9 @@ const longestSilenceMs = 2000
 /** And after so long in any case, which leaves time for the answer: `queryTimeoutMs` counts from a call's arrival. */
 const longestWaitMs = 4000
 
+/** What ended one connection has often ended all: by then the pool has heard of the others too. */
+const repeatAfterMs = 20
+
 /** Calls on their own beside the batches: they wait for locks that others hold, and leave connections to the rest. */
 const mostAlone = 4
 
@@ -139,7 +142,9 @@ export class Batcher<Item, Result> {
         } else
           call.reject(known && calls.length > 1 ? new PGStoreError(known.code, known.message, known.sqlState) : error)
       }
-      return repeated.length === 0 ? [] : await this.#settle(repeated)
+      if (repeated.length === 0) return []
+      await new Promise((resolve) => setTimeout(resolve, repeatAfterMs))
+      return await this.#settle(repeated)
     }
   }
 
