@@ -116,7 +116,7 @@ async function main(): Promise<number> {
     }
     const all = values.quick ? rows : withEarlierRows(rows)
     const verdicts = judge(all)
-    if (verdicts.length > 0) console.log(`\n# What it must show\n\n${verdictTable(verdicts)}`)
+    if (verdicts.length > 0) console.log(`\n# Targets\n\n${verdictTable(verdicts)}`)
     const minutes = Math.round((Date.now() - started) / 6000) / 10
     const results = { facts: { ...facts, minutes }, verdicts, rows: all }
     writeResults(results)
