@@ -2,9 +2,10 @@
 // any other; only its expiry moves at every request, and so it stands in the row alone.
 import type { SessionData } from 'express-session'
 import { longestLife } from '../cookie/cookie-options.ts'
+import { readJson } from '../database/read-json.ts'
 import type { KnownSession } from '../session/token-sessions.ts'
 
-type RollingCookie = SessionData['cookie'] & { originalMaxAge: number }
+type RollingCookie = SessionData['cookie'] & { originalMaxAge: number; originalExpires?: unknown }
 
 /** Whether the cookie's expiry is counted from each visit; a fixed date, or none, is stored as it is. */
 function isRolling(cookie: SessionData['cookie'] | undefined): cookie is RollingCookie {
@@ -23,7 +24,7 @@ const pause = 100
  * @param known what the session was read as
  */
 export function storedValues(data: SessionData, known: KnownSession | undefined): Record<string, unknown> {
-  const values = JSON.parse(JSON.stringify(data))
+  const values = readJson(JSON.stringify(data)) as Record<string, unknown> & Pick<SessionData, 'cookie'>
   if (!isRolling(values.cookie)) return values
   delete values.cookie.expires
   delete values.cookie.originalExpires // @fastify/session's own note of it

@@ -4,6 +4,7 @@ import { closedError, PGStoreError } from '../errors.ts'
 import type { BatchLimits } from './batch-limits.ts'
 import { Batcher } from './batcher.ts'
 import type { Queryable } from './pool.ts'
+import { readJson } from './read-json.ts'
 import type { SaveArguments, SaveResult, SessionRow } from './row.ts'
 import { Database } from './session-functions.ts'
 import { alone } from './transport.ts'
@@ -128,14 +129,14 @@ function isPlain({ label, tags, announce }: SaveArguments): boolean {
 }
 
 function isThere(save: SaveArguments, row: SessionRow): boolean {
-  const data = JSON.parse(row.data) as Record<string, unknown>
+  const data = readJson(row.data) as Record<string, unknown>
   const has = ([name, value]: [string, unknown]) => Object.hasOwn(data, name) && isDeepStrictEqual(data[name], value)
   const { userId, label, tags } = save
   return (
-    Object.entries(JSON.parse(save.set)).every(has) &&
+    Object.entries(readJson(save.set) as object).every(has) &&
     !save.unset.some((name) => Object.hasOwn(data, name)) &&
     (userId === null || userId === (row.userId ?? '')) &&
-    (label === null || isDeepStrictEqual(JSON.parse(label), JSON.parse(row.label ?? 'null'))) &&
-    (tags === null || isDeepStrictEqual(tags, JSON.parse(row.tags ?? '[]')))
+    (label === null || isDeepStrictEqual(readJson(label), readJson(row.label ?? 'null'))) &&
+    (tags === null || isDeepStrictEqual(tags, readJson(row.tags ?? '[]')))
   )
 }

@@ -1,5 +1,7 @@
 // What a save sends: the top-level keys that differ from what is stored, so that two requests that change different keys
 // both keep their change.
+
+import { readJson } from '../database/read-json.ts'
 import { PGStoreError } from '../errors.ts'
 import { checkPlain, checkText, encodeJson, type Json, memberPath, sameJson } from './json.ts'
 
@@ -27,7 +29,7 @@ export interface Changes extends Difference {
 
 /** The stored values by key, parsed anew: the ones that a caller holds may have been changed deep inside. */
 export function parseBase(data: string): ReadonlyMap<string, Json> {
-  return new Map(Object.entries(JSON.parse(data) as object))
+  return new Map(Object.entries(readJson(data) as object))
 }
 
 /**
@@ -59,7 +61,7 @@ export function difference(
     checkText(name, memberPath('values', name))
     const text = encodeJson(value, memberPath('values', name)) as string | undefined
     if (text === undefined) return
-    next.set(name, JSON.parse(text))
+    next.set(name, readJson(text) as Json)
     members.push(`${JSON.stringify(name)}:${text}`)
   }
   for (const name of Object.keys(values)) {
@@ -96,7 +98,7 @@ const longestTag = 255
  */
 export function changedLabel(stored: string | null, label: unknown): string | null {
   if (label === undefined || label === null) return stored === null ? null : 'null'
-  if (stored !== null && sameJson(JSON.parse(stored), label, 'label')) return null
+  if (stored !== null && sameJson(readJson(stored) as Json, label, 'label')) return null
   const text = encodeJson(label, 'label')
   if (typeof text !== 'string' || Buffer.byteLength(text) > longestLabel) {
     throw new PGStoreError('invalid_value', `label must be at most ${longestLabel} bytes of JSON text.`)
@@ -118,5 +120,5 @@ export function changedTags(stored: string | null, tags: unknown): readonly stri
     )
   }
   for (const tag of tags as string[]) checkText(tag, 'tags')
-  return sameJson(JSON.parse(stored ?? '[]'), tags, 'tags') ? null : [...tags]
+  return sameJson(readJson(stored ?? '[]') as Json, tags, 'tags') ? null : [...tags]
 }

@@ -1,5 +1,6 @@
 // Session data that the database's operator cannot read: each top-level value is sealed by itself, so that saves merge as ever.
 import { createCipheriv, createDecipheriv, hkdfSync, randomBytes } from 'node:crypto'
+import { readJson } from '../database/read-json.ts'
 import {
   type SaveArguments,
   type SaveResult,
@@ -93,9 +94,9 @@ export class SealedDatabase implements SessionDatabase {
     let result: SaveResult | undefined
     for (let attempt = 0; attempt < tries; attempt++) {
       const row = await this.get(save.key)
-      const values = new Map(Object.entries(JSON.parse(row?.data ?? '{}') as Record<string, Json>))
+      const values = new Map(Object.entries(readJson(row?.data ?? '{}') as Record<string, Json>))
       for (const name of save.unset) values.delete(name)
-      for (const [name, value] of Object.entries(JSON.parse(save.set) as Record<string, Json>)) values.set(name, value)
+      for (const [name, value] of Object.entries(readJson(save.set) as Record<string, Json>)) values.set(name, value)
       const version = row?.version ?? 0
       result = await this.#database.regenerate({ ...save, set: this.#seal(newKey, textOf(values)), version }, newKey)
       if (result.status === 'saved') return { ...result, previousVersion: version }
@@ -116,7 +117,7 @@ export class SealedDatabase implements SessionDatabase {
     const [first] = this.#ring
     if (set === '{}' || !first) return set
     const key = new SessionKey(first, sessionKey)
-    const values = Object.entries(JSON.parse(set) as Record<string, Json>)
+    const values = Object.entries(readJson(set) as Record<string, Json>)
     return textOf(new Map(values.map(([name, value]) => [name, key.seal(name, JSON.stringify(value))])))
   }
 
@@ -124,7 +125,7 @@ export class SealedDatabase implements SessionDatabase {
     const keys = new Map<RingKey, SessionKey>()
     const unsealed = new Set<string>()
     const members: string[] = []
-    for (const [name, value] of Object.entries(JSON.parse(row.data) as Record<string, Json>)) {
+    for (const [name, value] of Object.entries(readJson(row.data) as Record<string, Json>)) {
       let text: string | undefined
       if (typeof value === 'string' && value.startsWith(mark)) {
         const sealed = Buffer.from(value.slice(mark.length), 'base64url')

@@ -1,5 +1,6 @@
 // Sessions by their token alone, for a framework that reads and writes the cookie itself.
 
+import { readJson } from '../database/read-json.ts'
 import { parseTime, type SessionDatabase, withData } from '../database/row.ts'
 import type { Database } from '../database/session-functions.ts'
 import { PGStoreError } from '../errors.ts'
@@ -43,7 +44,9 @@ export class KnownSession {
 
   /** What it held, in an object of your own. */
   values(): Record<string, unknown> {
-    return this.#saved ? structuredClone(Object.fromEntries(this.#saved)) : JSON.parse(this.#known.row.data)
+    return this.#saved
+      ? structuredClone(Object.fromEntries(this.#saved))
+      : (readJson(this.#known.row.data) as Record<string, unknown>)
   }
 
   /** Nothing of it shows in JSON. */

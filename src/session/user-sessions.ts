@@ -1,4 +1,6 @@
 // A user's sessions: the page of devices.
+
+import { readJson } from '../database/read-json.ts'
 import { parseTime } from '../database/row.ts'
 import type { Database } from '../database/session-functions.ts'
 import { PGStoreError } from '../errors.ts'
@@ -76,8 +78,8 @@ export class UserSessions {
       expiresAt: date(row.expiresAt),
       seenAt: date(row.seenAt),
       signedInAt: row.signedInAt === null ? undefined : date(row.signedInAt),
-      label: row.label === null ? undefined : JSON.parse(row.label),
-      tags: row.tags === null ? [] : JSON.parse(row.tags),
+      label: row.label === null ? undefined : readJson(row.label),
+      tags: row.tags === null ? [] : (readJson(row.tags) as string[]),
     }))
   }
 

@@ -1,6 +1,7 @@
 // Moving sessions in from an old store. Each is created under its key, and one that is there already stays as it is: an import
 // may be interrupted and run again.
 
+import { readJson } from '../../database/read-json.ts'
 import type { SaveArguments, SaveResult } from '../../database/row.ts'
 import type { Database } from '../../database/session-functions.ts'
 import { PGStoreError } from '../../errors.ts'
@@ -159,7 +160,7 @@ async function rehearse(
   return saves.map(({ maxLength }, i): Outcome => {
     if (rows[i]) return { as: 'alreadyThere' }
     const { json } = sessions[i] as Found
-    const isTooLarge = maxLength > 0 && Buffer.byteLength(json) + spaces(JSON.parse(json)) > maxLength
+    const isTooLarge = maxLength > 0 && Buffer.byteLength(json) + spaces(readJson(json)) > maxLength
     return { as: isTooLarge ? 'tooLarge' : 'taken' }
   })
 }

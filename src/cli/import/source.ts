@@ -1,4 +1,6 @@
 // What every old store is to the import: sessions, batch by batch, each ready to be saved or left with its reason.
+
+import { readJson } from '../../database/read-json.ts'
 import { PGStoreError } from '../../errors.ts'
 import { encodeJson } from '../../session/json.ts'
 
@@ -57,7 +59,7 @@ export function readExpressSession(sid: string, text: string): { readonly [key: 
   if (sid === '') return undefined
   let session: unknown
   try {
-    session = JSON.parse(text)
+    session = readJson(text)
   } catch {
     return undefined
   }
