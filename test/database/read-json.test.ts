@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { readJson } from '../../src/database/read-json.ts'
@@ -33,6 +34,16 @@ test('the key __proto__ stays a key, written with an escape too', () => {
     assert.equal(Object.keys(read).sort(), ['\n', '__proto__'])
     assert.is(Object.getPrototypeOf(read), Object.prototype)
   }
+})
+
+test('megabytes of escapes are read', () => {
+  for (const value of [{ '"': '"'.repeat(5_000_000) }, { ['a\n'.repeat(100_000)]: 'x\n'.repeat(1_000_000) }]) {
+    assert.ok(isDeepStrictEqual(readJson(JSON.stringify(value)), value))
+  }
+})
+
+test('what is no JSON is an error', () => {
+  for (const text of ['{"\\"', '{"\\":1', '"\\', '{"a\\q":1}']) assert.throws(() => readJson(text), /JSON/)
 })
 
 test('thousands of levels are read', () => {
