@@ -26,7 +26,8 @@ const slow: Readonly<Record<string, number>> = {
 const otherSeconds = 2
 
 /** What the server's version has nothing to do with runs on the first one alone. */
-const once = /^project\/|^cookie\/codec|^cli\/gob|^session\/(json|attachment)|^database\/read-json|^security\/(page|supply-chain)\./
+const once =
+  /^project\/|^cookie\/codec|^cli\/gob|^session\/(json|attachment)|^database\/read-json|^security\/(page|supply-chain)\./
 
 export interface Job<Target> {
   readonly file: string
