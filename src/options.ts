@@ -49,7 +49,7 @@ export interface PGStoreOptions {
   readonly options?: CookieOptions | undefined
   /** Largest session in bytes of JSON text, after merging; 0 means no limit. Default: 4096. */
   readonly maxLength?: number | undefined
-  /** Seconds after its creation at which a session ends, visits or not; null means never. Default: 7,776,000 (90 days). */
+  /** Seconds after its creation, or its last sign-in, at which a session ends, visits or not; null means never. Default: 7,776,000 (90 days). */
   readonly lifetime?: number | null | undefined
   /**
    * Seconds after which a visit is worth a write: a session that is only read is touched so often, and lives that much longer than
