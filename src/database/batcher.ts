@@ -10,9 +10,6 @@ const longestSilenceMs = 2000
 /** And after so long in any case, which leaves time for the answer: `queryTimeoutMs` counts from a call's arrival. */
 const longestWaitMs = 4000
 
-/** What ended one connection has often ended all: by then the pool has heard of the others too. */
-const repeatAfterMs = 20
-
 /** Calls on their own beside the batches: they wait for locks that others hold, and leave connections to the rest. */
 const mostAlone = 4
 
@@ -143,7 +140,6 @@ export class Batcher<Item, Result> {
           call.reject(known && calls.length > 1 ? new PGStoreError(known.code, known.message, known.sqlState) : error)
       }
       if (repeated.length === 0) return []
-      await new Promise((resolve) => setTimeout(resolve, repeatAfterMs))
       return await this.#settle(repeated)
     }
   }

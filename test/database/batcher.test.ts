@@ -321,24 +321,6 @@ test('what is lost twice is not sent a third time', async () => {
   assert.is(sent, 6)
 })
 
-test('a call is sent again when the pool has had time to hear what else was lost', async () => {
-  const { pool } = watchedPool()
-  const [key] = (await newKeys(1)) as [Buffer]
-  let lostAt: number | undefined
-  const failing: Pool = {
-    ...pool,
-    async query(query: never) {
-      lostAt ??= performance.now()
-      if (performance.now() - lostAt < 10) {
-        throw Object.assign(new Error('terminating connection'), { code: '57P01' })
-      }
-      return await pool.query(query)
-    },
-  }
-  const database = new BatchedDatabase(failing, 'pgstore', defaultBatchLimits)
-  assert.ok(await database.get(key))
-})
-
 // Back-pressure
 
 test('more calls than may wait are refused at once, and the others answered when there is room again', async () => {
