@@ -31,6 +31,12 @@ const otherPeers: Readonly<Record<string, string>> = {
   'react-router': 'react-router-8',
 }
 
+/** Program and arguments that run a file on another runtime. */
+export const runtimes: Readonly<Record<'Bun' | 'Deno', readonly [string, ...string[]]>> = {
+  Bun: [path.join(modules, '.bin/bun')],
+  Deno: [path.join(modules, '.bin/deno'), 'run', '--allow-all', '--node-modules-dir=manual'],
+}
+
 export const variants: readonly Variant[] = [
   ...[22, 24, 26].map((major) => ({ name: `Node ${major}`, command: node(major), packages: {}, files: core })),
   {
@@ -45,13 +51,13 @@ export const variants: readonly Variant[] = [
   // But for how the end of a response is held back, which goes by the inner workings of node:http, and which Bun does not do.
   {
     name: 'Bun',
-    command: [path.join(modules, '.bin/bun')],
+    command: runtimes.Bun,
     packages: {},
     files: /^adapters\/(?!express\/re(directs|sponse))/,
   },
   {
     name: 'Deno',
-    command: [path.join(modules, '.bin/deno'), 'run', '--allow-all', '--node-modules-dir=manual'],
+    command: runtimes.Deno,
     packages: {},
     files: /^adapters\/(?!express\/response)/,
   },

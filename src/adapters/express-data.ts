@@ -21,16 +21,16 @@ const pause = 100
  * express-session 1.19 looks at the clock twice when it renews a cookie's maxAge: where milliseconds pass in between, the cookie's
  * originalMaxAge has lost them, and a visit that changes nothing would be a change.
  *
- * @param known what the session was read as
+ * @param before what the session held when it was read
  */
-export function storedValues(data: SessionData, known: KnownSession | undefined): Record<string, unknown> {
+export function storedValues(data: SessionData, before: Record<string, unknown> = {}): Record<string, unknown> {
   const values = readJson(JSON.stringify(data)) as Record<string, unknown> & Pick<SessionData, 'cookie'>
   if (!isRolling(values.cookie)) return values
   delete values.cookie.expires
   delete values.cookie.originalExpires // @fastify/session's own note of it
-  const before = known?.values()['cookie'] as SessionData['cookie'] | undefined
-  if (isRolling(before) && Math.abs(before.originalMaxAge - values.cookie.originalMaxAge) <= pause) {
-    values.cookie.originalMaxAge = before.originalMaxAge
+  const cookie = before['cookie'] as SessionData['cookie'] | undefined
+  if (isRolling(cookie) && Math.abs(cookie.originalMaxAge - values.cookie.originalMaxAge) <= pause) {
+    values.cookie.originalMaxAge = cookie.originalMaxAge
   }
   return values
 }

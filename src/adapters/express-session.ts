@@ -108,9 +108,8 @@ export class ExpressSessionStore extends session.Store {
     const { isEnding } = this.#ends
     await this.#change(sid, callback, async () => {
       if (this.#isOver(data)) return void (await this.#sessions.destroy(sid))
-      const options = this.#options(data)
-      const isLive = await this.#save(sid, data, storedValues(data, options.known), options)
-      if (!isLive && !isEnding) throw gone()
+      const wanted = this.#options(data)
+      if (!(await this.#save(sid, data, storedValues(data, wanted.known?.values()), wanted)) && !isEnding) throw gone()
     })
   }
 
@@ -124,8 +123,9 @@ export class ExpressSessionStore extends session.Store {
       const known = this.#knownOf(data) ?? (await this.#sessions.get(sid))
       if (!known) return
       // With the cookie: express-session only touches a session when nothing else changed, a new maxAge included.
-      const { cookie } = storedValues(data, known)
-      const values = Object.assign(known.values(), cookie && { cookie })
+      const values = known.values()
+      const { cookie } = storedValues(data, values)
+      if (cookie) values['cookie'] = cookie
       try {
         await this.#save(sid, data, values, { ttl: ttlOf(data, this.#ttl), isFixed: isFixed(data), known })
       } catch (error) {
@@ -172,7 +172,7 @@ export class ExpressSessionStore extends session.Store {
     const data = req.session as SessionData
     const known = this.#knownOf(data)
     if (!known) return await this.set(req.sessionID, data) // never stored: nobody has its sid
-    const renewed = await this.#sessions.regenerate(known, storedValues(data, known), this.#options(data))
+    const renewed = await this.#sessions.regenerate(known, storedValues(data, known.values()), this.#options(data))
     if (!renewed) throw gone()
     req.sessionID = renewed.token
     this.createSession(req, this.#show(renewed.known))

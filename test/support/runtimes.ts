@@ -1,6 +1,6 @@
 // What runs an example besides this node: Bun and Deno, where `npm ci --prefix test/versions` has brought them.
 import fs from 'node:fs'
-import { fileURLToPath } from 'node:url'
+import { runtimes as installed } from '../versions.ts'
 import { counts } from './counts.ts'
 
 export interface Runtime {
@@ -11,12 +11,7 @@ export interface Runtime {
 
 export const node: Runtime = { name: 'Node', command: [process.execPath, '--import', 'tsx'] }
 
-const installed = (name: string): string =>
-  fileURLToPath(new URL(`../versions/node_modules/.bin/${name}`, import.meta.url))
-const others: readonly Runtime[] = [
-  { name: 'Bun', command: [installed('bun')] },
-  { name: 'Deno', command: [installed('deno'), 'run', '--allow-all', '--node-modules-dir=manual'] },
-]
+const others: readonly Runtime[] = Object.entries(installed).map(([name, command]) => ({ name, command }))
 
 /** With long counts all of them that are installed; else this node alone. */
 export const runtimes: readonly Runtime[] = [
