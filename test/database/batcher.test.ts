@@ -11,6 +11,7 @@ import { economical } from '../../src/database/statement-pool.ts'
 import { alone } from '../../src/database/transport.ts'
 import { PGStore, type Pool } from '../../src/index.ts'
 import { newToken, sessionKey } from '../../src/session/token.ts'
+import { terminate } from '../support/crowd.ts'
 import {
   admin,
   closeAll,
@@ -289,7 +290,7 @@ test('reads and merges outlive the end of every connection', async () => {
   await visitor.visit(store, (session) => Object.assign(session.values, { visits: 1 }))
   const database = new BatchedDatabase(economical(pool, undefined), 'pgstore', defaultBatchLimits)
   for (let round = 0; round < 10; round++) {
-    await sql(`select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'batch-test-lost'`)
+    await terminate('batch-test-lost')
     const [rows, saves] = await Promise.all([
       Promise.all(keys.map((key) => database.get(key))),
       Promise.all(

@@ -2,7 +2,8 @@
 import pg from 'pg'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { admin, closeAll, row, testStore } from '../support/harness.ts'
+import { terminate } from '../support/crowd.ts'
+import { closeAll, row, testStore } from '../support/harness.ts'
 import { requirement } from './requirement.ts'
 import { CountingPool, closeSites, fetchSite, nodeSite, type Pages, pairOf, type Values } from './site.ts'
 
@@ -95,7 +96,7 @@ requirement(
     const site = fetchSite(store, pages)
     const cookie = pairOf((await site.get('/sign-in')).setCookies[0])
     for (let i = 0; i < 5; i++) {
-      await admin.query("select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'outage'")
+      await terminate('outage')
       const answers = await Promise.all(Array.from({ length: 8 }, () => site.get('/look', cookie)))
       for (const { status, body, setCookies } of answers) {
         assert.ok(status === 503 || body === 'alice', `${status} ${body}`)

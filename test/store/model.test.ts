@@ -88,12 +88,14 @@ type Step = (world: World) => Promise<void>
 
 /** Begins a request: reads the session and checks it against the model. */
 const begin =
-  (index: number, isFar = false): Step =>
+  (index: number, isFar = false, isLost = false): Step =>
   async ({ clients, sessions }) => {
     const client = clients[index] as Client
     const at = isFar ? far : store
     const req = client.visitor.request()
+    if (isLost && isFar) void proxy.cut('answer')
     const session = await at.get(req, 'sid')
+    proxy.spare() // a cookie that is refused is not asked for
     const token = tokenOf(client.visitor.jar.get('sid'))
     const model = sessions.find((candidate) => isLive(candidate, token))
     assert.is(session.isNew, model === undefined)
@@ -179,6 +181,7 @@ const end =
       () => 'ok',
       (error: PGStoreError) => error.code,
     )
+    proxy.spare() // where nothing was sent, the next step's answer would be cut
     const before = client.visitor.jar.get('sid')
     client.visitor.receive(res)
     const after = client.visitor.jar.get('sid')
@@ -336,8 +339,10 @@ const step: fc.Arbitrary<NamedStep> = fc.oneof(
   {
     weight: 4,
     arbitrary: fc
-      .tuple(index, fc.boolean())
-      .map(([i, isFar]) => named(`begin ${i}${isFar ? ' far' : ''}`, begin(i, isFar))),
+      .tuple(index, fc.boolean(), fc.boolean())
+      .map(([i, isFar, isLost]) =>
+        named(`begin ${i}${isFar ? ' far' : ''}${isLost ? ' lost' : ''}`, begin(i, isFar, isLost)),
+      ),
   },
   {
     weight: 8,

@@ -13,6 +13,8 @@ export interface Proxy {
   gate: Promise<void> | undefined
   /** Cuts the next connection that carries a call: its answer when that comes, or the call before it is sent. Resolves then. */
   cut(what: 'answer' | 'call'): Promise<void>
+  /** Cuts nothing after all: what was waited for did not come. */
+  spare(): void
   close(): Promise<void>
 }
 
@@ -83,6 +85,9 @@ export async function startProxy({
       new Promise((done) => {
         cutting = { what, done }
       }),
+    spare() {
+      cutting = undefined
+    },
     async close() {
       for (const socket of sockets) socket.destroy()
       await new Promise((resolve) => server.close(resolve))
