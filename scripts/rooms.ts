@@ -11,11 +11,12 @@ const floors = [
   ['cli', 'adapters', 'index'],
   ['store'],
   ['parts'],
+  ['cached-reader'],
   ['reader'],
   ['saver', 'cleanup'],
   ['options'],
   ['session'],
-  ['schema'],
+  ['cache', 'schema'],
   ['cookie', 'database', 'events'],
   ['errors'],
 ]

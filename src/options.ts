@@ -1,5 +1,6 @@
 // What a store is made with, checked once and all of it: every problem is named in one error.
 
+import { type CacheLimits, type CacheOptions, parseCache } from './cache/cache-options.ts'
 import type { Codec } from './cookie/codec.ts'
 import { parseCodecs, sealSecrets } from './cookie/codec-options.ts'
 import {
@@ -14,7 +15,7 @@ import { type ClearSiteDataDirective, clearSiteDataDirectives } from './cookie/r
 import { type BatchLimits, type BatchOptions, defaultBatchLimits } from './database/batch-limits.ts'
 import { connectionStringProblems, type Pool, poolProblems } from './database/pool.ts'
 import { PGStoreError } from './errors.ts'
-import type { ListenConnection } from './events/listen.ts'
+import { listenConnection } from './events/listen.ts'
 import { schemaProblems } from './schema/schema-name.ts'
 
 /** How a store is set up. Give `connectionString` or `pool`, and `keys`, `keyPairs` or `codecs`; the rest has defaults. */
@@ -97,11 +98,18 @@ export interface PGStoreOptions {
   readonly prepare?: boolean | undefined
   /** How the calls of many requests are gathered into one; false sends each on its own. Default: see the fields. */
   readonly batch?: BatchOptions | false | undefined
+  /**
+   * Keeps sessions in this process for `maxStale` seconds after each reading, so that most reads cost no query: docs/cache.md says what
+   * may then be stale, and when to leave it off. true takes the defaults of `CacheOptions`. Opens one connection to LISTEN at the
+   * first read, which lasts until `close()`. Default: false.
+   */
+  readonly cache?: boolean | CacheOptions | undefined
 }
 
 /** The options, checked and complete. */
 export interface Settings {
   readonly batch: BatchLimits | false
+  readonly cache: CacheLimits | undefined
   readonly prepare: boolean | undefined
   readonly connectionString: string | undefined
   readonly pool: Pool | undefined
@@ -139,6 +147,7 @@ const names = {
   schema: true,
   prepare: true,
   batch: true,
+  cache: true,
 } satisfies Record<keyof PGStoreOptions, true>
 
 /** @throws {PGStoreError} `invalid_option`, with a sentence for each problem */
@@ -189,6 +198,10 @@ export function parseOptions(given: PGStoreOptions): Settings {
       if (!(Number.isInteger(limit) && limit > 0)) problems.push(`batch.${name} must be a whole number above 0`)
     }
   }
+  const cache = parseCache(Object.hasOwn(given, 'cache') ? given.cache : undefined, problems)
+  if (cache && cache.sessions > 0 && !listenConnection({ connectionString, directConnectionString, pool })) {
+    problems.push('cache needs a connection of its own: give connectionString, directConnectionString or a pg.Pool')
+  }
   const codecs = parseCodecs(given, problems)
   if (problems.length > 0) throw new PGStoreError('invalid_option', `${problems.join('; ')}.`)
   return {
@@ -208,6 +221,7 @@ export function parseOptions(given: PGStoreOptions): Settings {
     schema,
     prepare,
     batch,
+    cache,
   }
 }
 
@@ -218,23 +232,6 @@ function parseClearSiteData(given: unknown, problems: string[]): readonly ClearS
   problems.push(`clearSiteData must be true, false or a list of ${clearSiteDataDirectives.join(', ')}`)
   return []
 }
-
-/** Where to LISTEN: beside the pool, never through it, since a pooled connection goes to whoever asks next. */
-export function listenConnection({
-  directConnectionString,
-  connectionString,
-  pool,
-}: Settings): ListenConnection | undefined {
-  const direct = directConnectionString ?? connectionString
-  if (direct !== undefined) return { connectionString: direct }
-  const given = (pool as { options?: ListenConnection } | undefined)?.options
-  if (given === undefined) return undefined // a client, or a pool of another make: no telling where it leads
-  return Object.fromEntries(
-    listenFields.map((field) => [field, given[field]]).filter(([, value]) => value !== undefined),
-  )
-}
-
-const listenFields = ['connectionString', 'host', 'port', 'user', 'password', 'database', 'ssl'] as const
 
 /** What is wrong with this limit of a session's size; empty when it is right. */
 export function maxLengthProblems(maxLength: unknown): string[] {

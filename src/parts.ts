@@ -1,17 +1,26 @@
 // What a store is made of, and how the parts are put together: over a pool, or over one client inside a transaction.
 import type pg from 'pg'
-import { Refusals } from './cookie/refusals.ts'
+import type { CacheStats } from './cache/cache-counts.ts'
+import type { CacheLimits } from './cache/cache-options.ts'
+import { systemClocks } from './cache/clocks.ts'
+import { NotedSessions } from './cache/noted-sessions.ts'
+import { SessionCache } from './cache/session-cache.ts'
+import { CachedReader } from './cached-reader.ts'
+import { Refusals, type RefusedCookies } from './cookie/refusals.ts'
 import { BatchedDatabase } from './database/batched-sessions.ts'
 import { openPool, type Pool, poolProblems, type Queryable } from './database/pool.ts'
 import type { SessionDatabase } from './database/row.ts'
 import { Database } from './database/session-functions.ts'
 import { economical } from './database/statement-pool.ts'
 import { PGStoreError } from './errors.ts'
+import type { ChannelEvents } from './events/channel-events.ts'
 import { atMost, Sockets } from './events/deadline.ts'
-import type { ListenConnection } from './events/listen.ts'
-import { listenConnection, type Settings } from './options.ts'
+import { type ListenConnection, listenConnection } from './events/listen.ts'
+import { type SessionEvent, sessionEvents } from './events/session-events.ts'
+import type { Settings } from './options.ts'
 import { Reader } from './reader.ts'
 import { Saver } from './saver.ts'
+import { CachedSessions } from './session/cached-sessions.ts'
 import { SealedDatabase } from './session/seal.ts'
 import { TokenSessions } from './session/token-sessions.ts'
 import { UserSessions } from './session/user-sessions.ts'
@@ -36,6 +45,11 @@ export class StoreParts {
   readonly users: UserSessions
   /** Where to LISTEN; undefined where no connection for it is known. */
   readonly listen: ListenConnection | undefined
+  readonly events: ChannelEvents<SessionEvent>
+  /** Of the store that lends its sessions, where this one works over a client. */
+  readonly cache: SessionCache | undefined
+  /** undefined where nothing is read from the cache. */
+  readonly cachedReader: CachedReader | undefined
 
   /** @param lender the parts of the store that lends its sessions, where this one works over a client */
   private constructor(
@@ -45,19 +59,41 @@ export class StoreParts {
     database: Database,
     lender?: StoreParts,
   ) {
-    const { sealing } = settings
+    const { sealing, cache: limits, schema, codecs } = settings
     this.settings = settings
     this.ownPool = ownPool
     this.#sockets = sockets
     this.database = database
-    this.sessions = sealing ? new SealedDatabase(database, sealing.secrets, sealing.acceptsPlain) : database
+    this.listen = lender ? undefined : listenConnection(settings)
+    this.events = sessionEvents(this.listen, schema)
+    this.cache = lender ? lender.cache : limits && limits.sessions > 0 ? this.#openCache(limits) : undefined
+    const noted = this.cache ? new NotedSessions(database, this.cache, lender !== undefined) : database
+    const sealed = sealing && new SealedDatabase(noted, sealing.secrets, sealing.acceptsPlain)
+    this.sessions = sealed ?? noted
     this.writer = new Writer(this.sessions, settings)
     this.saver = new Saver(this.sessions, this.writer, settings, lender?.saver)
-    this.refusals = lender ? lender.refusals : new Refusals(settings.schema)
-    this.reader = new Reader(database, this.sessions, settings.codecs, this.refusals)
-    this.byToken = new TokenSessions(this.sessions, database, this.writer, sealing !== undefined)
-    this.users = new UserSessions(database, sealing !== undefined)
-    this.listen = lender ? undefined : listenConnection(settings)
+    this.refusals = lender ? lender.refusals : new Refusals(schema)
+    this.reader = new Reader(database, this.sessions, codecs, this.refusals, limits !== undefined)
+    // A transaction sees what nobody else does: over a client nothing is read from the cache, or put there.
+    const cached = lender || !limits ? undefined : this.cache && new CachedSessions(this.cache, sealed, limits.byToken)
+    this.cachedReader = cached && new CachedReader(database, this.sessions, codecs, this.refusals, cached)
+    this.byToken = new TokenSessions(this.sessions, database, this.writer, sealing !== undefined, cached)
+    this.users = new UserSessions(database, sealing !== undefined, this.cache)
+  }
+
+  #openCache(limits: CacheLimits): SessionCache {
+    const { database, events, settings } = this
+    const { schema } = settings
+    return new SessionCache(limits, {
+      clocks: systemClocks,
+      ear: events,
+      bell: {
+        number: () => database.announcementNumber(),
+        ring: (message) => database.notify(`${schema}_sessions`, message),
+      },
+      read: (key, sent) => database.get(key, sent),
+      schema,
+    })
   }
 
   static open(settings: Settings): StoreParts {
@@ -72,8 +108,13 @@ export class StoreParts {
     return new StoreParts(settings, ownPool, sockets, database)
   }
 
+  get stats(): StoreStats {
+    return { refused: this.refusals.counts, cache: this.cache?.stats }
+  }
+
   /** Lets calls that were begun go on for a while, refuses others, and ends the pool that was opened here. */
   async end(): Promise<void> {
+    this.cache?.close()
     await this.database.end(closingMs)
     await atMost(500, this.ownPool?.end())
     this.#sockets?.cut()
@@ -87,4 +128,11 @@ export class StoreParts {
     const database = new Database(economical(client as Pool, false), settings.schema)
     return new StoreParts(settings, undefined, undefined, database, this)
   }
+}
+
+export interface StoreStats {
+  /** Cookies that led to no session, by the reason. A burst after a change of keys means that an old key is missing. */
+  readonly refused: RefusedCookies
+  /** undefined without the option `cache`, or where it only sets hints. */
+  readonly cache: CacheStats | undefined
 }

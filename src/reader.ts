@@ -19,15 +19,26 @@ export class Reader {
   readonly #sessions: SessionDatabase
   readonly #codecs: readonly Codec[]
   readonly #refusals: Refusals
+  readonly #hasHints: boolean
   /** Options, and the cookie names that are right for them. */
   #checked: { readonly options: SessionOptions; readonly names: Set<string> } | undefined
 
-  /** @param sessions the database, seen through the seal where there is one */
-  constructor(database: Database, sessions: SessionDatabase, codecs: readonly Codec[], refusals: Refusals) {
+  /**
+   * @param sessions the database, seen through the seal where there is one
+   * @param hasHints whether hints stand beside the sessions' cookies, under names of their own
+   */
+  constructor(
+    database: Database,
+    sessions: SessionDatabase,
+    codecs: readonly Codec[],
+    refusals: Refusals,
+    hasHints: boolean,
+  ) {
     this.#database = database
     this.#sessions = sessions
     this.#codecs = codecs
     this.#refusals = refusals
+    this.#hasHints = hasHints
   }
 
   /** @param owner whose session it is to be: its `save()` goes there */
@@ -37,7 +48,7 @@ export class Reader {
     name: string,
     options: SessionOptions,
   ): Promise<Session<Values>> {
-    this.#checkName(name, options)
+    this.checkName(name, options)
     const tokens = readTokens(req, name, this.#codecs, this.#refusals)
     let read = tokens[0]
     let row: SessionRow | undefined
@@ -57,11 +68,11 @@ export class Reader {
     return session
   }
 
-  #checkName(name: string, options: SessionOptions): void {
+  protected checkName(name: string, options: SessionOptions): void {
     if (this.#checked?.options !== options) this.#checked = { options, names: new Set() }
     const { names } = this.#checked
     if (names.has(name)) return
-    checkCookie({ name, options })
+    checkCookie({ name, options }, this.#hasHints)
     names.add(name)
   }
 

@@ -3,6 +3,7 @@
 import type { Codec } from './cookie/codec.ts'
 import { type RequestLike, readCookies } from './cookie/cookie-header.ts'
 import { cookieNameProblems, cookieOptionProblems, type SessionOptions } from './cookie/cookie-options.ts'
+import { hintNameProblems, writeHint } from './cookie/hint.ts'
 import {
   type ClearSiteDataDirective,
   checkHeadersOpen,
@@ -27,6 +28,8 @@ export interface SaverSettings {
   readonly codecs: readonly Codec[]
   readonly cacheHeaders: boolean
   readonly clearSiteData: readonly ClearSiteDataDirective[]
+  /** Where sessions are cached, changes are hinted at. */
+  readonly cache: object | undefined
 }
 
 export interface SaveOptions {
@@ -99,7 +102,7 @@ export class Saver {
     const isCookieDue = this.#isCookieDue(session, stored, write)
     // A row that is written takes a cookie along where it is a touch, or where the cookie may say something else from now on.
     const isCookieNews = changes.isEmpty
-      ? this.#writer.isTouchDue(known.row, write)
+      ? this.#writer.isTouchDue(known, write)
       : changes.isMaxAge || stored.cookie?.signedAt === undefined || internals.hasOwnAttributes(session)
     if (changes.isEmpty && !isCookieDue && !isCookieNews) return
     const cookie = isCookieDue || isCookieNews ? this.#sign(session, known.token) : undefined
@@ -111,6 +114,7 @@ export class Saver {
     if (isWritten) internals.saved(session, { known: written.known, cookie: stored.cookie }, written.changes)
     // Before all that can still fail: the visitor is to have the cookie of what is stored.
     if (cookie !== undefined && (isCookieDue || isWritten)) this.#writeCookie(res, session, cookie, written.known.row)
+    if (this.#settings.cache && isWritten && !written.changes.isEmpty) writeHint(res, session.name, session.options)
     if (isWritten) await this.#writer.limit(written.known, written.changes)
   }
 
@@ -128,7 +132,7 @@ export class Saver {
 
   async #destroy(req: RequestLike, res: ResponseLike, session: Session<object>): Promise<void> {
     const stored = internals.stored(session)
-    if (stored) await this.#writer.end(stored.known.token)
+    if (stored) await this.#writer.end(stored.known.token, stored.known.row.id)
     const options = { ...session.options }
     internals.ended(session)
     // A visitor who never had a session has no cookie to delete.
@@ -158,7 +162,7 @@ export class Saver {
 
   #begin(session: Session<object>, res: ResponseLike): void {
     checkHeadersOpen(res)
-    checkCookie(session)
+    checkCookie(session, this.#settings.cache !== undefined)
     if (this.#settings.cacheHeaders) forbidCaching(res)
   }
 
@@ -166,10 +170,12 @@ export class Saver {
    * Whether the visitor needs a new cookie whatever is saved: where the request did not come with this session's own, or with one
    * that an older key signed, or that is as old as a visit may go unrecorded.
    */
-  #isCookieDue({ options }: Session<object>, { cookie }: Stored, write: WriteOptions): boolean {
-    if (!cookie || cookie.isOutdated) return true
-    if (cookie.signedAt === undefined || options.maxAge === 0) return false
-    return Math.abs(Date.now() - cookie.signedAt) >= this.#writer.grain(write) * 1000
+  #isCookieDue({ options }: Session<object>, { cookie, known }: Stored, write: WriteOptions): boolean {
+    if (!cookie) return true
+    const { isOutdated, signedAt } = cookie
+    if (!isOutdated && (signedAt === undefined || options.maxAge === 0)) return false
+    const isOld = isOutdated || Math.abs(Date.now() - Number(signedAt)) >= this.#writer.grain(write) * 1000
+    return isOld && (known.mayRenew?.() ?? true)
   }
 
   #sign(session: Session<object>, token: string): string {
@@ -212,7 +218,11 @@ function signingIn(session: Session<object>, changes: SessionChanges, signIn: bo
 }
 
 /** @throws {PGStoreError} `invalid_option` for a name that is no cookie name, or options that browsers would refuse for it */
-export function checkCookie({ name, options }: { readonly name: string; readonly options: SessionOptions }): void {
+export function checkCookie(
+  { name, options }: { readonly name: string; readonly options: SessionOptions },
+  hasHint: boolean,
+): void {
   const problems = [...cookieNameProblems(name, options), ...cookieOptionProblems(options)]
+  if (hasHint && problems.length === 0) problems.push(...hintNameProblems(name))
   if (problems.length > 0) throw new PGStoreError('invalid_option', `${problems.join('; ')}.`)
 }

@@ -3,19 +3,19 @@ import { SessionCleanup } from './cleanup/cleanup.ts'
 import type { Codec } from './cookie/codec.ts'
 import type { RequestLike } from './cookie/cookie-header.ts'
 import { cookieOptionProblems, type SessionOptions } from './cookie/cookie-options.ts'
-import type { RefusedCookies } from './cookie/refusals.ts'
 import type { ResponseLike } from './cookie/response.ts'
 import type { Queryable } from './database/pool.ts'
 import { closedError, PGStoreError } from './errors.ts'
-import type { ChannelEvents, EventStream } from './events/channel-events.ts'
-import { type SessionEvent, sessionEvents } from './events/session-events.ts'
+import type { EventStream } from './events/channel-events.ts'
+import type { SessionEvent } from './events/session-events.ts'
 import { maxLengthProblems, type PGStoreOptions, parseOptions } from './options.ts'
-import { StoreParts } from './parts.ts'
+import { StoreParts, type StoreStats } from './parts.ts'
 import type { RegenerateOptions, SaveOptions } from './saver.ts'
 import { migrate } from './schema/migrate.ts'
+import { refresh } from './session/refresh.ts'
 import { Registry } from './session/registry.ts'
 import type { Session } from './session/session.ts'
-import type { TokenSessions } from './session/token-sessions.ts'
+import type { ReadOptions, TokenSessions } from './session/token-sessions.ts'
 import type { ListedSession, ListOptions, RevokeOptions, RevokeTagOptions } from './session/user-sessions.ts'
 
 /**
@@ -28,11 +28,12 @@ export class PGStore<Values extends object = Record<string, unknown>> extends Se
   /** The first signs, all verify. */
   readonly codecs: readonly Codec[]
   readonly #parts: StoreParts
-  readonly #events: ChannelEvents<SessionEvent>
   #options: SessionOptions
   #registry = new Registry<Session<Values>>()
   /** The store that `withClient` was called on: a session's own save() goes there, as the client is lent. */
   #origin: PGStore<Values> = this
+  /** What reads from the cache; this store where nothing may come from it; undefined where there is none. */
+  #cached: Pick<PGStore<Values>, 'new'> | undefined
   #closing: Promise<void> | undefined
 
   /**
@@ -50,7 +51,11 @@ export class PGStore<Values extends object = Record<string, unknown>> extends Se
     this.#parts = parts
     this.codecs = settings.codecs
     this.#options = settings.options
-    this.#events = sessionEvents(listen, settings.schema)
+    const { cachedReader } = parts
+    this.#cached = cachedReader && {
+      new: (req, name) =>
+        this.#closing ? this.new(req, name) : cachedReader.readCached(this.#origin, req, name, this.#options),
+    }
     if (parts !== options) this.maxAge(settings.options.maxAge)
   }
 
@@ -88,8 +93,15 @@ export class PGStore<Values extends object = Record<string, unknown>> extends Se
    * @throws {PGStoreError} `invalid_option` for a name that is no cookie name or breaks its prefix's rules; `sealed` for data
    *   that this store did not seal
    */
-  get(req: RequestLike, name: string): Promise<Session<Values>> {
-    return this.#registry.get(this, req, name)
+  get(req: RequestLike, name: string, options?: ReadOptions): Promise<Session<Values>> {
+    const cached = this.#cached
+    if (cached === undefined) return this.#registry.get(this, req, name)
+    return options?.fresh || cached === this ? this.#getFresh(req, name) : this.#registry.get(cached, req, name)
+  }
+
+  async #getFresh(req: RequestLike, name: string): Promise<Session<Values>> {
+    if (this.#cached !== this) this.#parts.cache?.counts.bypass('fresh')
+    return await refresh(await this.#registry.get(this, req, name), this.#parts.sessions)
   }
 
   /** As `get`, but read anew and not remembered. */
@@ -179,7 +191,7 @@ export class PGStore<Values extends object = Record<string, unknown>> extends Se
    */
   events(): EventStream<SessionEvent> {
     this.#checkOpen()
-    return this.#events.subscribe()
+    return this.#parts.events.subscribe()
   }
 
   /**
@@ -211,15 +223,16 @@ export class PGStore<Values extends object = Record<string, unknown>> extends Se
     store.#options = this.#options
     store.#registry = this.#registry
     store.#origin = this.#origin
+    store.#cached = this.#parts.cache && store
     return store
   }
 
   /**
-   * What this store has done since it was made. Each refused cookie is also told, without its value, on the channel
-   * `pgstore:cookie-refused` of `node:diagnostics_channel`: see `RefusedCookie`.
+   * What this store has done since it was made. Each refused cookie, and each read that a cache has to do with, is also told on a
+   * channel of `node:diagnostics_channel`, without its value: see `RefusedCookie`, `CacheRead` and `CacheStateChange`.
    */
   stats(): StoreStats {
-    return { refused: this.#parts.refusals.counts }
+    return this.#parts.stats
   }
 
   /**
@@ -228,7 +241,7 @@ export class PGStore<Values extends object = Record<string, unknown>> extends Se
    * whether the server answers or not.
    */
   async close(): Promise<void> {
-    this.#closing ??= Promise.all([this.#events.close(), this.closeCleanup(), this.#parts.end()]).then(() => {})
+    this.#closing ??= Promise.all([this.#parts.events.close(), this.closeCleanup(), this.#parts.end()]).then(() => {})
     await this.#closing
   }
 
@@ -244,9 +257,4 @@ export class PGStore<Values extends object = Record<string, unknown>> extends Se
   #checkOpen(): void {
     if (this.#closing) throw closedError()
   }
-}
-
-export interface StoreStats {
-  /** Cookies that led to no session, by the reason. A burst after a change of keys means that an old key is missing. */
-  readonly refused: RefusedCookies
 }

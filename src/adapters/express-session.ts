@@ -120,7 +120,7 @@ export class ExpressSessionStore extends session.Store {
   override async touch(sid: string, data: SessionData, callback?: Callback<void>): Promise<void> {
     await this.#change(sid, callback, async () => {
       if (this.#isOver(data)) return void (await this.#sessions.destroy(sid))
-      const known = this.#knownOf(data) ?? (await this.#sessions.get(sid))
+      const known = this.#knownOf(data) ?? (await this.#sessions.get(sid, { fresh: true }))
       if (!known) return
       // With the cookie: express-session only touches a session when nothing else changed, a new maxAge included.
       const values = known.values()

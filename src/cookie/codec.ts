@@ -1,6 +1,5 @@
 // The wire format of Go's gorilla/securecookie, read strictly: a Go program with the same keys reads our cookies, and the
 // reverse. https://github.com/gorilla/securecookie
-import { isUtf8 } from 'node:buffer'
 import {
   createCipheriv,
   createDecipheriv,
@@ -11,6 +10,7 @@ import {
   timingSafeEqual,
 } from 'node:crypto'
 import { PGStoreError } from '../errors.ts'
+import { decodeGobString, encodeGobString } from './gob-string.ts'
 import { hashKeyProblems, type Key, keyBytes, keyProblems } from './keys.ts'
 
 /**
@@ -33,6 +33,11 @@ export interface Codec {
   signedAt?(): number | undefined
   /** Sets the age in seconds beyond which `decode` refuses; 0 for no limit. `store.maxAge()` calls it where it exists. */
   maxAge?(seconds: number): void
+}
+
+interface Opened {
+  readonly payload: Buffer
+  readonly signedAt: number
 }
 
 /** Longest cookie value in characters, as securecookie's default. Browsers ignore a cookie of more than 4096 bytes. */
@@ -121,6 +126,17 @@ export class SecureCookie implements Codec {
     return opened && (decodeGobString(opened.payload) ?? this.#refuse('malformed'))
   }
 
+  /** Whether a cookie that was signed then, in seconds since the epoch, is refused for its age now. */
+  isTooOld(signedAt: number): boolean {
+    return this.#maxAge !== 0 && signedAt < Math.floor(Date.now() / 1000) - this.#maxAge
+  }
+
+  /** As `decode`, for a cookie that was accepted before: its age was judged then. */
+  decodeAgain(name: string, cookie: string): string | undefined {
+    const opened = this.#verify(name, cookie, true)
+    return typeof opened === 'string' ? undefined : decodeGobString(opened.payload)
+  }
+
   /**
    * What stands inside, whatever it encodes and however long it is, and when it was signed, in seconds since the epoch;
    * undefined as for `decode`. Go's pgstore writes its rows in the cookies' format too.
@@ -134,7 +150,7 @@ export class SecureCookie implements Codec {
     this.#refusal = reason
   }
 
-  #verify(name: string, text: string): { readonly payload: Buffer; readonly signedAt: number } | CodecRefusal {
+  #verify(name: string, text: string, isOfAnyAge = false): Opened | CodecRefusal {
     const raw = decodeBase64(text)
     if (!raw) return 'malformed'
     // The MAC is the last 32 bytes and may itself hold a "|": what precedes it is cut at its own two.
@@ -145,7 +161,7 @@ export class SecureCookie implements Codec {
     const [, time, inner] = /^(-?\d{1,15})\|([^|]*)$/.exec(signed) ?? []
     if (time === undefined || inner === undefined) return 'malformed'
     const signedAt = Number(time)
-    if (this.#maxAge !== 0 && signedAt < Math.floor(Date.now() / 1000) - this.#maxAge) return 'too_old'
+    if (!isOfAnyAge && this.isTooOld(signedAt)) return 'too_old'
     const payload = decodeBase64(inner)
     if (!payload) return 'malformed'
     if (!this.#block) return { payload, signedAt }
@@ -213,35 +229,4 @@ function encodeBase64(data: Buffer): string {
 function decodeBase64(text: string): Buffer | undefined {
   const data = Buffer.from(text, 'base64url')
   return encodeBase64(data) === text ? data : undefined
-}
-
-/** https://pkg.go.dev/encoding/gob: message length, type id of string (6, as an int: 0x0c), a zero, length, bytes. */
-function encodeGobString(value: string): Buffer {
-  const text = Buffer.from(value, 'utf8')
-  const body = Buffer.concat([Buffer.of(0x0c, 0x00), encodeGobUint(text.length), text])
-  return Buffer.concat([encodeGobUint(body.length), body])
-}
-
-function decodeGobString(data: Buffer): string | undefined {
-  const message = decodeGobUint(data, 0)
-  if (!message || message.next + message.value !== data.length) return undefined
-  if (data[message.next] !== 0x0c || data[message.next + 1] !== 0x00) return undefined
-  const text = decodeGobUint(data, message.next + 2)
-  if (!text || text.next + text.value !== data.length) return undefined
-  return isUtf8(data.subarray(text.next)) ? data.toString('utf8', text.next) : undefined
-}
-
-/** Up to 0x7f one byte; above, the negated count of bytes and then the bytes, big end first. */
-function encodeGobUint(value: number): Buffer {
-  if (value <= 0x7f) return Buffer.of(value)
-  return value <= 0xff ? Buffer.of(0xff, value) : Buffer.of(0xfe, value >> 8, value & 0xff)
-}
-
-function decodeGobUint(data: Buffer, at: number): { readonly value: number; readonly next: number } | undefined {
-  const first = data[at]
-  if (first === undefined) return undefined
-  if (first <= 0x7f) return { value: first, next: at + 1 }
-  const count = 256 - first
-  if (count > 2 || at + count >= data.length) return undefined // a cookie holds at most 4096 characters
-  return { value: data.readUIntBE(at + 1, count), next: at + 1 + count }
 }

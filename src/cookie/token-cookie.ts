@@ -13,6 +13,8 @@ export interface ReadToken {
   readonly isOutdated: boolean
   /** When it was signed, in milliseconds since the epoch by the signer's clock; undefined where the codec does not tell. */
   readonly signedAt: number | undefined
+  /** What verified it. */
+  readonly codec: Codec
 }
 
 const none: readonly ReadToken[] = []
@@ -49,7 +51,7 @@ function readToken(name: string, cookie: string, codecs: readonly Codec[]): Read
     const token = codec.decode(name, cookie)
     if (typeof token !== 'string') continue
     const seconds = codec.signedAt?.()
-    return { token, isOutdated: index > 0, signedAt: seconds === undefined ? undefined : seconds * 1000 }
+    return { token, isOutdated: index > 0, signedAt: seconds === undefined ? undefined : seconds * 1000, codec }
   }
   return undefined
 }

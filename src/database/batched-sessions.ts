@@ -9,9 +9,16 @@ import type { SaveArguments, SaveResult, SessionRow } from './row.ts'
 import { Database } from './session-functions.ts'
 import { alone } from './transport.ts'
 
+interface ToldGet {
+  readonly key: Buffer
+  readonly sent: () => void
+}
+
 /** The database, with the calls of a busy server gathered. */
 export class BatchedDatabase extends Database {
   readonly #gets: Batcher<Buffer, SessionRow | undefined>
+  /** Reads that are told when they are sent: those of a cache, and then nearly all. */
+  readonly #toldGets: Batcher<ToldGet, SessionRow | undefined>
   readonly #saves: Batcher<SaveArguments, SaveResult>
   readonly #destroys: Batcher<Buffer, number>
 
@@ -26,6 +33,24 @@ export class BatchedDatabase extends Database {
         sizeOf: (key) => key.length,
         fit: () => true,
         again: (key) => key,
+        sharesKeys: true,
+      },
+      limits,
+    )
+    this.#toldGets = new Batcher(
+      {
+        sendOne: ({ key, sent }) => super.get(key, sent),
+        sendMany: (gets) =>
+          super.getMany(
+            gets.map(({ key }) => key),
+            () => {
+              for (const { sent } of gets) sent()
+            },
+          ),
+        keyOf: ({ key }) => textOf(key),
+        sizeOf: ({ key }) => key.length,
+        fit: () => true,
+        again: (get) => get,
         sharesKeys: true,
       },
       limits,
@@ -62,12 +87,12 @@ export class BatchedDatabase extends Database {
   }
 
   protected override get isIdle(): boolean {
-    return super.isIdle && this.#gets.isIdle && this.#saves.isIdle && this.#destroys.isIdle
+    return super.isIdle && this.#gets.isIdle && this.#toldGets.isIdle && this.#saves.isIdle && this.#destroys.isIdle
   }
 
   override async end(ms: number): Promise<void> {
     await super.end(ms)
-    for (const batcher of [this.#gets, this.#saves, this.#destroys]) batcher.refuseAll(closedError())
+    for (const batcher of [this.#gets, this.#toldGets, this.#saves, this.#destroys]) batcher.refuseAll(closedError())
   }
 
   /**
@@ -94,8 +119,8 @@ export class BatchedDatabase extends Database {
 
   // Not async: each layer of promises is a tenth of a read's cost.
 
-  override get(key: Buffer): Promise<SessionRow | undefined> {
-    return this.#gets.send(key)
+  override get(key: Buffer, sent?: () => void): Promise<SessionRow | undefined> {
+    return sent === undefined ? this.#gets.send(key) : this.#toldGets.send({ key, sent })
   }
 
   override save(save: SaveArguments): Promise<SaveResult> {

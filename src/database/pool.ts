@@ -10,6 +10,8 @@ export interface ArrayQuery {
   readonly values: Parameter[]
   readonly rowMode: 'array'
   readonly types: { getTypeParser(): (text: string) => string }
+  /** Called when the query is handed to a connection, by a client that can tell. */
+  readonly sent?: () => void
 }
 
 /** What a `pg.Pool` or `pg.Client` offers and we use. */

@@ -78,6 +78,24 @@ export class ReadRow implements SessionRow {
   get signedInAt(): string | null {
     return instantAt(this.#fields[6], 5)
   }
+
+  /** The same row when so many milliseconds have passed since it was read. */
+  later(ms: number): SessionRow {
+    return new LaterRow(this.#fields, ms)
+  }
+}
+
+class LaterRow extends ReadRow {
+  readonly #ms: number
+
+  constructor(fields: readonly (string | null)[], ms: number) {
+    super(fields)
+    this.#ms = ms
+  }
+
+  override get now(): string {
+    return timeText(parseTime(super.now) + this.#ms)
+  }
 }
 
 /** The same row with other data. */
@@ -126,7 +144,8 @@ export interface SessionDatabase {
   get(key: Buffer): Promise<SessionRow | undefined>
   save(save: SaveArguments): Promise<SaveResult>
   regenerate(save: SaveArguments, newKey: Buffer): Promise<SaveResult>
-  destroy(key: Buffer): Promise<number>
+  /** @param id the session's number, where it is known */
+  destroy(key: Buffer, id?: string): Promise<number>
   limit(userId: string, max: number, except: Buffer): Promise<number>
 }
 
@@ -145,4 +164,12 @@ const year2000 = Date.UTC(2000, 0, 1)
 export function parseTime(hex: string): number {
   const high = Number.parseInt(hex.slice(0, 8), 16) | 0
   return year2000 + (high * 2 ** 32 + Number.parseInt(hex.slice(8), 16)) / 1000
+}
+
+/** The reverse, to the microsecond; for times since 2000. */
+export function timeText(ms: number): string {
+  const microseconds = Math.round((ms - year2000) * 1000)
+  const high = Math.floor(microseconds / 2 ** 32)
+  const hex = (word: number) => word.toString(16).padStart(8, '0')
+  return hex(high) + hex(microseconds - high * 2 ** 32)
 }

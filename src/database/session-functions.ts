@@ -25,14 +25,16 @@ const afterResult = 5
 
 /** The sessions, and what keeps their table in order. */
 export class Database extends MaintenanceDatabase implements SessionDatabase {
-  async get(key: Buffer): Promise<SessionRow | undefined> {
-    const [row] = await this.call('session_get', sessionColumns, '$1::bytea', [key])
+  /** @param sent called when the query is handed to a connection, where that can be told */
+  async get(key: Buffer, sent?: () => void): Promise<SessionRow | undefined> {
+    const [row] = await this.call('session_get', sessionColumns, '$1::bytea', [key], sent)
     return row && sessionRow(row)
   }
 
   /** In the order of the keys; undefined for one without a live session. */
-  async getMany(keys: readonly Buffer[]): Promise<(SessionRow | undefined)[]> {
-    const rows = await this.call('session_get', `${sessionColumns}, ${hex('key')}`, '$1::bytea[]', [byteaArray(keys)])
+  async getMany(keys: readonly Buffer[], sent?: () => void): Promise<(SessionRow | undefined)[]> {
+    const columns = `${sessionColumns}, ${hex('key')}`
+    const rows = await this.call('session_get', columns, '$1::bytea[]', [byteaArray(keys)], sent)
     const byKey = new Map(rows.map((row) => [row[afterSession] ?? '', row]))
     let matched = 0
     const found = keys.map((key) => {
@@ -175,6 +177,11 @@ export class Database extends MaintenanceDatabase implements SessionDatabase {
   /** Ends a batch of everybody's sessions; below the limit, they were the last. Granted to admin alone. */
   async clear(limit: number): Promise<number> {
     return await this.count('session_clear', '$1::integer', [limit])
+  }
+
+  /** The number of the newest announcement; 0 before the first. */
+  async announcementNumber(): Promise<number> {
+    return await this.count('announcement_number', '', [])
   }
 
   async #result(name: string, parameters: string, values: Parameter[]): Promise<SaveResult> {

@@ -34,18 +34,24 @@ export abstract class Calls {
     return Number(row?.[0])
   }
 
-  /** The schema's name is checked by the store; all else in the text is written beside the call. */
+  /**
+   * The schema's name is checked by the store; all else in the text is written beside the call.
+   *
+   * @param sent called when the query is handed to a connection, where that can be told
+   */
   protected async call(
     name: string,
     columns: string,
     parameters: string,
     values: Parameter[],
+    sent?: () => void,
   ): Promise<(string | null)[][]> {
     const text = `select ${columns} from ${this.#schema}.${name}(${parameters})`
     if (this.#isEnded) throw closedError()
     this.#running++
     try {
-      const { rows } = await this.#client.query({ text, values, rowMode: 'array', types })
+      const query = { text, values, rowMode: 'array', types } as const
+      const { rows } = await this.#client.query(sent === undefined ? query : { ...query, sent })
       this.#running--
       return rows as (string | null)[][]
     } catch (error) {

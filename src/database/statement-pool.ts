@@ -72,6 +72,7 @@ export class StatementPool implements Queryable {
         try {
           const known = this.#clients.get(client, call.since) ?? (await this.#meet(client, call))
           isRetired = this.#clients.isRetired(known)
+          if (!isRetired) query.sent?.()
           if (!isRetired) return { rows: await this.#run(client, query, known, call) }
         } catch (error) {
           failure = error

@@ -1,6 +1,6 @@
 // Announcements of a channel as async iterables: one connection for as long as somebody iterates.
-import { PGStoreError } from '../errors.ts'
-import { ChannelListener, type ListenConnection } from './listen.ts'
+import { closedError, PGStoreError } from '../errors.ts'
+import { ChannelListener, type ListenConnection, type ListenHandlers } from './listen.ts'
 
 /** An endless sequence of events; leaving the loop ends the subscription. */
 export interface EventStream<Event> extends AsyncIterableIterator<Event> {
@@ -115,6 +115,7 @@ export class ChannelEvents<Event> {
   readonly #queues = new Set<EventQueue<Event>>()
   #listener: ChannelListener | undefined
   #isConnected = false
+  #tap: Required<ListenHandlers> | undefined
   readonly #closing = new Set<Promise<void>>()
 
   /** @param connection undefined where there is none to be had: nobody can subscribe */
@@ -130,7 +131,7 @@ export class ChannelEvents<Event> {
       () => void this.#greet(queue, false),
       () => {
         this.#queues.delete(queue)
-        if (this.#queues.size === 0) this.#stop()
+        if (this.#queues.size === 0 && !this.#tap) this.#stop()
       },
     )
     this.#queues.add(queue)
@@ -139,8 +140,24 @@ export class ChannelEvents<Event> {
     return queue
   }
 
+  /** Hears everything at once, and before every consumer; keeps the connection until `close()`. There is one tap at the most. */
+  listen(tap: Required<ListenHandlers>): void {
+    if (this.#connection === undefined) throw new PGStoreError('invalid_option', noConnection)
+    this.#tap = tap
+    this.#listener ??= this.#listen(this.#connection)
+    if (this.#isConnected) tap.connected()
+  }
+
+  /** Resolves when the server has answered on the connection that listens; rejects when it does not, or there is none. */
+  async ping(): Promise<void> {
+    if (!this.#listener) throw closedError()
+    await this.#listener.ping()
+  }
+
   async close(): Promise<void> {
+    this.#tap = undefined
     for (const queue of this.#queues) queue.end()
+    this.#stop()
     await Promise.all(this.#closing)
   }
 
@@ -148,13 +165,19 @@ export class ChannelEvents<Event> {
     let isFirst = true
     return new ChannelListener(connection, this.#channel, {
       notified: (payload) => {
+        this.#tap?.notified(payload)
         const event = this.#handlers.parse(payload)
         if (event !== undefined) for (const queue of this.#queues) queue.push(event)
       },
       connected: () => {
         this.#isConnected = true
+        this.#tap?.connected()
         for (const queue of this.#queues) void this.#greet(queue, isFirst)
         isFirst = false
+      },
+      lost: () => {
+        this.#isConnected = false
+        this.#tap?.lost()
       },
     })
   }

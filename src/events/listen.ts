@@ -14,7 +14,12 @@ export interface ListenHandlers {
   notified(payload: unknown): void
   /** LISTEN is in force, at first and after each outage. What was announced in between is lost: read the table. */
   connected(): void
+  /** The connection has ended, or is given up: told in the same turn of the event loop, and perhaps more than once. */
+  lost?(): void
 }
+
+/** Nobody sends anything here: to LISTEN to it, or no longer, is a question that a listening connection can be asked. */
+const pingChannel = 'pgstore_ping'
 
 /** pg-listen gives up after three seconds, hangs on a frozen server and outlives its close(): see docs/design.md. */
 export class ChannelListener {
@@ -33,6 +38,16 @@ export class ChannelListener {
     this.#channel = channel
     this.#handlers = handlers
     this.#subscriber = this.#subscribe()
+  }
+
+  /**
+   * Resolves when the server has answered on the connection that listens, and so after all that it had sent before; rejects when it
+   * does not in time.
+   */
+  async ping(): Promise<void> {
+    const subscriber = this.#subscriber
+    const isListening = subscriber.getSubscribedChannels().includes(pingChannel)
+    await (isListening ? subscriber.unlisten(pingChannel) : subscriber.listenTo(pingChannel))
   }
 
   /** Ends within about a second, in an outage too, and leaves no timer, socket or connection behind. */
@@ -63,6 +78,9 @@ export class ChannelListener {
       if (!isOver()) this.#handlers.notified(payload)
     })
     subscriber.events.on('error', () => this.#startAnew(subscriber))
+    subscriber.events.on('reconnect', () => {
+      if (!isOver()) this.#handlers.lost?.()
+    })
     const connecting = subscriber.connect()
     const listening = subscriber.listenTo(this.#channel) ?? Promise.resolve()
     listening.catch(() => {}) // looked at below, which may be never
@@ -80,6 +98,7 @@ export class ChannelListener {
   #startAnew(failed: Subscriber): void {
     if (this.#closed || this.#abandoned.has(failed)) return
     this.#abandoned.add(failed)
+    this.#handlers.lost?.()
     void failed.close().catch(() => {})
     clearTimeout(this.#restart)
     this.#restart = setTimeout(() => {
@@ -105,3 +124,25 @@ function parseJson(payload: string): unknown {
     return undefined
   }
 }
+
+/** Where to LISTEN: beside the pool, never through it, since a pooled connection goes to whoever asks next. */
+export function listenConnection({
+  directConnectionString,
+  connectionString,
+  pool,
+}: {
+  readonly directConnectionString: string | undefined
+  readonly connectionString: string | undefined
+  /** A `pg.Pool`, which tells where it leads. */
+  readonly pool: object | undefined
+}): ListenConnection | undefined {
+  const direct = directConnectionString ?? connectionString
+  if (direct !== undefined) return { connectionString: direct }
+  const given = (pool as { options?: ListenConnection } | undefined)?.options
+  if (given === undefined) return undefined // a client, or a pool of another make: no telling where it leads
+  return Object.fromEntries(
+    listenFields.map((field) => [field, given[field]]).filter(([, value]) => value !== undefined),
+  )
+}
+
+const listenFields = ['connectionString', 'host', 'port', 'user', 'password', 'database', 'ssl'] as const

@@ -81,7 +81,7 @@ export class SealedDatabase implements SessionDatabase {
   /** @throws {PGStoreError} `sealed` when a value was damaged, moved here from elsewhere, or its key is no longer in the ring */
   async get(key: Buffer): Promise<SessionRow | undefined> {
     const row = await this.#database.get(key)
-    return row && this.#open(key, row)
+    return row && this.open(key, row)
   }
 
   async save(save: SaveArguments): Promise<SaveResult> {
@@ -105,8 +105,8 @@ export class SealedDatabase implements SessionDatabase {
     return result as SaveResult
   }
 
-  async destroy(key: Buffer): Promise<number> {
-    return await this.#database.destroy(key)
+  async destroy(key: Buffer, id?: string): Promise<number> {
+    return await this.#database.destroy(key, id)
   }
 
   async limit(userId: string, max: number, except: Buffer): Promise<number> {
@@ -121,7 +121,8 @@ export class SealedDatabase implements SessionDatabase {
     return textOf(new Map(values.map(([name, value]) => [name, key.seal(name, JSON.stringify(value))])))
   }
 
-  #open(sessionKey: Buffer, row: SessionRow): SessionRow {
+  /** The plain row of one as it is stored. Throws as `get`. */
+  open(sessionKey: Buffer, row: SessionRow): SessionRow {
     const keys = new Map<RingKey, SessionKey>()
     const unsealed = new Set<string>()
     const members: string[] = []

@@ -4,6 +4,7 @@ import { readJson } from '../database/read-json.ts'
 import { parseTime, type SessionDatabase, withData } from '../database/row.ts'
 import type { Database } from '../database/session-functions.ts'
 import { PGStoreError } from '../errors.ts'
+import type { CachedSessions } from './cached-sessions.ts'
 import { type Changes, changedUserId, difference, parseBase } from './changes.ts'
 import type { Json } from './json.ts'
 import { sessionKey } from './token.ts'
@@ -60,6 +61,15 @@ export class KnownSession {
   }
 }
 
+export interface ReadOptions {
+  /**
+   * Read from the database, whatever the store's cache holds: for a handler that needs certainty. A session that this request has
+   * already from the cache is read anew, and what was changed in it stays changed. Without the option `cache` every read is fresh.
+   * Default: false.
+   */
+  readonly fresh?: boolean
+}
+
 export interface SaveByTokenOptions {
   /** Seconds that the session lives without a visit. */
   readonly ttl: number
@@ -77,19 +87,34 @@ export class TokenSessions {
   readonly #database: Database
   readonly #writer: Writer
   readonly #isSealed: boolean
+  readonly #cached: CachedSessions | undefined
 
   /** @param sessions the database, seen through the seal where there is one */
-  constructor(sessions: SessionDatabase, database: Database, writer: Writer, isSealed: boolean) {
+  constructor(
+    sessions: SessionDatabase,
+    database: Database,
+    writer: Writer,
+    isSealed: boolean,
+    cached: CachedSessions | undefined,
+  ) {
     this.#sessions = sessions
     this.#database = database
     this.#writer = writer
     this.#isSealed = isSealed
+    this.#cached = cached
   }
 
-  /** The live session of this token. */
-  async get(token: string): Promise<KnownSession | undefined> {
+  /** The live session of this token: from the cache where the store's option `cache.byToken` says so, unless it is to be fresh. */
+  async get(token: string, { fresh = false }: ReadOptions = {}): Promise<KnownSession | undefined> {
+    const known = this.#cached
+      ? await this.#cached.byToken(token, fresh, () => this.#read(token))
+      : await this.#read(token)
+    return known && new KnownSession(known)
+  }
+
+  async #read(token: string): Promise<Known | undefined> {
     const row = await this.#sessions.get(sessionKey(token))
-    return row && new KnownSession(knownFrom(token, row))
+    return row && knownFrom(token, row)
   }
 
   /**
@@ -107,8 +132,8 @@ export class TokenSessions {
       const changes = changesOf(new Map(), null, values, options)
       const created = await this.#writer.create(token, changes, writeOptions(options, null))
       if (created) return await this.#written(created, changes)
-      const present = await this.get(token)
-      const merged = present && (await this.#merge(present, values, options))
+      const present = await this.#read(token)
+      const merged = present && (await this.#merge(new KnownSession(present), values, options))
       if (merged) return merged
     }
     throw new PGStoreError('conflict', 'The session of this token kept coming and going; nothing was saved. Try again.')
@@ -166,7 +191,10 @@ export class TokenSessions {
   /** Ends everybody's sessions, in batches. Takes the right admin. */
   async clear(): Promise<number> {
     let ended = 0
-    for (let batch = pageLength; batch === pageLength; ended += batch) batch = await this.#database.clear(pageLength)
+    for (let batch = pageLength; batch === pageLength; ended += batch) {
+      batch = await this.#database.clear(pageLength)
+      this.#cached?.cache.sessionsOf(undefined)
+    }
     return ended
   }
 

@@ -1,5 +1,6 @@
 // A user's sessions: the page of devices.
 
+import type { SessionCache } from '../cache/session-cache.ts'
 import { readJson } from '../database/read-json.ts'
 import { parseTime } from '../database/row.ts'
 import type { Database } from '../database/session-functions.ts'
@@ -57,10 +58,12 @@ export interface RevokeOptions extends RevokeTagOptions {
 export class UserSessions {
   readonly #database: Database
   readonly #isSealed: boolean
+  readonly #cache: SessionCache | undefined
 
-  constructor(database: Database, isSealed: boolean) {
+  constructor(database: Database, isSealed: boolean, cache: SessionCache | undefined) {
     this.#database = database
     this.#isSealed = isSealed
+    this.#cache = cache
   }
 
   async list<Values extends object>(userId: string, { data = false }: ListOptions): Promise<ListedSession<Values>[]> {
@@ -88,13 +91,21 @@ export class UserSessions {
     checkGiven('revoke', options)
     const { id, except, reason } = options
     if (id !== undefined && !/^\d{1,18}$/.test(String(id))) return 0 // no session has such a number
-    return await this.#database.revoke(userId, id === undefined ? null : String(id), keyOf(except), reason ?? null)
+    try {
+      return await this.#database.revoke(userId, id === undefined ? null : String(id), keyOf(except), reason ?? null)
+    } finally {
+      this.#cache?.sessionsOf(userId)
+    }
   }
 
   async revokeTag(tag: string, options: RevokeTagOptions): Promise<number> {
     checkText(tag, 'tag')
     checkGiven('revokeTag', options)
-    return await this.#database.revokeTag(tag, keyOf(options.except), options.reason ?? null)
+    try {
+      return await this.#database.revokeTag(tag, keyOf(options.except), options.reason ?? null)
+    } finally {
+      this.#cache?.sessionsOf(undefined)
+    }
   }
 }
 

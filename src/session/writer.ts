@@ -30,6 +30,8 @@ export interface Known {
   readonly row: SessionRow
   /** The version that the caller's values began from: behind `row.version` once another request's save was merged with ours. */
   readonly seenVersion: number
+  /** Whether this request, of all that a cache showed the same row, is the one to touch it and renew its cookie. Default: it is. */
+  mayRenew?(): boolean
 }
 
 /** What is known of a session that has just been read. */
@@ -99,7 +101,11 @@ export class Writer {
    * Whether the last visit that was recorded is so long ago, or the session would live so much longer, that a write is worth it.
    * All times are the database's.
    */
-  isTouchDue(row: SessionRow, options: WriteOptions): boolean {
+  isTouchDue(known: Known, options: WriteOptions): boolean {
+    return this.#isVisitDue(known.row, options) && (known.mayRenew?.() ?? true)
+  }
+
+  #isVisitDue(row: SessionRow, options: WriteOptions): boolean {
     const grain = this.grain(options) * 1000
     const now = parseTime(row.now)
     if (now - parseTime(row.seenAt) >= grain) return true
@@ -128,9 +134,9 @@ export class Writer {
    * @returns undefined where the session is gone; 'conflict' where `ifUnchanged` found another version than the one seen
    */
   async merge(known: Known, merge: Merge, options: WriteOptions): Promise<Written | 'conflict' | undefined> {
-    const { token, row, seenVersion } = known
     const { changes, plain, ifUnchanged } = merge
-    if (changes.isEmpty && !this.isTouchDue(row, options)) return { known, changes, isWritten: false }
+    if (changes.isEmpty && !this.isTouchDue(known, options)) return { known, changes, isWritten: false }
+    const { token, row, seenVersion } = known
     const key = sessionKey(token)
     const version = ifUnchanged || row.unsealed?.size ? seenVersion : null
     let saved = changes
@@ -182,8 +188,8 @@ export class Writer {
   }
 
   /** Ends the session of this token, or what has just been regenerated from it. Returns whether there was one. */
-  async end(token: string): Promise<boolean> {
-    return (await this.#sessions.destroy(sessionKey(token))) > 0
+  async end(token: string, id?: string): Promise<boolean> {
+    return (await this.#sessions.destroy(sessionKey(token), id)) > 0
   }
 
   /** After a sign-in: ends the user's sessions beyond `sessionsPerUser`, this one being the newest. */

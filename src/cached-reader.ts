@@ -1,0 +1,148 @@
+// From a request's cookies to its session, by way of the cache.
+import type { Filled, SessionCache } from './cache/session-cache.ts'
+import { type Codec, SecureCookie } from './cookie/codec.ts'
+import { type RequestLike, readCookies } from './cookie/cookie-header.ts'
+import type { SessionOptions } from './cookie/cookie-options.ts'
+import { hintName, readHint } from './cookie/hint.ts'
+import type { Refusals } from './cookie/refusals.ts'
+import { readTokens } from './cookie/token-cookie.ts'
+import type { SessionDatabase } from './database/row.ts'
+import type { Database } from './database/session-functions.ts'
+import { Reader } from './reader.ts'
+import { CachedKnown, type CachedSessions } from './session/cached-sessions.ts'
+import { internals, Session } from './session/session.ts'
+import type { CarriedCookie } from './session/stored.ts'
+import { sessionKey } from './session/token.ts'
+
+type Owner<Values extends object> = ConstructorParameters<typeof Session<Values>>[0]
+
+/** `read` goes past the cache, as it does without one. */
+export class CachedReader extends Reader {
+  readonly #cached: CachedSessions
+  readonly #cache: SessionCache
+  readonly #codecs: readonly Codec[]
+  readonly #refusals: Refusals
+  readonly #hintNames = new Map<string, string>()
+
+  constructor(
+    database: Database,
+    sessions: SessionDatabase,
+    codecs: readonly Codec[],
+    refusals: Refusals,
+    cached: CachedSessions,
+  ) {
+    super(database, sessions, codecs, refusals, true)
+    this.#cached = cached
+    this.#cache = cached.cache
+    this.#codecs = codecs
+    this.#refusals = refusals
+  }
+
+  /** @param owner whose session it is to be: its `save()` goes there */
+  async readCached<Values extends object>(
+    owner: Owner<Values>,
+    req: RequestLike,
+    name: string,
+    options: SessionOptions,
+  ): Promise<Session<Values>> {
+    this.checkName(name, options)
+    const cookies = readCookies(req, name)
+    const [cookie] = cookies
+    if (cookie === undefined) return new Session<Values>(owner, name, options)
+    const hint = readHint(req, this.#hintName(name))
+    // Of several, the first whose session lives counts: what happens to be cached must not decide.
+    const isOne = cookies.length === 1 && hint !== null
+    if (!isOne) this.#cache.counts.bypass('several')
+    if (!isOne || !this.#cache.isOpen()) return await this.read(owner, req, name, options)
+    const digest = this.#cache.digest(name, '=', cookie)
+    const found = this.#cache.find(digest, hint)
+    const carried = found && this.#carried(found)
+    if (carried) {
+      this.#cache.counts.hit()
+      return this.#session(owner, options, found, carried, false, name, cookie)
+    }
+    return await this.#readShared(owner, req, name, options, { cookie, digest, hint })
+  }
+
+  async #readShared<Values extends object>(
+    owner: Owner<Values>,
+    req: RequestLike,
+    name: string,
+    options: SessionOptions,
+    asked: { readonly cookie: string; readonly digest: string; readonly hint: string | undefined },
+  ): Promise<Session<Values>> {
+    const { cookie, hint } = asked
+    let { digest } = asked
+    const joined = await this.#cache.join(digest, hint)
+    const carried = joined && this.#carried(joined)
+    if (carried) {
+      this.#cache.counts.join()
+      return this.#session(owner, options, joined, carried, false, name, cookie)
+    }
+    const [read] = readTokens(req, name, this.#codecs, this.#refusals)
+    if (!read) return new Session<Values>(owner, name, options)
+    const { token, signedAt } = read
+    const codec = this.#trusted(read.codec)
+    if (!codec) {
+      // A codec of the caller's may look at more than the cookie: it has just been asked, and is each time.
+      digest = this.#cache.digest(name, ':', token)
+      const found = this.#cache.find(digest, hint)
+      const shared = found ?? (await this.#cache.join(digest, hint))
+      if (shared) {
+        this.#cache.counts[found ? 'hit' : 'join']()
+        return this.#session(owner, options, shared, read, false, name, cookie, token)
+      }
+    }
+    this.#cache.counts.miss()
+    const key = sessionKey(token)
+    const entry = await this.#cache.read({ digest, key, hint, codec, signedAt: (signedAt ?? 0) / 1000 })
+    if (entry) return this.#session(owner, options, entry, read, true, name, cookie, token)
+    this.#refusals.add(name, 'not_live')
+    return new Session<Values>(owner, name, options)
+  }
+
+  #session<Values extends object>(
+    owner: Owner<Values>,
+    options: SessionOptions,
+    entry: Filled,
+    carried: CarriedCookie,
+    isOwn: boolean,
+    name: string,
+    cookie: string,
+    token?: string,
+  ): Session<Values> {
+    const known = new CachedKnown(entry, this.#cached.rowOf(entry, isOwn), isOwn, token, name, cookie)
+    const session = new Session<Values>(owner, name, options)
+    internals.load(session, { known, cookie: carried })
+    return session
+  }
+
+  /** What the codec that verified an entry's cookie would say of it now; undefined where it has to be asked. */
+  #carried({ codec, signedAt }: Filled): CarriedCookie | undefined {
+    if (codec === undefined || this.#trusted(codec) === undefined || codec.isTooOld(signedAt)) return undefined
+    return { isOutdated: codec !== this.#codecs[0], signedAt: signedAt * 1000 }
+  }
+
+  /** This codec, where it is in the ring and neither it nor one before it is the caller's own. */
+  #trusted(codec: Codec): SecureCookie | undefined {
+    for (const known of this.#codecs) {
+      if (!isPlain(known)) return undefined
+      if (known === codec) return known
+    }
+    return undefined
+  }
+
+  #hintName(name: string): string {
+    let found = this.#hintNames.get(name)
+    if (found === undefined) {
+      found = hintName(name)
+      this.#hintNames.set(name, found)
+    }
+    return found
+  }
+}
+
+/** A class derived from ours, or an object with its own decode, may look at more than the cookie. */
+function isPlain(codec: Codec): codec is SecureCookie {
+  return Object.getPrototypeOf(codec) === SecureCookie.prototype && !Object.hasOwn(codec, 'decode')
+}
