@@ -7,6 +7,11 @@ export interface Proxy {
   readonly url: string
   /** Answers are held back, and no connection is closed, until it is false. */
   isSilent: boolean
+  /** Answers that wait for `release`; undefined lets all pass. */
+  readonly held: readonly unknown[] | undefined
+  /** Keeps answers until `release`, in their order. */
+  hold(): void
+  release(): void
   /** Connections taken so far. */
   accepted: number
   /** New connections wait for it. */
@@ -32,6 +37,7 @@ export async function startProxy({
   const target = new URL(url)
   const sockets = new Set<net.Socket>()
   let cutting: { readonly what: 'answer' | 'call'; readonly done: () => void } | undefined
+  let held: (() => unknown)[] | undefined
   const isCut = (what: 'answer' | 'call', socket: net.Socket) => {
     if (cutting?.what !== what) return false
     const { done } = cutting
@@ -60,6 +66,10 @@ export async function startProxy({
     let rest: Buffer = Buffer.alloc(0)
     upstream.on('data', (data: Buffer) => {
       if (proxy.isSilent || isCut('answer', client)) return
+      if (held) {
+        held.push(() => client.write(data))
+        return
+      }
       if (!isDeaf && !rewrite) {
         client.write(data)
         return
@@ -79,6 +89,17 @@ export async function startProxy({
   const proxy: Proxy = {
     url: through.href,
     isSilent: false,
+    get held() {
+      return held
+    },
+    hold() {
+      held ??= []
+    },
+    release() {
+      const answers = held ?? []
+      held = undefined
+      for (const answer of answers) answer()
+    },
     accepted: 0,
     gate: undefined,
     cut: (what) =>
