@@ -73,7 +73,8 @@ export class CachedReader extends Reader {
   ): Promise<Session<Values>> {
     const { cookie, hint } = asked
     let { digest } = asked
-    const joined = await this.#cache.join(digest, hint)
+    const joining = this.#cache.join(digest, hint)
+    const joined = joining && (await joining) // where there is none, in this very tick: the next request is to find ours
     const carried = joined && this.#carried(joined)
     if (carried) {
       this.#cache.counts.join()
@@ -87,7 +88,8 @@ export class CachedReader extends Reader {
       // A codec of the caller's may look at more than the cookie: it has just been asked, and is each time.
       digest = this.#cache.digest(name, ':', token)
       const found = this.#cache.find(digest, hint)
-      const shared = found ?? (await this.#cache.join(digest, hint))
+      const joining = found ? undefined : this.#cache.join(digest, hint)
+      const shared = found ?? (joining && (await joining))
       if (shared) {
         this.#cache.counts[found ? 'hit' : 'join']()
         return this.#session(owner, options, shared, read, false, name, cookie, token)

@@ -83,7 +83,8 @@ export class CachedSessions {
       cache.counts.hit()
       return new CachedKnown(found, this.rowOf(found, false), false, token)
     }
-    const joined = await cache.join(digest, undefined)
+    const joining = cache.join(digest, undefined)
+    const joined = joining && (await joining) // where there is none, in this very tick: the next request is to find ours
     if (joined) {
       cache.counts.join()
       return new CachedKnown(joined, this.rowOf(joined, false), false, token)
