@@ -109,7 +109,7 @@ export class StoreParts {
   }
 
   get stats(): StoreStats {
-    return { refused: this.refusals.counts, cache: this.cache?.stats }
+    return { refused: this.refusals.counts, ...(this.cache && { cache: this.cache.stats }) }
   }
 
   /** Lets calls that were begun go on for a while, refuses others, and ends the pool that was opened here. */
@@ -133,6 +133,6 @@ export class StoreParts {
 export interface StoreStats {
   /** Cookies that led to no session, by the reason. A burst after a change of keys means that an old key is missing. */
   readonly refused: RefusedCookies
-  /** undefined without the option `cache`, or where it only sets hints. */
-  readonly cache: CacheStats | undefined
+  /** Missing without the option `cache`, and where it only sets hints. */
+  readonly cache?: CacheStats
 }
