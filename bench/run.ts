@@ -3,6 +3,7 @@
 import fs from 'node:fs'
 import os from 'node:os'
 import { parseArgs } from 'node:util'
+import { measureCache } from './groups/cache.ts'
 import { measureGrowth } from './groups/growth.ts'
 import { measureHttp } from './groups/http.ts'
 import { compareIndexes } from './groups/indexes.ts'
@@ -51,6 +52,7 @@ const groups: Readonly<Record<string, (bench: Bench) => Promise<Row[]>>> = {
     await measureGrowth(postgres, isQuick ? [1e4, 1e5] : [1e4, 1e5, 1e6, 5e6], pace(isQuick, 7, 1)),
   storage: async ({ postgres, isQuick }) => await measureStorage(postgres, isQuick ? 3 : 10),
   indexes: async ({ postgres, isQuick }) => await compareIndexes(postgres, isQuick ? 30 : 180),
+  cache: async ({ postgres }) => await measureCache(postgres),
   memory: async ({ postgres, isQuick, isSoak }) => await measureMemory(postgres, isSoak ? 300 : isQuick ? 10 : 60),
 }
 

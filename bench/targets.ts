@@ -48,6 +48,21 @@ const targets: readonly Target[] = [
     of: (find) => ratio(find('read', 'pgstore', 1)?.p50Ms, find('read', 'pg, prepared', 1)?.p50Ms),
   },
   {
+    measure: 'cached read, 128 callers: pgstore / connect-pg-simple',
+    atLeast: 12,
+    of: (find) => throughput(find('read', 'pgstore, cached', 128), find('read', 'connect-pg-simple', 128)),
+  },
+  {
+    measure: 'cached read, 128 callers: pgstore / connect-redis',
+    atLeast: 3.5,
+    of: (find) => throughput(find('read', 'pgstore, cached', 128), find('read', 'connect-redis', 128)),
+  },
+  {
+    measure: 'cached read, 128 callers: pgstore / MemoryStore',
+    atLeast: 0.6,
+    of: (find) => throughput(find('read', 'pgstore, cached', 128), find('read', 'MemoryStore', 128)),
+  },
+  {
     measure: 'durable save, 128 callers: pgstore / connect-pg-simple',
     atLeast: 6,
     of: (find) => throughput(find('save', 'pgstore', 128), find('save', 'connect-pg-simple', 128)),
@@ -91,6 +106,11 @@ const targets: readonly Target[] = [
     measure: 'memory, 1,024 callers: heap in the last third of the time / in the first',
     atMost: 1.05,
     of: (find) => number(find('memory', 'pgstore')?.['heapGrowth']),
+  },
+  {
+    measure: 'memory: MB of heap for 100,000 cached sessions of 350 bytes',
+    atMost: 100,
+    of: (find) => number(find('cache', 'pgstore, cached')?.['heapMb']),
   },
 ]
 

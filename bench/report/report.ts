@@ -34,6 +34,8 @@ const headings: Readonly<Record<string, string>> = {
   purgedPerSecond: 'purged/s',
   readP99BeforeMs: 'p99 ms before',
   readP99Ratio: 'during / before',
+  bytesPerEntry: 'heap bytes each',
+  heapMb: 'heap MB for 100,000',
   heapMbFirst: 'heap MB at first',
   heapMbLast: 'at last',
   heapGrowth: 'last third / first',
@@ -48,6 +50,7 @@ const columns: Readonly<Record<string, readonly string[]>> = {
   purge: ['system', 'opsPerSecond', 'p50Ms', 'p99Ms', 'readP99BeforeMs', 'readP99Ratio'],
   storage: ['system', 'concurrency', 'opsPerSecond', 'walBytes', 'walBytesAfterCheckpoint', ...sizes],
   indexes: ['system', 'walBytes', 'walBytesInAll', ...sizes, 'purgedPerSecond'],
+  cache: ['system', 'entries', 'bytesPerEntry', 'heapMb'],
   memory: [
     'system',
     'concurrency',

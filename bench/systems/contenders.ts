@@ -24,6 +24,7 @@ export interface Contender {
 export async function openContenders(postgres: Postgres, redis: Redis | undefined): Promise<Contender[]> {
   const contenders = [
     await inOwnProcess('pgstore', postgres.url, postgres.cpu),
+    readsOnly(await inOwnProcess('pgstore, cached', postgres.url, postgres.cpu)),
     await inOwnProcess('connect-pg-simple', postgres.url, postgres.cpu),
     ...(redis ? [await inOwnProcess('connect-redis', String(redis.port), redis.cpu)] : []),
     await inOwnProcess('MemoryStore', '', undefined),
@@ -57,6 +58,14 @@ export async function inOwnProcess(
       await once(child, 'exit')
     },
   }
+}
+
+/** A save is what it is without the cache. */
+function readsOnly(contender: Contender): Contender {
+  const { name, close } = contender
+  const run: Contender['run'] = async (operation, callers, seconds) =>
+    operation === 'read' ? await contender.run(operation, callers, seconds) : undefined
+  return { name, run, close }
 }
 
 function pgbenchProgram(): string | undefined {

@@ -122,6 +122,23 @@ export async function pgstoreSystem(
   }
 }
 
+/** With the cache: a read is the next turn of the event loop's, as requests are; within one turn nobody could hear of a change. */
+export async function cachedSystem(connectionString: string): Promise<System> {
+  const cache = { maxStale: 5, sessions: 2 * sessionCount }
+  const system = await pgstoreSystem(connectionString, { cache }, 'pgstore, cached')
+  for (let turn = 0; turn < 500 && system.store.stats().cache?.state !== 'listening'; turn++) {
+    await system.read(0)
+    await new Promise((resolve) => setTimeout(resolve, 10))
+  }
+  return {
+    ...system,
+    async read(index) {
+      await system.read(index)
+      await new Promise(setImmediate)
+    },
+  }
+}
+
 export type Operation = 'read' | 'save'
 
 /** So many callers who read, or save, for so long. */
