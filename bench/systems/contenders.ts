@@ -62,10 +62,10 @@ export async function inOwnProcess(
 
 /** A save is what it is without the cache. */
 function readsOnly(contender: Contender): Contender {
-  const { name, close } = contender
+  const { name } = contender
   const run: Contender['run'] = async (operation, callers, seconds) =>
     operation === 'read' ? await contender.run(operation, callers, seconds) : undefined
-  return { name, run, close }
+  return { name, run, close: () => contender.close() }
 }
 
 function pgbenchProgram(): string | undefined {

@@ -4,11 +4,10 @@ import type { SessionRow } from '../database/row.ts'
 import type { Entry } from './entry.ts'
 
 /** Bytes of heap that an entry takes besides its texts. */
-const ownBytes = 560
+const ownBytes = 600
 
 export class Entries {
   readonly #byDigest = new Map<string, Entry>()
-  readonly #sizes = new WeakMap<Entry, number>()
   readonly #most: number
   readonly #mostBytes: number
   /** One for all evictions: a new one would walk over what was deleted before. */
@@ -36,7 +35,7 @@ export class Entries {
     if (before) this.#delete(before)
     if (size > this.#mostBytes || this.#most === 0) return
     this.#byDigest.set(entry.digest, entry)
-    this.#sizes.set(entry, size)
+    entry.bytes = size
     this.bytes += size
     while (this.#byDigest.size > this.#most || this.bytes > this.#mostBytes) {
       const oldest = this.#oldest()
@@ -60,7 +59,7 @@ export class Entries {
 
   #delete(entry: Entry): void {
     this.#byDigest.delete(entry.digest)
-    this.bytes -= this.#sizes.get(entry) ?? 0
+    this.bytes -= entry.bytes
   }
 
   #oldest(): Entry | undefined {

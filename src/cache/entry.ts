@@ -15,9 +15,13 @@ export class Entry {
   /** When the cookie was signed, in seconds since the epoch. */
   readonly signedAt: number
   row: SessionRow | undefined
-  /** Milliseconds that the row has to live, from when it was read. */
-  remainingMs = 0
+  /** What it takes of memory, an estimate. */
+  bytes = 0
+  // Whole numbers, which take no room besides the field's own.
+  /** Milliseconds for which it is believed, from when it was sent. */
+  lifeMs = 0
   sentAt = 0
+  /** Since the cache was made. */
   sentWall = 0
   /** How much had been heard and written when the query was sent. */
   count = 0

@@ -2,7 +2,7 @@
 // nothing is served. The law is `isUsable`: it judges every use of an answer but the first, by the one who asked.
 import { hash, randomBytes } from 'node:crypto'
 import type { SecureCookie } from '../cookie/codec.ts'
-import { parseTime, type SessionRow } from '../database/row.ts'
+import { parseTime, ReadRow, type SessionRow } from '../database/row.ts'
 import { CacheCounts, type CacheStats } from './cache-counts.ts'
 import type { CacheLimits } from './cache-options.ts'
 import type { Clocks } from './clocks.ts'
@@ -53,6 +53,8 @@ export class SessionCache {
   readonly #underWay = new Map<string, UnderWay>()
   /** Keeps digests from being chosen by a visitor, or compared with another process'. */
   readonly #secret = randomBytes(32).toString('base64url')
+  /** By the wall clock. */
+  readonly #madeAt: number
   #turnedAt = 0
   #stopSweep: (() => void) | undefined
 
@@ -60,7 +62,8 @@ export class SessionCache {
     const { clocks, ear, bell, schema } = parts
     this.#parts = parts
     this.#clocks = clocks
-    this.#maxStaleMs = maxStale * 1000
+    this.#madeAt = clocks.wall()
+    this.#maxStaleMs = Math.ceil(maxStale * 1000)
     this.counts = new CacheCounts(schema)
     this.#doubts = new Doubts((ms) => this.#hearing.end('more changes than can be remembered', ms))
     this.#entries = new Entries(sessions, bytes)
@@ -169,31 +172,32 @@ export class SessionCache {
     const { epoch } = this.#hearing
     if (row === undefined || epoch === 0 || entry.epoch !== epoch) return false
     const age = this.#clocks.monotonic() - entry.sentAt
-    const wallAge = this.#clocks.wall() - entry.sentWall
+    const wallAge = this.#clocks.wall() - this.#madeAt - entry.sentWall
     // The wall clock knows of most of the time that a machine slept, and the other of time that was set back.
     if (Math.abs(wallAge - age) > mostDriftMs) {
       this.#hearing.end('the clocks have drifted apart')
       return false
     }
-    if (Math.max(age, wallAge) >= Math.min(this.#maxStaleMs, entry.remainingMs)) return false
+    if (Math.max(age, wallAge) >= entry.lifeMs) return false
     // A hint is new after each change: this browser has seen one that is not older than what it brings.
     if (hint !== undefined && hint !== entry.hint) return false
     return !this.#doubts.isDoubted(entry, row)
   }
 
   #stamp(entry: Entry): void {
-    entry.sentAt = this.#clocks.monotonic()
-    entry.sentWall = this.#clocks.wall()
+    entry.sentAt = Math.floor(this.#clocks.monotonic())
+    entry.sentWall = Math.floor(this.#clocks.wall() - this.#madeAt)
     entry.count = this.#doubts.count
     entry.epoch = this.#hearing.epoch
   }
 
   #answered(entry: Entry, row: SessionRow | undefined): Filled | undefined {
     if (!row) return undefined // what does not live may be created a moment later: it is asked for each time
-    entry.row = row
-    entry.remainingMs = parseTime(row.expiresAt) - parseTime(row.now)
+    entry.row = row instanceof ReadRow ? row.packed() : row
+    const remainingMs = parseTime(row.expiresAt) - parseTime(row.now)
+    entry.lifeMs = Math.floor(Math.min(this.#maxStaleMs, remainingMs))
     if (this.isUsable(entry, entry.hint)) {
-      this.#entries.set(entry, row)
+      this.#entries.set(entry, entry.row)
       this.#sweepLater()
     }
     return entry as Filled

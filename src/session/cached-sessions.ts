@@ -1,6 +1,6 @@
 // Sessions as they come out of the cache: a copy for each request, with what its save has to know.
 import type { Filled, SessionCache } from '../cache/session-cache.ts'
-import { ReadRow, type SessionRow } from '../database/row.ts'
+import { PackedRow, type SessionRow } from '../database/row.ts'
 import type { SealedDatabase } from './seal.ts'
 import { sessionKey } from './token.ts'
 import type { Known } from './writer.ts'
@@ -63,7 +63,7 @@ export class CachedSessions {
   /** The row of an entry for one request. */
   rowOf(entry: Filled, isOwn: boolean): SessionRow {
     const { row } = entry
-    const now = isOwn || !(row instanceof ReadRow) ? row : row.later(this.cache.ageOf(entry))
+    const now = isOwn || !(row instanceof PackedRow) ? row : row.later(this.cache.ageOf(entry))
     return this.#sealed ? this.#sealed.open(Buffer.from(entry.key, 'latin1'), now) : now
   }
 
