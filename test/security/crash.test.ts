@@ -49,7 +49,7 @@ async function startAgain(home: string): Promise<StrictServer> {
   }
 }
 
-const crashes = counts(2, 5)
+const crashes = counts(1, 5)
 
 needsServer(
   'S25',

@@ -43,7 +43,7 @@ function unknownCookie(): string {
 
 // S20 and S21: beginning
 
-const strangers = counts(1000, 10_000)
+const strangers = counts(300, 10_000)
 
 requirement(
   'S20',
@@ -101,7 +101,7 @@ requirement(
 
 // S22 and S23: signing in. What a crash leaves is in crash.test.ts.
 
-const signIns = counts(200, 1000)
+const signIns = counts(80, 1000)
 
 requirement('S22', `in ${signIns} of ${signIns} sign-ins the old token is dead at once and the data kept`, async () => {
   await inWaves(signIns, async () => {

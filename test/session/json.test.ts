@@ -96,7 +96,7 @@ test('a value is the same as its own JSON, in any order of keys, and differs fro
   }
   fc.assert(
     fc.property(json, (value) => sameJson(JSON.parse(JSON.stringify(value)), reversed(value))),
-    { numRuns: counts(500, 2000) },
+    { numRuns: counts(200, 2000) },
   )
   fc.assert(
     fc.property(json, json, (a, b) => {
@@ -106,7 +106,7 @@ test('a value is the same as its own JSON, in any order of keys, and differs fro
       assert.is(equal, sameJson(two, one))
       if (equal) assert.equal(one, two)
     }),
-    { numRuns: counts(500, 2000) },
+    { numRuns: counts(200, 2000) },
   )
 })
 

@@ -49,7 +49,7 @@ async function meanwhile<Answer>(
 
 // Merging
 
-const keysEach = counts(100, 500)
+const keysEach = counts(50, 500)
 
 test(`8 connections that set ${keysEach} keys each in one session lose none`, async () => {
   const key = await create()
@@ -122,7 +122,7 @@ test('a touch does not shorten what another touch extends meanwhile', async () =
 
 // Ending
 
-const races = counts(200, 1000)
+const races = counts(80, 1000)
 
 test(`in ${races} races of a save against a destroy no session is revived`, async () => {
   const [saver, destroyer] = await pair()
@@ -335,7 +335,7 @@ test('batches over the same sessions wait for nobody, and each row counts the sa
   const batch = async (client: pg.Client, order: readonly Buffer[]) => {
     for (const { status } of await saveAll(order, merge, client)) verdicts.push(status)
   }
-  const states = await storm(counts(50, 100), [
+  const states = await storm(counts(20, 100), [
     (client) => batch(client, keys),
     (client) => batch(client, keys.toReversed()),
     (client) => batch(client, keys),
@@ -368,7 +368,7 @@ test('a session that somebody else holds is not waited for: its saves are locked
 test('nor do batches that create, destroy and revoke the same sessions', async () => {
   const keys = Array.from({ length: 40 }, newKey)
   const creation = { version: 0, user_id: 'storm' }
-  const states = await storm(counts(50, 100), [
+  const states = await storm(counts(20, 100), [
     (client) => saveAll(keys, creation, client),
     (client) => saveAll(keys.toReversed(), creation, client),
     (client) => saveAll(keys.toReversed(), { version: null, user_id: null }, client),

@@ -132,12 +132,14 @@ test('the sizes are those that Postgres tells, and what the rows take up is most
 })
 
 test('updates and how many of them were heap-only are told', async () => {
+  await sql('truncate pgstore.sessions') // a page with room for all versions, whoever still needs them
   const before = await stats()
   const key = await create()
   for (let i = 0; i < 10; i++) await save(key, { set: `{"n": ${i}}` })
-  await until(async () => Number((await stats()).updates) - Number(before.updates) >= 10)
+  // Not by the updates: those of the tests before are told late, too.
+  await until(async () => Number((await stats()).heap_only_updates) - Number(before.heap_only_updates) >= 9)
   const after = await stats()
-  assert.ok(Number(after.heap_only_updates) - Number(before.heap_only_updates) >= 9, JSON.stringify(after))
+  assert.ok(Number(after.updates) - Number(before.updates) >= 10, JSON.stringify(after))
 })
 
 test('the newest migration is told, and none where the ledger is missing', async () => {

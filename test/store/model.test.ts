@@ -410,7 +410,7 @@ test('clients that read, change, save, regenerate, destroy, share, expire, purge
         live.map((model) => shown(Object.fromEntries(model.data), model.userId, model.version)).sort(),
       )
     }),
-    { numRuns: counts(40, 250) }, // of 45 steps: more than 10,000
+    { numRuns: counts(20, 250) }, // of 45 steps: more than 10,000
   )
 })
 

@@ -61,7 +61,7 @@ test('for any value in the allowed domain, get(save(x)) deep-equals x', async ()
       isSame(again.values, x)
       assert.is(Object.getPrototypeOf(again.values), Object.prototype)
     }),
-    { numRuns: counts(200, 1000) },
+    { numRuns: counts(80, 1000) },
   )
 })
 
@@ -78,7 +78,7 @@ test('what was read and not changed is not written', async () => {
       })
       assert.is(session.version, 1)
     }),
-    { numRuns: counts(100, 300) },
+    { numRuns: counts(40, 300) },
   )
 })
 
@@ -107,7 +107,7 @@ test('any sequence of changes leaves what a plain object would hold', async () =
       const byKey = ([a]: [string, unknown], [b]: [string, unknown]) => (a < b ? -1 : 1)
       isSame(Object.entries(again.values).sort(byKey), [...model].sort(byKey))
     }),
-    { numRuns: counts(60, 200) },
+    { numRuns: counts(30, 200) },
   )
 })
 
