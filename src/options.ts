@@ -148,14 +148,15 @@ export function parseOptions(given: PGStoreOptions): Settings {
   }
   const problems = unknownNames(given, names)
   const { connectionString, pool, directConnectionString, maxLength = 4096, lifetime = 90 * 86400 } = given
-  if ((connectionString === undefined) === (pool === undefined)) problems.push('give either connectionString or pool')
+  if ((connectionString === undefined) === (pool === undefined))
+    problems.push('give either connectionString or pool, not both')
   for (const [name, value] of Object.entries({ connectionString, directConnectionString })) {
     problems.push(...connectionStringProblems(value).map((problem) => `${name} ${problem}`))
   }
   if (pool !== undefined) problems.push(...poolProblems(pool))
   problems.push(...maxLengthProblems(maxLength))
   if (lifetime !== null && !(typeof lifetime === 'number' && lifetime >= 0.001 && lifetime <= longestLife)) {
-    problems.push('lifetime must be a number of seconds up to a hundred years, or null')
+    problems.push('lifetime must be a number of seconds, at most a hundred years, or null')
   }
   const { touchAfter = null } = given
   if (touchAfter !== null && !(typeof touchAfter === 'number' && touchAfter >= 0 && touchAfter <= longestLife / 100)) {
@@ -163,16 +164,17 @@ export function parseOptions(given: PGStoreOptions): Settings {
   }
   const { anonymousMaxAge = null, sessionsPerUser = null, seal = false, cacheHeaders = true } = given
   if (anonymousMaxAge !== null && !(typeof anonymousMaxAge === 'number' && anonymousMaxAge >= 0.001)) {
-    problems.push('anonymousMaxAge must be a number of seconds above 0, or null')
+    problems.push('anonymousMaxAge must be a positive number of seconds, or null')
   }
   if (
     sessionsPerUser !== null &&
     !(Number.isInteger(sessionsPerUser) && sessionsPerUser > 0 && sessionsPerUser < 1e9)
   ) {
-    problems.push('sessionsPerUser must be a whole number above 0, or null')
+    problems.push('sessionsPerUser must be a positive whole number, or null')
   }
   if (![true, false, 'gradual'].includes(seal)) problems.push("seal must be true, false or 'gradual'")
-  else if (seal && given.codecs !== undefined) problems.push('seal needs keys, or keyPairs, to derive its own from')
+  else if (seal && given.codecs !== undefined)
+    problems.push('seal needs keys or keyPairs, from which it derives its keys')
   if (typeof cacheHeaders !== 'boolean') problems.push('cacheHeaders must be true or false')
   const clearSiteData = parseClearSiteData(given.clearSiteData ?? false, problems)
   const schema = given.schema ?? 'pgstore'
@@ -186,7 +188,7 @@ export function parseOptions(given: PGStoreOptions): Settings {
   if (batch) {
     problems.push(...unknownNames(batch, defaultBatchLimits).map((problem) => `batch: ${problem}`))
     for (const [name, limit] of Object.entries(batch)) {
-      if (!(Number.isInteger(limit) && limit > 0)) problems.push(`batch.${name} must be a whole number above 0`)
+      if (!(Number.isInteger(limit) && limit > 0)) problems.push(`batch.${name} must be a positive whole number`)
     }
   }
   const codecs = parseCodecs(given, problems)
@@ -245,7 +247,7 @@ export function maxLengthProblems(maxLength: unknown): string[] {
 function unknownNames(given: object, known: object): string[] {
   return Object.keys(given)
     .filter((name) => !Object.hasOwn(known, name))
-    .map((name) => `${name} is no option`)
+    .map((name) => `unknown option "${name}"`)
 }
 
 /** `{ path: undefined }` asks for the default, as everywhere. */

@@ -189,7 +189,10 @@ export class Saver {
     const row = await this.#sessions.get(sessionKey(known.token))
     if (!row) return this.#gone(session)
     internals.load(session, { known: knownFrom(known.token, row), cookie })
-    return new PGStoreError('conflict', 'Another request saved this session first; it now holds what that one saved.')
+    return new PGStoreError(
+      'conflict',
+      'Another request saved this session first; the session now holds the values it saved.',
+    )
   }
 
   /** The cookie is left alone: the visitor may have signed in meanwhile, and this answer would delete the new one. */

@@ -55,10 +55,11 @@ export class ExpressSessionStore extends session.Store {
   constructor({ store, ttl = 86_400, userId, ...options }: ExpressSessionStoreOptions) {
     super()
     if (!(typeof ttl === 'number' && ttl >= 0.001 && ttl <= longestLife)) {
-      throw new PGStoreError('invalid_option', 'ttl must be a number of seconds up to a hundred years.')
+      throw new PGStoreError('invalid_option', 'ttl must be a number of seconds, at most a hundred years.')
     }
     const [extra] = Object.keys(options)
-    if (store && extra) throw new PGStoreError('invalid_option', `${extra} is an option of the store that is given.`)
+    if (store && extra)
+      throw new PGStoreError('invalid_option', `${extra} cannot be given together with store: set it on that store.`)
     if (!store) this.#own = new PGStore({ maxLength: defaultMaxLength, ...options, codecs: [noCookies] })
     this.#store = store ?? (this.#own as PGStore)
     this.#sessions = this.#store.byToken

@@ -47,9 +47,13 @@ export function createPGSessionStorage<Data = SessionData, FlashData = Data>(
     work: (own: OpenedSession<object>, headers: Headers) => Promise<void>,
   ): Promise<string> {
     const found = opened.get(given)
-    if (!found) throw new PGStoreError('invalid_option', 'This session is not from getSession().')
+    if (!found) throw new PGStoreError('invalid_option', 'This session does not come from getSession().')
     const [refused] = Object.entries(others).find(([, value]) => value !== undefined) ?? []
-    if (refused) throw new PGStoreError('invalid_option', `${refused} is the store's to set, for all sessions.`)
+    if (refused)
+      throw new PGStoreError(
+        'invalid_option',
+        `${refused} cannot be set for one session: set it in the store's options.`,
+      )
     if (maxAge !== undefined) found.session.options.maxAge = maxAge
     await work(found.own, found.headers)
     return found.headers.getSetCookie()[0] ?? ''

@@ -145,7 +145,7 @@ async function checkRevision(pool: pg.Pool, workerSchema: string): Promise<void>
   if (wanted === undefined || found === undefined || found === wanted) return
   throw new PGStoreError(
     'invalid_option',
-    `Schema ${workerSchema} is at revision ${found} of graphile-worker's, and the graphile-worker installed here needs ${wanted}: install the version that the other programs use, or give the worker a schema to itself (workerSchema, --worker-schema). If no other program uses it, "npx graphile-worker --schema-only" upgrades an older one.`,
+    `Schema ${workerSchema} is at revision ${found} of graphile-worker's, but the graphile-worker installed here needs ${wanted}: install the version that the other programs use, or give the worker a separate schema (workerSchema, --worker-schema). If no other program uses it, "npx graphile-worker --schema-only" upgrades an older one.`,
   )
 }
 

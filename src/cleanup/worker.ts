@@ -36,7 +36,7 @@ export async function runWorker({ connectionString, ...settings }: RunWorkerOpti
 /** Changes are announced; what an announcement missed is found by looking now and then. */
 const pollMs = 30_000
 
-const unheard = `This connection leads through a transaction pooler, as announcements do not arrive. Give one that leads to Postgres itself; until then changes are noticed every ${pollMs / 1000} seconds.`
+const unheard = `This connection leads through a transaction pooler: announcements do not arrive. Give one that leads directly to Postgres; until then the worker polls every ${pollMs / 1000} seconds.`
 
 export class CleanupWorker implements CleanupHandle {
   readonly done: Promise<void>
@@ -193,7 +193,7 @@ export class CleanupWorker implements CleanupHandle {
 
   /** Once, and not every second of an outage. */
   #complain(error: unknown): void {
-    const { message } = databaseError('Looking at the schedule', error)
+    const { message } = databaseError('Reading the schedule', error)
     if (this.#stopping || message === this.#complaint) return
     this.#complaint = message
     this.#settings.log('warning', message)

@@ -43,7 +43,7 @@ export class UsageError extends Error {}
 export class Unfinished extends Error {}
 
 export function databaseUrl({ databaseUrl }: Flags): string {
-  if (!databaseUrl) throw new UsageError('Which database? Give --database-url or set DATABASE_URL.')
+  if (!databaseUrl) throw new UsageError('Database URL missing: give --database-url or set DATABASE_URL.')
   return databaseUrl
 }
 

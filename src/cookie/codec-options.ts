@@ -12,7 +12,7 @@ export interface CodecOptions {
 /** Adds to `problems` what is wrong with them. */
 export function parseCodecs({ keys, keyPairs, codecs }: CodecOptions, problems: string[]): readonly Codec[] {
   if ([keys, keyPairs, codecs].filter((given) => given !== undefined).length !== 1) {
-    problems.push('give one of keys, keyPairs and codecs')
+    problems.push('give exactly one of keys, keyPairs and codecs')
     return []
   }
   if (codecs !== undefined) {

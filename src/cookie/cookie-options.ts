@@ -71,7 +71,7 @@ export function cookieOptionProblems(options: SessionOptions): string[] {
   const problems: string[] = []
   const { path, domain, maxAge, httpOnly, secure, sameSite, partitioned } = options
   if (typeof path !== 'string' || !/^\/[\x20-\x3a\x3c-\x7e]*$/.test(path) || path.length > 1024) {
-    problems.push('path must begin with "/" and hold printable ASCII without ";"')
+    problems.push('path must begin with "/" and contain only printable ASCII without ";"')
   }
   if (
     domain !== undefined &&
@@ -95,8 +95,8 @@ export function cookieOptionProblems(options: SessionOptions): string[] {
  * cookies draft for `__Http-` and `__Host-Http-`.
  */
 export function cookieNameProblems(name: string, options: SessionOptions): string[] {
-  if (typeof name !== 'string' || !token.test(name)) return ['a cookie name is an RFC 9110 token']
-  if (name.length > longestPair) return [`a cookie name of ${name.length} characters leaves none for its value`]
+  if (typeof name !== 'string' || !token.test(name)) return ['a cookie name must be an RFC 9110 token']
+  if (name.length > longestPair) return [`a cookie name of ${name.length} characters leaves no room for its value`]
   const problems: string[] = []
   const prefix = /^__(host-http|host|http|secure)-/i.exec(name)?.[1]?.toLowerCase()
   if (prefix === undefined) return problems
@@ -110,11 +110,11 @@ export function cookieNameProblems(name: string, options: SessionOptions): strin
 /** What keeps a browser from holding this name and value as they are; empty when nothing does. */
 export function cookiePairProblems(name: string, value: string): string[] {
   if (typeof value !== 'string' || !cookieOctets.test(value)) {
-    return ['a codec made a cookie value that is not in the grammar of RFC 6265']
+    return ['a codec returned a cookie value that RFC 6265 does not allow']
   }
   const length = name.length + value.length
   if (length <= longestPair) return []
-  return [`the cookie would have ${length} bytes: browsers ignore one of more than ${longestPair}`]
+  return [`the cookie would have ${length} bytes: browsers ignore cookies of more than ${longestPair}`]
 }
 
 /** A Set-Cookie line; `maxAge` in whole seconds, undefined for none. Attributes in the order of Go's net/http. */

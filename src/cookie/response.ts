@@ -48,10 +48,7 @@ export const clearSiteDataDirectives: readonly string[] = Object.keys(directives
 export function checkHeadersOpen(res: ResponseLike): void {
   if ('setHeader' in res) {
     if (!res.headersSent) return
-    throw new PGStoreError(
-      'headers_sent',
-      'Save the session before the response is sent: its headers have left already.',
-    )
+    throw new PGStoreError('headers_sent', 'The response headers have already been sent: save the session before.')
   }
   try {
     headersOf(res).delete('x-pgstore-probe') // throws on immutable headers, does nothing on others
@@ -72,7 +69,10 @@ export function writeCookie(res: ResponseLike, name: string, line: string): void
   const isOther = (other: string) => !other.startsWith(`${name}=`)
   if ('setHeader' in res) {
     if (res.headersSent) {
-      throw new PGStoreError('headers_sent', 'The response was sent during the save: saved, but its cookie is not set.')
+      throw new PGStoreError(
+        'headers_sent',
+        'The response was sent during the save: the session is saved, but its cookie is not set.',
+      )
     }
     const present = res.getHeader('set-cookie') ?? []
     const others = (typeof present === 'object' ? present : [String(present)]).filter(isOther)

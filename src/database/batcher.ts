@@ -54,7 +54,7 @@ export class Batcher<Item, Result> {
   send(item: Item): Promise<Result> {
     return new Promise((resolve, reject) => {
       if (this.#waiting >= this.#limits.waiting) {
-        throw new PGStoreError('unavailable', `${this.#waiting} calls wait for the database already.`)
+        throw new PGStoreError('unavailable', `Too many calls are already waiting for the database (${this.#waiting}).`)
       }
       const key = this.#transport.keyOf(item)
       const call = { item, key, since: performance.now(), isRepeated: false, isAlone: false, resolve, reject }
@@ -226,7 +226,7 @@ export class Batcher<Item, Result> {
     for (const calls of this.#sent) {
       for (const call of calls) {
         if (call.since < now - queryTimeoutMs)
-          call.reject(new PGStoreError('timeout', 'The database did not answer in time.'))
+          call.reject(new PGStoreError('timeout', 'The database did not respond in time.'))
       }
     }
     const isSilent = this.#answeredAt < now - longestSilenceMs
@@ -234,7 +234,7 @@ export class Batcher<Item, Result> {
     this.#refuse(({ since }) => {
       if (since > oldest) return undefined
       const ms = Math.round(now - since)
-      return new PGStoreError('unavailable', `Not sent within ${ms} ms: the database is too busy.`)
+      return new PGStoreError('unavailable', `The database is too busy: the call was not sent within ${ms} ms.`)
     })
     if (!this.isIdle) return
     clearInterval(this.#clock)

@@ -115,7 +115,7 @@ export class MaintenanceDatabase extends Calls {
 
   async sessionStats(): Promise<SessionStats> {
     const [row] = await this.call('session_stats', statsColumns, '', [])
-    if (!row) throw new PGStoreError('database', 'session_stats: no row')
+    if (!row) throw new PGStoreError('database', 'session_stats returned no row.')
     return {
       live: Number(row[0]),
       expired: Number(row[1]),
@@ -137,7 +137,7 @@ export class MaintenanceDatabase extends Calls {
 
   async #cleanup(name: string, parameters: string, values: Parameter[]): Promise<CleanupState> {
     const [row] = await this.call(name, cleanupColumns, parameters, values)
-    if (!row) throw new PGStoreError('database', `${name}: no row`)
+    if (!row) throw new PGStoreError('database', `${name} returned no row.`)
     const number = (text: string | null | undefined) => (text ? Number(text) : undefined)
     return {
       enabled: row[0] === 't',

@@ -68,7 +68,7 @@ async function refuseStandby(client: pg.ClientBase): Promise<void> {
 }
 
 export function standbyError(): PGStoreError {
-  return new PGStoreError('unavailable', 'The server is a standby: connect to the primary, where sessions are kept.')
+  return new PGStoreError('unavailable', 'The server is a standby: connect to the primary.')
 }
 
 /** What is wrong with this connection string. It is never shown: it may hold a password. */
@@ -81,14 +81,14 @@ export function connectionStringProblems(connectionString: unknown): string[] {
 }
 
 function unreadable(connectionString: string): string[] {
-  const several = 'names several hosts: name one, which leads to the primary'
+  const several = 'names several hosts: name only the primary'
   const [, authority = ''] = /^postgres(?:ql)?:\/\/([^/?#]*)/.exec(connectionString) ?? []
   if (authority.slice(authority.lastIndexOf('@') + 1).includes(',')) return [several]
   try {
     // As node-postgres will read it, which does not connect here.
     return new pg.Client({ connectionString }).host.includes(',') ? [several] : []
   } catch {
-    return ['cannot be read: percent-encode special characters in the user name and the password']
+    return ['cannot be parsed: percent-encode special characters in the user name and the password']
   }
 }
 
@@ -104,8 +104,8 @@ export function poolProblems(pool: unknown): string[] {
   if (typeof query !== 'function') return ['pool must be a pg.Pool']
   const isNative = native !== undefined || (Client !== undefined && isNativeClient(Client))
   // Its client cuts bytes at the first zero: a session would not be found.
-  if (isNative) return ['pool must not be of pg.native: give a pg.Pool of the JavaScript client']
-  if (options?.binary || binary) return ['pool must not have the option binary']
+  if (isNative) return ['pool must not come from pg.native: pass a pg.Pool of the JavaScript client']
+  if (options?.binary || binary) return ['pool must not have the option binary set']
   const { connectionString } = options ?? {}
   if (typeof connectionString !== 'string') return []
   return unreadable(connectionString).map((problem) => `the pool's connectionString ${problem}`)

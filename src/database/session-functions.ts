@@ -179,7 +179,7 @@ export class Database extends MaintenanceDatabase implements SessionDatabase {
 
   async #result(name: string, parameters: string, values: Parameter[]): Promise<SaveResult> {
     const [row] = await this.call(name, resultColumns, parameters, values)
-    if (!row) throw new PGStoreError('database', `${name}: no row`)
+    if (!row) throw new PGStoreError('database', `${name} returned no row.`)
     return saveResult(row)
   }
 }
@@ -200,5 +200,5 @@ function saveResult(row: readonly (string | null)[]): SaveResult {
 
 /** The answer is not to what was asked: better an error than a stranger's session, or a live one taken for none. */
 function unasked(name: string): PGStoreError {
-  return new PGStoreError('database', `${name}: the rows are not those that were asked for.`)
+  return new PGStoreError('database', `${name} returned other rows than those requested.`)
 }

@@ -183,4 +183,4 @@ export class ChannelEvents<Event> {
 
 /** For whoever needs a connection of its own, and was given something that leads to none. */
 export const noConnection =
-  'This needs a connection of its own: give the store connectionString, directConnectionString or a pg.Pool.'
+  'This needs a separate connection: give the store connectionString, directConnectionString or a pg.Pool.'

@@ -90,7 +90,7 @@ export const ownObjects: Readonly<Record<'table' | 'sequence' | 'type', readonly
 export function grantStatements(role: string, rights: readonly Right[], schema: string): string[] {
   const problems = [...roleProblems(role), ...schemaProblems(schema)]
   if (rights.length === 0 || !rights.every((right) => Object.hasOwn(grantedFunctions, right))) {
-    problems.push('the right must be client, account, cleanup or admin, or several with commas between')
+    problems.push('the right must be client, account, cleanup or admin, or several separated by commas')
   }
   if (problems.length > 0) throw new PGStoreError('invalid_option', `${problems.join('; ')}.`)
   const to = `to ${escapeIdentifier(role)}`
@@ -106,7 +106,7 @@ export function grantStatements(role: string, rights: readonly Right[], schema: 
 
 /** Quoting does not help against these: "public" in quotes is still everybody, and a name too long is cut to another one. */
 function roleProblems(role: string): string[] {
-  if (role === 'public' || role === 'none') return [`${role} is no role: name the one that the program connects as`]
+  if (role === 'public' || role === 'none') return [`${role} is not a role: name the role that the program connects as`]
   return role === '' || role.includes('\0') || Buffer.byteLength(role) > 63
     ? ['the role must be a name of 1 to 63 bytes']
     : []

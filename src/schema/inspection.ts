@@ -70,20 +70,20 @@ export function checkWorkable(found: Inspection, schema: string): void {
   if (foreign !== undefined) {
     throw new PGStoreError(
       'migration',
-      `Function ${schema}.${foreign} is not in plpgsql and so not pgstore's: where a proxy's functions stand, migrate the databases behind it, each by itself.`,
+      `Function ${schema}.${foreign} is not in plpgsql, so it is not pgstore's: behind a proxy such as PL/Proxy, migrate each database behind it separately.`,
     )
   }
   if (found.ledger === null && found.sessions === null) return
   if (found.sessions === 'p' || found.is_parent) {
     throw new PGStoreError(
       'migration',
-      `Table ${schema}.sessions is partitioned, and pgstore's functions would then delete and change sessions that they do not mean: make it one ordinary table again.`,
+      `Table ${schema}.sessions is partitioned, so pgstore's functions would delete and change the wrong sessions: make it an ordinary table again.`,
     )
   }
   if (found.sessions !== null && found.sessions !== 'r') {
     throw new PGStoreError(
       'migration',
-      `${schema}.sessions is not an ordinary table, which pgstore's functions need: make it one, or choose another schema.`,
+      `${schema}.sessions is not an ordinary table, as pgstore's functions need: make it one, or choose another schema.`,
     )
   }
 }
@@ -105,12 +105,12 @@ export async function isInstalled(
     if (found.sessions !== null) {
       throw new PGStoreError(
         'migration',
-        `Schema ${schema} has a table "sessions" but no ledger of pgstore: it was made by other means. Choose another schema, or open the store with migrate: false.`,
+        `Schema ${schema} has a table "sessions" but no record of pgstore's migrations, so it was created by other means. Choose another schema, or open the store with migrate: false.`,
       )
     }
     throw new PGStoreError(
       'invalid_option',
-      `Schema ${schema} holds objects that are not pgstore's (${found.objects.join(', ')}): choose another schema, which pgstore has to itself, or make an empty one with CREATE SCHEMA.`,
+      `Schema ${schema} holds objects that are not pgstore's (${found.objects.join(', ')}): choose another schema for pgstore alone, or create an empty one with CREATE SCHEMA.`,
     )
   }
   const isLedger =
@@ -119,7 +119,7 @@ export async function isInstalled(
   if (!isLedger) {
     throw new PGStoreError(
       'invalid_option',
-      `Table ${schema}.migrations is not pgstore's record of its migrations: choose another schema, which pgstore has to itself, or make an empty one with CREATE SCHEMA.`,
+      `Table ${schema}.migrations is not pgstore's record of its migrations: choose another schema for pgstore alone, or create an empty one with CREATE SCHEMA.`,
     )
   }
   return true

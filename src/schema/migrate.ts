@@ -121,7 +121,7 @@ async function pending(
     if (hash(migration) !== appliedHash) {
       throw new PGStoreError(
         'migration',
-        `Migration ${name} was changed after it was applied to schema ${schema}: install the package anew, or restore the file.`,
+        `Migration ${name} was changed after it was applied to schema ${schema}: reinstall the package, or restore the file.`,
       )
     }
   }
@@ -211,7 +211,7 @@ function checkSchema(schema: unknown): void {
 async function checkReservedWord(client: PoolClient, schema: string): Promise<void> {
   const { rows } = await run(client, 'select quote_ident($1) <> $1 as reserved', [schema])
   if ((rows[0] as { reserved: boolean }).reserved) {
-    throw new PGStoreError('invalid_option', `schema must not be a reserved word of SQL: ${schema}.`)
+    throw new PGStoreError('invalid_option', `schema must not be a reserved word in SQL: ${schema}.`)
   }
 }
 

@@ -9,7 +9,7 @@ export function identifierProblems(name: unknown, option: string): string[] {
 /** What is wrong with the name of pgstore's schema; empty when it is right. */
 export function schemaProblems(schema: unknown): string[] {
   if (schema === 'public' || schema === 'information_schema') {
-    return [`schema must be one that pgstore has to itself, not ${schema}: name another, such as pgstore`]
+    return [`schema must be for pgstore alone, not ${schema}: name another, such as pgstore`]
   }
   return identifierProblems(schema, 'schema')
 }

@@ -73,14 +73,14 @@ export function checkPlain(value: object, path: string): void {
   const prototype: object | null = Object.getPrototypeOf(value)
   if (prototype === null || Object.getPrototypeOf(prototype) === null) return
   const made = (prototype as { constructor?: { name?: unknown } }).constructor?.name
-  throw refused(path, typeof made === 'string' && made !== 'Object' ? `is a ${made}` : 'is no plain object')
+  throw refused(path, typeof made === 'string' && made !== 'Object' ? `is a ${made}` : 'is not a plain object')
 }
 
 /** What is refused as text: NUL, which jsonb and text cannot store, and surrogates without their half. */
 export function checkText(text: string, path: string): void {
-  if (typeof text !== 'string') throw refused(path, 'is no string')
-  if (text.includes('\0')) throw refused(path, 'holds a NUL character')
-  if (!text.isWellFormed()) throw refused(path, 'holds half a surrogate pair')
+  if (typeof text !== 'string') throw refused(path, 'is not a string')
+  if (text.includes('\0')) throw refused(path, 'contains a NUL character')
+  if (!text.isWellFormed()) throw refused(path, 'contains a lone surrogate')
 }
 
 /** `path.name`, or `path["na me"]` where the name is no identifier. */
@@ -90,7 +90,7 @@ export function memberPath(path: string, name: string): string {
 
 function refused(path: string, problem: string): PGStoreError {
   const shown = path.length > maxPathLength ? `${path.slice(0, maxPathLength)}…` : path
-  return new PGStoreError('invalid_value', `${shown} ${problem}: a session cannot hold that.`)
+  return new PGStoreError('invalid_value', `${shown} ${problem}: a session cannot store that.`)
 }
 
 /**

@@ -142,7 +142,7 @@ export class SealedDatabase implements SessionDatabase {
       if (text === undefined) {
         throw new PGStoreError(
           'sealed',
-          `Session ${row.id}: the value of ${JSON.stringify(name)} is not what this store sealed for it, or its key is gone.`,
+          `Session ${row.id}: the value of ${JSON.stringify(name)} was not sealed by this store for this session, or its key is no longer in the list.`,
         )
       }
       members.push(`${JSON.stringify(name)}:${text}`)

@@ -108,7 +108,10 @@ export class TokenSessions {
       const merged = present && (await this.#merge(present, values, options))
       if (merged) return merged
     }
-    throw new PGStoreError('conflict', 'The session of this token kept coming and going; nothing was saved. Try again.')
+    throw new PGStoreError(
+      'conflict',
+      'The session of this token was created and ended by others meanwhile; nothing was saved. Try again.',
+    )
   }
 
   async #merge(session: KnownSession, values: object, options: SaveByTokenOptions): Promise<KnownSession | undefined> {

@@ -16,7 +16,7 @@ export function newToken(oldKey?: Uint8Array): string {
       if (sessionKey(token)[0] === oldKey[0]) return token
     }
   }
-  throw new Error('randomBytes does not draw at random.') // e^-250
+  throw new Error('randomBytes is not random.') // e^-250
 }
 
 /** The primary key of the session that a token opens; the same as SQL's session_key(). The token never leaves this process. */

@@ -428,8 +428,8 @@ test('a store over a caller’s client sets the schedule in its transaction, and
   await client.query('rollback')
   assert.not((await store.cleanupStatus()).enabled)
   assert.is((await rejection(inside.startCleanup('10 minutes'))).code, 'invalid_option')
-  assert.throws(() => inside.watchCleanup(), /connection of its own/)
-  assert.throws(() => inside.events(), /connection of its own/)
+  assert.throws(() => inside.watchCleanup(), /separate connection/)
+  assert.throws(() => inside.events(), /separate connection/)
   await client.end()
 })
 

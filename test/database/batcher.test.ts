@@ -332,7 +332,7 @@ test('more calls than may wait are refused at once, and the others answered when
   await new Promise(setImmediate) // in flight: it waits for the pool
   const waiting = Array.from({ length: 10 }, () => database.get(key))
   const { code, message } = await rejection(database.get(key))
-  assert.equal([code, message], ['unavailable', '10 calls wait for the database already.'])
+  assert.equal([code, message], ['unavailable', 'Too many calls are already waiting for the database (10).'])
   client.release()
   assert.ok((await Promise.all([first, ...waiting])).every(Boolean))
 })

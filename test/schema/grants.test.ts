@@ -236,7 +236,7 @@ test('a role that does not exist is one plain sentence, and exit code 1', async 
   assert.equal(await cli('grant', 'nobody here', '--as', 'client'), {
     code: 1,
     stdout: '',
-    stderr: 'There is no role "nobody here" here: create it first.\n',
+    stderr: 'Role "nobody here" does not exist: create it first.\n',
   })
 })
 
@@ -282,7 +282,7 @@ test('who does not own the schema cannot grant, and is told so, though Postgres 
     await prepare()
     const { code, stderr } = await cliAs(url, 'grant', other, '--as', 'client')
     assert.is(code, 1)
-    assert.match(stderr, /^Schema pgstore belongs to postgres, who alone can grant rights on it\.$/m)
+    assert.match(stderr, /^Schema pgstore belongs to postgres: only that role can grant rights on it\.$/m)
   }
   assert.equal(await executable(other), [])
 })
@@ -299,7 +299,7 @@ test('a role that reaches the tables by another right is granted, with a warning
   await sql(`grant pg_read_all_data to ${reader.role}; alter role ${superuser.role} superuser`)
   const { code, stdout } = await cli('grant', reader.role, '--as', 'client')
   assert.is(code, 0)
-  assert.match(stdout, /Warning: it reaches the tables themselves \(cleanup, grants, migrations, sessions\)/)
+  assert.match(stdout, /Warning: it can access the tables directly \(cleanup, grants, migrations, sessions\)/)
   const { warnings } = JSON.parse((await cli('grant', superuser.role, '--as', 'client', '--json')).stdout)
   assert.match(warnings[0], /cleanup, grants, migrations, sessions/)
 })

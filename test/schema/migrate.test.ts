@@ -176,7 +176,7 @@ test('a schema with a table of the same name that is not ours is left alone', as
   await pool.query('create schema pgstore; create table pgstore.sessions (mine int)')
   const error = await rejection(migrate(pool))
   assert.is(error.code, 'migration')
-  assert.match(error.message, /made by other means/)
+  assert.match(error.message, /created by other means/)
 })
 
 test('a hostile search_path and types of the same name change nothing', async () => {

@@ -148,7 +148,7 @@ test('B1: a right given by hand, to a role, to PUBLIC, on a column or with the o
   const told = await warnings(url)
   for (const holder of ['PUBLIC', app, friend]) {
     assert.ok(
-      told.some((warning) => warning.startsWith(`${holder} has what nobody granted it`)),
+      told.some((warning) => warning.startsWith(`${holder} has a right that pgstore did not grant`)),
       told.join('\n'),
     )
   }
@@ -179,9 +179,12 @@ for (const [name, mend] of [
     const told = await warnings(url)
     assert.match(
       told.join('\n'),
-      /^PUBLIC has what nobody granted it with pgstore: EXECUTE on function .* and \d+ more\./m,
+      /^PUBLIC has a right that pgstore did not grant: EXECUTE on function .* and \d+ more\./m,
     )
-    assert.match(told.join('\n'), new RegExp(`^${app} lacks what it was granted: EXECUTE on .* and \\d+ more\\.`, 'm'))
+    assert.match(
+      told.join('\n'),
+      new RegExp(`^${app} lacks a right that it was granted: EXECUTE on .* and \\d+ more\\.`, 'm'),
+    )
     const { code, stderr } = await mend(url, other)
     assert.is(code, 0, stderr)
     assert.equal(await reach(pool, stranger), [])
@@ -201,7 +204,7 @@ test('a function that is made anew has the rights again that roles had on it', a
   await pool.query(`drop function pgstore.session_get(bytea); ${rows[0]?.definition}`)
   assert.match(
     (await warnings(url)).join('\n'),
-    new RegExp(`^${app} lacks what it was granted: EXECUTE on function pgstore.session_get`, 'm'),
+    new RegExp(`^${app} lacks a right that it was granted: EXECUTE on function pgstore.session_get`, 'm'),
   )
   await migrate(pool)
   assert.equal(await reach(pool, app), granted('client'))
@@ -275,7 +278,7 @@ test('a role that reads the ledger and owns nothing opens a store on a schema wh
   } finally {
     await reader.end()
   }
-  assert.match((await warnings(url)).join('\n'), /^PUBLIC has what nobody granted it/m)
+  assert.match((await warnings(url)).join('\n'), /^PUBLIC has a right that pgstore did not grant/m)
 })
 
 // Before rights were put on record

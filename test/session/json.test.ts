@@ -32,21 +32,21 @@ test('what JSON cannot carry is refused with the path that leads to it', () => {
     [Number.NaN, 'values.x is NaN'],
     [[Number.POSITIVE_INFINITY], 'values.x[0] is Infinity'],
     [{ 'odd key': -Infinity }, 'values.x["odd key"] is -Infinity'],
-    ['a\0b', 'values.x holds a NUL character'],
-    [{ 'k\0': 1 }, 'values.x["k\\u0000"] holds a NUL character'],
-    ['\ud800', 'values.x holds half a surrogate pair'],
-    [{ '\udc00': 1 }, 'values.x["\\udc00"] holds half a surrogate pair'],
+    ['a\0b', 'values.x contains a NUL character'],
+    [{ 'k\0': 1 }, 'values.x["k\\u0000"] contains a NUL character'],
+    ['\ud800', 'values.x contains a lone surrogate'],
+    [{ '\udc00': 1 }, 'values.x["\\udc00"] contains a lone surrogate'],
     [new Map(), 'values.x is a Map'],
     [new Set([1]), 'values.x is a Set'],
     [/x/, 'values.x is a RegExp'],
     [new Error('x'), 'values.x is a Error'],
     [new Cart(), 'values.x is a Cart'],
     [new Date(Number.NaN), 'values.x is an invalid Date'],
-    [Object.assign({}, { a: Object.create({ inherited: 1 }) }), 'values.x.a is no plain object'],
+    [Object.assign({}, { a: Object.create({ inherited: 1 }) }), 'values.x.a is not a plain object'],
     [cycle, 'values.x.self.again contains itself'],
     [nested(65), `values.x${'[0]'.repeat(64)} is more than 64 levels deep`],
   ]
-  for (const [value, expected] of cases) assert.match(message(value), `${expected}: a session cannot hold that.`)
+  for (const [value, expected] of cases) assert.match(message(value), `${expected}: a session cannot store that.`)
 })
 
 test('64 levels are accepted, and so is the same object twice', () => {
@@ -80,7 +80,7 @@ test('a __proto__ that was assigned is refused, as it would be lost', () => {
   const value: Record<string, unknown> = {}
   // biome-ignore lint/suspicious/noProto: the point
   value['__proto__'] = { admin: true }
-  assert.match(message(value), 'values.x is no plain object')
+  assert.match(message(value), 'values.x is not a plain object')
 })
 
 test('a value is the same as its own JSON, in any order of keys, and differs from any other', () => {

@@ -791,7 +791,7 @@ test('all problems of the options are named at once', () => {
   assert.instance(error, PGStoreError)
   assert.is((error as PGStoreError).code, 'invalid_option')
   for (const part of [
-    'typo is no option',
+    'unknown option "typo"',
     'connectionString must begin with postgres://',
     'key 0',
     'key 3',

@@ -22,5 +22,5 @@ function item([sid, text, seconds]: [string, string | null, number | null]): Ite
   if (seconds === null || seconds < 0.001) return { as: 'expired' }
   if (text === null) return { as: 'tooLarge' }
   const session = readExpressSession(sid, text)
-  return session ? foundExpressSession(sid, session, seconds) : unreadable('no JSON object')
+  return session ? foundExpressSession(sid, session, seconds) : unreadable('not a JSON object')
 }

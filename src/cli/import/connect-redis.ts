@@ -42,7 +42,7 @@ export async function connectRedis(url: string, prefix = 'sess:'): Promise<Sourc
       send('STRLEN', key).catch(ifText),
       send('PTTL', key),
     ])
-    if (text === undefined) return unreadable('no JSON object')
+    if (text === undefined) return unreadable('not a JSON object')
     return item(key.slice(prefix.length), text as string, Number(length), Number(milliseconds))
   }
   return {
@@ -72,7 +72,7 @@ async function connect(url: string): Promise<RedisClient> {
   try {
     client = createClient({ url, socket: { connectTimeout: 5000, reconnectStrategy: false } }) as unknown as RedisClient
   } catch {
-    throw new PGStoreError('invalid_option', 'The old store is at redis://… or rediss://…')
+    throw new PGStoreError('invalid_option', 'The URL of the old store must begin with redis:// or rediss://.')
   }
   client.on('error', () => {}) // the command that it strikes is rejected
   try {
@@ -88,7 +88,7 @@ function item(sid: string, text: string, length: number, milliseconds: number): 
   if (milliseconds === -2 || length === 0) return { as: 'expired' }
   if (length > mostBytes) return { as: 'tooLarge' }
   const session = readExpressSession(sid, text)
-  if (!session) return unreadable('no JSON object')
+  if (!session) return unreadable('not a JSON object')
   return foundExpressSession(sid, session, milliseconds === -1 ? cookieSeconds(session) : milliseconds / 1000)
 }
 

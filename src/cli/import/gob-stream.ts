@@ -5,7 +5,7 @@ import { isUtf8 } from 'node:buffer'
 export class Unreadable extends Error {}
 
 export function broken(): Unreadable {
-  return new Unreadable('no gob encoding')
+  return new Unreadable('not a gob encoding')
 }
 
 export class GobStream {
@@ -56,7 +56,7 @@ export class GobStream {
     const bits = Buffer.alloc(8)
     bits.writeBigUInt64BE(this.uint())
     const number = bits.readDoubleLE()
-    if (!Number.isFinite(number)) throw new Unreadable('a number that JSON does not have')
+    if (!Number.isFinite(number)) throw new Unreadable('a number that JSON cannot represent')
     return number
   }
 

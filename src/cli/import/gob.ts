@@ -55,7 +55,7 @@ class Reader {
   map(): { readonly [key: string]: Json } {
     this.#in.size() // of the first message
     const type = this.#typeOfValue()
-    if (this.#types.get(type)?.kind !== 'map') throw new Unreadable('no map at the top')
+    if (this.#types.get(type)?.kind !== 'map') throw new Unreadable('not a map at the top level')
     const values = this.#single(type)
     if (!this.#in.isAtEnd) throw broken()
     return values as { readonly [key: string]: Json }
@@ -157,7 +157,7 @@ class Reader {
         return this.#struct(definition.fields)
       case 'encoder':
         if (definition.name === 'Time') return time(this.#in.bytes())
-        throw new Unreadable('a type with an encoding of its own')
+        throw new Unreadable('a type with a custom encoding')
       case undefined:
         throw broken()
     }
@@ -175,9 +175,9 @@ class Reader {
     const map: Record<string, Json> = Object.create(null)
     for (let left = this.#in.size(); left > 0; left--) {
       const key = this.#value(keyType)
-      if (typeof key === 'object') throw new Unreadable('a map key that is no text, number or boolean')
+      if (typeof key === 'object') throw new Unreadable('a map key that is not text, a number or a boolean')
       const name = String(key)
-      if (name in map) throw new Unreadable('two map keys with one text')
+      if (name in map) throw new Unreadable('two map keys with the same text')
       map[name] = this.#value(elementType)
     }
     return map
@@ -221,10 +221,10 @@ function zero(type: number): Json {
 function time(bytes: Buffer): string {
   const [version] = bytes
   if (!((version === 1 && bytes.length === 15) || (version === 2 && bytes.length === 16))) {
-    throw new Unreadable('a type with an encoding of its own')
+    throw new Unreadable('a type with a custom encoding')
   }
   const seconds = Number(bytes.readBigInt64BE(1)) - 62_135_596_800
   const date = new Date(seconds * 1000 + Math.floor(bytes.readInt32BE(9) / 1e6))
-  if (Number.isNaN(date.getTime())) throw new Unreadable('a time beyond the calendar')
+  if (Number.isNaN(date.getTime())) throw new Unreadable('a time out of range')
   return date.toISOString()
 }

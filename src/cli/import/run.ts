@@ -129,7 +129,7 @@ async function saveAll(database: Database, saves: readonly SaveArguments[]): Pro
     // One of them holds what Postgres does not take: the others shall not suffer for it.
     const isRefused = error instanceof PGStoreError && /^(22|54)/.test(error.sqlState ?? '')
     if (!isRefused) throw error
-    if (saves.length === 1) return [unreadable('a value that a session cannot hold')]
+    if (saves.length === 1) return [unreadable('a value that a session cannot store')]
     const outcomes: Outcome[] = []
     for (const save of saves) outcomes.push(...(await saveAll(database, [save])))
     return outcomes
@@ -145,7 +145,7 @@ function outcome({ status }: SaveResult): Outcome {
     case 'too_large':
       return { as: 'tooLarge' }
     default:
-      return unreadable('a session that session_save refuses')
+      return unreadable('a session that session_save rejects')
   }
 }
 

@@ -48,7 +48,7 @@ export function found(token: string, values: { readonly [key: string]: unknown }
     return { token, values, json, ttlSeconds: Math.min(seconds, longestSeconds) }
   } catch (error) {
     if (!(error instanceof PGStoreError)) throw error
-    return unreadable('a value that a session cannot hold')
+    return unreadable('a value that a session cannot store')
   }
 }
 

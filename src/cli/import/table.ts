@@ -17,7 +17,7 @@ export class Table {
   constructor(connectionString: string, name: string) {
     const parts = name.split('.')
     if (parts.length > 2 || parts.some((part) => part === '' || /["\0]/.test(part))) {
-      throw new PGStoreError('invalid_option', 'The table is a name, or schema.name, without quotes.')
+      throw new PGStoreError('invalid_option', '--table must be a name, or schema.name, without quotes.')
     }
     this.#name = name
     this.#quoted = parts.map((part) => `"${part}"`).join('.')
@@ -77,7 +77,11 @@ export class Table {
   #explain(error: unknown): PGStoreError {
     const failure = databaseError(`Reading the table ${this.#name}`, error)
     if (failure.code !== 'not_installed') return failure
-    return new PGStoreError('database', `There is no table ${this.#name}: name it with --table.`, failure.sqlState)
+    return new PGStoreError(
+      'database',
+      `Table ${this.#name} does not exist: name the table with --table.`,
+      failure.sqlState,
+    )
   }
 }
 
