@@ -1,4 +1,4 @@
-// The options that a store's codecs are made of.
+// The options from which a store's codecs are created.
 import { PGStoreError } from '../errors.ts'
 import { type Codec, codecsFromKeys, codecsFromPairs } from './codec.ts'
 import { hashKeys, type Key } from './keys.ts'

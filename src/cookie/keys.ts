@@ -12,7 +12,7 @@ export function hashKeys(keyPairs: readonly (Key | null | undefined)[]): Uint8Ar
   return keyPairs.flatMap((key, index) => (index % 2 === 0 && key ? keyBytes(key) : []))
 }
 
-/** @param hash what a problem of the hash key begins with, `block` of the block key: which of several it is */
+/** @param hash the prefix of a problem with the hash key, `block` with the block key: which of several it is */
 export function keyProblems(hashKey: Key | null | undefined, blockKey: Key | null, hash = '', block = ''): string[] {
   const problems = hashKeyProblems(hashKey, hash)
   if (blockKey === null) return problems
