@@ -1,5 +1,6 @@
 // The end of a response under express-session. It saves from within `res.end`, and while it waits for the store it sends the
-// headers and all of the body but the last byte: a browser that follows a redirect at its headers is then faster than the save.
+// headers and all of the body but the last byte: a browser that follows a redirect at its headers can then be faster than the
+// save.
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { attachment } from '../session/attachment.ts'
 
@@ -7,20 +8,20 @@ type Request = IncomingMessage & { res?: ServerResponse | undefined }
 type Generate = (req: Request) => void
 type Done = (error?: unknown, ...values: never[]) => void
 
-/** Express keeps the response with the request. Under connect and node:http it is the one that its connection works on. */
+/** Express keeps the response with the request. Under connect and node:http it is the one that the connection is working on. */
 function responseOf(req: Request): ServerResponse | undefined {
   if (req.res) return req.res
   const current = (req.socket as { _httpMessage?: ServerResponse } | undefined)?._httpMessage
   return current?.req === req ? current : undefined
 }
 
-/** Knows which calls of the store come from within `res.end`: express-session makes them as an application does. */
+/** Knows which calls of the store come from within `res.end`: express-session makes them just as an application does. */
 export class ResponseEnds {
   readonly #watched = attachment<boolean>()
   /** It is set while `end` runs, which is synchronous. */
   #ending: ServerResponse | undefined
 
-  /** @param store gets a `generate` from express-session, which makes the sessions that are new */
+  /** @param store gets a `generate` from express-session, which creates new sessions */
   constructor(store: object) {
     let generate: Generate | undefined
     Object.defineProperty(store, 'generate', {
@@ -36,7 +37,7 @@ export class ResponseEnds {
     })
   }
 
-  /** For a request that gets its session, when express-session's `end` is in place. */
+  /** For a request that gets its session, once express-session's `end` is in place. */
   watch(req: Request): void {
     const res = responseOf(req)
     if (!res || this.#watched.get(res)) return
@@ -57,7 +58,7 @@ export class ResponseEnds {
     return this.#ending !== undefined
   }
 
-  /** Keeps the response that is ending from leaving before this callback is called. */
+  /** Holds back the response that is ending until this callback is called. */
   hold<Callback extends Done>(callback: Callback | undefined): Callback | undefined {
     const res = this.#ending
     if (!callback || !res?.cork) return callback
@@ -68,7 +69,7 @@ export class ResponseEnds {
         whenSent(res, () => callback(error))
       } else {
         try {
-          callback(error, ...values) // ends the response, which leaves in one piece
+          callback(error, ...values) // ends the response, which is sent in one piece
         } finally {
           release(res)
         }
@@ -78,12 +79,12 @@ export class ResponseEnds {
   }
 }
 
-/** The end of a response releases it too. */
+/** The end of the response releases it too. */
 function release(res: ServerResponse): void {
   if (res.writableCorked > 0) res.uncork()
 }
 
-/** Express closes the connection of a response that fails once it has begun: not before the client has been sent it all. */
+/** Express closes the connection of a response that fails after it has begun: not before everything is sent to the client. */
 function whenSent(res: ServerResponse, then: () => void): void {
   if (!res.writableNeedDrain) {
     then()

@@ -62,7 +62,7 @@ directly to Postgres: behind a pooler in transaction mode nothing arrives.
   async run(flags) {
     const connection = { connectionString: databaseUrl(flags) }
     await withDatabase(flags, async (database) => {
-      await database.cleanupStatus() // what stands in the way is told here, and not waited for
+      await database.cleanupStatus() // an obstacle is reported here, instead of waiting
       const channel = cleanupEvents(database, connection, flags.schema)
       const events = channel.subscribe()
       onSignal(() => void events.return?.())

@@ -31,10 +31,10 @@ of this role or any other, are revoked, now and at each "migrate".
   },
 }
 
-/** All of it or nothing; returns what else the role can do that it should not. */
+/** All of it or nothing; returns warnings about what else the role can do. */
 async function grant(pool: pg.Pool, role: string, statements: readonly string[], schema: string): Promise<string[]> {
   try {
-    // As text: as a name, a longer one would be cut, and found.
+    // As text: a longer name would be truncated, and found.
     const { rows } = await pool.query('select from pg_catalog.pg_roles where rolname::text = $1', [role])
     if (rows.length === 0) {
       throw new PGStoreError('database', `Role "${role}" does not exist: create it first.`, '42704')
@@ -44,7 +44,7 @@ async function grant(pool: pg.Pool, role: string, statements: readonly string[],
     await pool.query([lock, ...statements, rightsStatement(schema)].join('\n')) // one message is one transaction
     const [left] = await rightsDifferences(pool, schema)
     if (left) {
-      // To grant or revoke what is not one's own to grant is a mere warning to Postgres.
+      // To Postgres, granting or revoking without the right to do so is only a warning.
       throw new PGStoreError(
         'forbidden',
         `${left.holder} ${left.isMissing ? 'could not be granted' : 'keeps'} ${left.privilege}: only its owner can change that.`,
@@ -73,7 +73,7 @@ async function checkOwner(pool: pg.Pool, schema: string): Promise<void> {
   }
 }
 
-/** A membership or ownership may give a role what no grant of its own gave it, and what we cannot take away. */
+/** A membership or ownership may give a role rights that were not granted to it, which we cannot revoke. */
 async function warningsAbout(pool: pg.Pool, role: string, schema: string): Promise<string[]> {
   const { rows } = await pool.query<{ name: string }>(
     `select c.relname as name

@@ -84,7 +84,7 @@ async function importFrom(flags: Flags, open: () => Promise<Source>): Promise<vo
   try {
     await withPool(flags, async (pool) => {
       const database = new Database(pool, flags.schema)
-      await database.getMany([]) // what stands in the way is told before anything is read
+      await database.getMany([]) // an obstacle is reported before anything is read
       const progress = flags.json ? undefined : new Progress('Importing', await source.total())
       let isTold = false
       onSignal(() => {

@@ -12,7 +12,7 @@ put a new key before the old one, on all servers: keys: [newKey, oldKey]. Drop t
   async run({ json }) {
     const key = randomBytes(32).toString('base64url')
     print(json ? JSON.stringify({ key }) : key)
-    // Apart from the key, so that a shell's $(…) takes the key alone.
+    // Separate from the key, so that a shell's $(…) takes only the key.
     if (!json) process.stderr.write('Keep it secret, for example as SESSION_KEY: keys: [process.env.SESSION_KEY]\n')
   },
 }

@@ -27,7 +27,7 @@ const commands: readonly Command[] = [
   importPgstoreGo,
 ]
 
-/** Every option, those of some commands only too: the name of its value and what it does. */
+/** All options, including those of single commands: the name of the value and what the option does. */
 const options: Readonly<
   Record<string, { readonly flag: keyof Flags; readonly value?: string; readonly help: string }>
 > = {
@@ -69,7 +69,7 @@ const options: Readonly<
   json: { flag: 'json', help: 'print JSON' },
 }
 
-/** What every command takes. */
+/** Options of every command. */
 const common: readonly (keyof Flags)[] = ['databaseUrl', 'schema', 'json']
 
 function usage(shown: readonly Command[]): string {
@@ -181,5 +181,5 @@ function fail(error: unknown, json: boolean): number {
   return code === 'invalid_option' ? 2 : 1
 }
 
-process.stdout.on('error', () => process.exit(0)) // the reader has left, as `head` does
+process.stdout.on('error', () => process.exit(0)) // the reader has gone, as `head` does
 process.exitCode = await main(process.argv.slice(2))

@@ -50,7 +50,7 @@ async function findDifferences(pool: pg.Pool, schema: string): Promise<RightsDif
   }
 }
 
-/** A sentence for each role: default privileges give dozens of rights at once. */
+/** One sentence per role: default privileges grant dozens of rights at once. */
 function rightsWarnings(differences: readonly RightsDifference[]): string[] {
   const advice = 'As the owner of the schema, run "npx pgstore migrate"'
   return [false, true].flatMap((isMissing) => {
@@ -65,12 +65,12 @@ function rightsWarnings(differences: readonly RightsDifference[]): string[] {
   })
 }
 
-/** What is wrong, a sentence or two each, with what to do. */
+/** What is wrong and what to do, a sentence or two each. */
 export function statusWarnings(stats: SessionStats, cleanup: CleanupStatus): string[] {
   return [...schemaWarnings(stats), ...cleanupWarnings(stats, cleanup), ...tableWarnings(stats)]
 }
 
-/** Names of the migrations that this package has and the database has not. */
+/** Names of the migrations that this package has and the database lacks. */
 function pendingMigrations({ migration }: SessionStats): string[] {
   const names = migrations.map(({ name }) => name)
   return migration === undefined ? [] : names.filter((name) => name > migration)
@@ -87,7 +87,7 @@ function cleanupWarnings({ expired, oldestExpiredAt, now }: SessionStats, cleanu
   const since = (date: Date | undefined) => (date ? now.getTime() - date.getTime() : Number.POSITIVE_INFINITY)
   const waiting = oldestExpiredAt ? since(oldestExpiredAt) : 0
   if (!cleanup.enabled) {
-    // A purge by the host's own schedule is fine: it leaves no row for longer than a day.
+    // A purge on the application's own schedule is fine if it leaves no row for longer than a day.
     if (waiting < day && expired < 10_000) return []
     return [
       `The recurring purge is off, and ${count(expired)} expired sessions have piled up. Run "npx pgstore cleanup start" and a worker.`,
@@ -119,7 +119,7 @@ function tableWarnings(stats: SessionStats): string[] {
       `${count(deadRows)} dead rows are waiting for VACUUM. Is autovacuum on, or does an old transaction hold it back (pg_stat_activity.backend_xmin)?`,
     )
   }
-  // Full pages are filled to 85 %: what is half of that or less will not fill up again soon.
+  // Full pages are filled to 85 %: a table at half of that or less will not fill up again soon.
   if (tableBytes > 50 * megabyte && usedBytes < 0.4 * tableBytes) {
     warnings.push(
       `The table takes ${size(tableBytes)} for rows of about ${size(usedBytes)}. New sessions will reuse the space; to shrink it now, run VACUUM FULL (which locks the table) or pg_repack.`,
