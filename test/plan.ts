@@ -24,10 +24,10 @@ const slow: Readonly<Record<string, number>> = {
 }
 const otherSeconds = 2
 
-/** What the server's version has nothing to do with runs on the first one alone. */
+/** Tests that do not depend on the server's version run only on the first server. */
 const once = /^project\/|^cookie\/codec|^cli\/gob|^session\/(json|attachment)|^security\/(page|supply-chain)\./
 
-/** Where versions differ most: these run on each server in the quick suite too. */
+/** Tests where versions differ most: these run on each server in the quick suite too. */
 const always = /^sql\//
 
 export interface Job<Target> {

@@ -1,11 +1,10 @@
-// `npm test [-- part-of-a-file-name …]`: every test file as a process with a database of its own, several side by side. No file is
+// `npm test [-- part-of-a-file-name …]`: every test file as a process with its own database, several in parallel. No file is
 // tried twice: one that fails now and then has a fault, or its test has. Those of sql/ run on each server there is, the others by
 // turns; files that are asked for by name, and all with long counts, on each.
 //
-//   DATABASE_URL=…          this server alone, in place of the embedded one and the newest one installed here
-//   PGSTORE_COUNTS=full     long counts, as in CI; those of faults/ only where they are asked for by name: `npm run faults`
-//   PGSTORE_NO_SKIPS=1      a skipped test is a failure
-//   VERBOSE=1               shows what every file prints
+// DATABASE_URL=… this server alone, in place of the embedded one and the newest one installed here PGSTORE_COUNTS=full long
+// counts, as in CI; those of faults/ only where they are asked for by name: `npm run faults` PGSTORE_NO_SKIPS=1 a skipped test is
+// a failure VERBOSE=1 shows what every file prints
 import { spawn } from 'node:child_process'
 import fs from 'node:fs'
 import os from 'node:os'
@@ -134,7 +133,7 @@ async function runProcess(args: readonly string[], variables: NodeJS.ProcessEnv,
   return { output, code }
 }
 
-/** A line for each requirement of security/. Where all its files ran, one without a test is a failure. */
+/** A line for each requirement of security/. If all its files ran, a requirement without a test is a failure. */
 function printRequirements(runs: readonly Run[], isComplete: boolean): Result {
   console.log('\nSecurity requirements')
   let missing = 0

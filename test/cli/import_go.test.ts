@@ -90,7 +90,7 @@ test('what was altered, signed otherwise or never was a session is left, and cou
   await insert(first.id, '')
   await insert('short', first.data)
   await insert(first.id.toLowerCase(), first.data)
-  await insert(first.id, first.cookie) // holds no map
+  await insert(first.id, first.cookie) // does not contain a map
   await insert(first.id, first.data, '-1 second')
   await sql('insert into http_sessions default values')
   assert.equal(await take(source(first)), {

@@ -54,7 +54,7 @@ test('a session is taken with its id, its data, its user and the life that it ha
   await insert({ 'its sid': { sess: sess({ passport: { user: 42 }, cart: ['tea', { n: 1.5 }] }), life: 3600 } })
   assert.equal(await importCounts([...command, '--user-key', 'passport.user']), { read: 1, taken: 1 })
   const session = await present(sessionKey('its sid'))
-  // As pgstore/express-session keeps it: where the cookie's expiry moves with each visit, it stands in the row alone.
+  // As pgstore/express-session stores it: if the cookie's expiry moves with each visit, it is kept only in the row.
   const cookie = { originalMaxAge: day * 1000, path: '/' }
   assert.equal(session.data, { cookie, passport: { user: 42 }, cart: ['tea', { n: 1.5 }] })
   assert.is(session.user_id, '42')
@@ -62,7 +62,7 @@ test('a session is taken with its id, its data, its user and the life that it ha
     'select extract(epoch from $1::timestamptz - expire)::float8 as over from session',
     session.expires_at,
   )
-  assert.ok(left && left.over > -1 && left.over <= 97, `${left?.over} seconds more`) // a hundredth more, and what a busy machine takes
+  assert.ok(left && left.over > -1 && left.over <= 97, `${left?.over} seconds more`) // a hundredth more, plus the delays of a busy machine
 })
 
 test("a cookie's expiry that does not move is kept", async () => {

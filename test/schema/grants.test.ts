@@ -1,4 +1,4 @@
-// The three rights: what each may run, that it is all that the schema has, and the command that gives them.
+// The rights: what each may run, that they cover everything in the schema, and the command that grants them.
 import { spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { fileURLToPath } from 'node:url'
@@ -62,7 +62,7 @@ async function cliAs(url: string, ...args: string[]) {
   return { code, stdout, stderr }
 }
 
-/** The functions of a schema that a role may execute, as they stand in src/grants.ts. */
+/** The functions of a schema that a role may execute, written as in src/schema/grants.ts. */
 async function executable(role: string, schema = 'pgstore'): Promise<string[]> {
   const found = await sql<{ signature: string }>(
     `select format('%s(%s)', p.proname, array_to_string(

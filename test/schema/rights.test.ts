@@ -20,7 +20,7 @@ const roles: string[] = []
 
 test.after(async () => {
   await Promise.all(databases.map(({ pool }) => pool.end()))
-  await closeAll() // and with the databases what the roles have in them
+  await closeAll() // and with the databases, the roles' rights in them
   const client = new pg.Client(databaseUrl)
   await client.connect()
   for (const role of roles) await client.query(`drop role ${role}`)
@@ -94,7 +94,7 @@ const everythingByDefault = (role: string) =>
     .map((kind) => `alter default privileges grant all on ${kind} to ${role};`)
     .join('\n')
 
-/** What a restore without privileges leaves: every object has the rights that Postgres begins with. */
+/** The result of a restore without privileges: every object has Postgres' default rights. */
 const withoutPrivileges = `
   update pg_proc set proacl = null where pronamespace = 'pgstore'::regnamespace;
   update pg_class set relacl = null where relnamespace = 'pgstore'::regnamespace;
@@ -105,7 +105,7 @@ async function warnings(url: string): Promise<string[]> {
   return (await pgstoreJson<{ warnings: string[] }>(['status'], { DATABASE_URL: url })).warnings
 }
 
-// What gives rights
+// Sources of rights
 
 test('B1: what default privileges give a role on all that is made is taken away by the migrate that makes it', async () => {
   const { url, pool } = await newDatabase()

@@ -1,4 +1,4 @@
-// What a session can be made to hold. test/store/property.test.ts shows for any value of the domain that get(save(x)) is x, and
+// What can be put into a session. test/store/property.test.ts shows for any value of the domain that get(save(x)) is x, and
 // test/sql/session_save.test.ts that SQL refuses the same without an exception.
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
@@ -25,7 +25,7 @@ async function visitorWith(values: Values, at: PGStore<Values> = store): Promise
   return visitor
 }
 
-/** What the session's next request finds. */
+/** What the session's next request reads. */
 async function stored(visitor: Visitor, at: PGStore<Values> = store): Promise<Values> {
   return (await at.get(visitor.request(), 'sid')).values
 }
