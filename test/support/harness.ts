@@ -4,7 +4,7 @@ import { PGStore, type PGStoreOptions, type Session } from '../../src/index.ts'
 
 /** A database that the runner created for this file. */
 export const databaseUrl: string = process.env['PGSTORE_TEST_DATABASE_URL'] ?? ''
-if (!databaseUrl) throw new Error('Run the tests with npm test: each file gets a database of its own.')
+if (!databaseUrl) throw new Error('Run the tests with npm test: each file gets its own database.')
 
 /**
  * The same database as the role of an application, which has *client* and *account*. Stores work as this one, so that no test
