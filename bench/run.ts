@@ -183,6 +183,6 @@ function versionOf(name: string): string {
   return (JSON.parse(fs.readFileSync(file, 'utf8')) as { version: string }).version
 }
 
-// What is to be given back at the end hangs on the process' exit, which a signal alone would skip.
+// What must be released at the end depends on the process' exit event, which a signal would skip.
 for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(1))
 process.exitCode = await main()

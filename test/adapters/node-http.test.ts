@@ -1,4 +1,4 @@
-// What docs/node-http.md says of a store without a middleware, where the framework's tests do not say it already.
+// What docs/node-http.md says about a store without a middleware, unless the framework tests cover it already.
 import http from 'node:http'
 import net, { type AddressInfo } from 'node:net'
 import { text } from 'node:stream/consumers'

@@ -24,7 +24,7 @@ const counter = countingPool()
 const storage = createPGSessionStorage<Data, Flash>(testStore({ pool: counter.pool }))
 const { getSession, commitSession, destroySession, regenerateSession } = storage
 
-/** Loaders and actions, as React Router calls them: what they return is the answer. */
+/** Loaders and actions, as React Router calls them: what they return is the response. */
 const routes: Record<string, (session: Session) => Promise<{ text?: string; cookie?: string }>> = {
   async '/visit'(session) {
     session.set('visits', (session.get('visits') ?? 0) + 1)

@@ -278,7 +278,7 @@ test('after each outage of its connection a watcher is told the state anew: what
   await next(events, 'status')
   for (let outage = 1; outage <= 3; outage++) {
     await terminate('pgstore listen')
-    await sql(`select pgstore.cleanup_start(make_interval(hours => $1))`, outage) // may be announced to nobody
+    await sql(`select pgstore.cleanup_start(make_interval(hours => $1))`, outage) // may be announced without listeners
     await until(async () => {
       const event = await next(events, 'status')
       return event.type === 'status' && event.status.every === `0${outage}:00:00`
@@ -417,7 +417,7 @@ test('closing where there is no database is no error, while a worker tries to st
   assert.is((await events.next()).done, true)
 })
 
-// Stores without a connection of their own
+// Stores without a separate connection
 
 test('a store over a caller’s client sets the schedule in its transaction, and runs no worker', async () => {
   const client = new pg.Client(databaseUrl)
@@ -428,8 +428,8 @@ test('a store over a caller’s client sets the schedule in its transaction, and
   await client.query('rollback')
   assert.not((await store.cleanupStatus()).enabled)
   assert.is((await rejection(inside.startCleanup('10 minutes'))).code, 'invalid_option')
-  assert.throws(() => inside.watchCleanup(), /its own connection/)
-  assert.throws(() => inside.events(), /its own connection/)
+  assert.throws(() => inside.watchCleanup(), /separate connection/)
+  assert.throws(() => inside.events(), /separate connection/)
   await client.end()
 })
 

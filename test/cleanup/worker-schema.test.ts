@@ -1,4 +1,4 @@
-// graphile-worker's schema where an application has another version of it: the worker changes nothing there, and says so.
+// graphile-worker's schema when an application has another version of it: the worker changes nothing there, and says so.
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { runWorker } from '../../src/cleanup/worker.ts'

@@ -164,7 +164,7 @@ test('two schemas of pgstore in one database purge each for itself', async () =>
   await start()
   await sql(`select second.cleanup_start('300 milliseconds')`)
   await sql(`select pgstore.cleanup_start('1 hour')`)
-  await sql('select pg_sleep(1)') // for the first one's worker to take what is not its own, if it would
+  await sql('select pg_sleep(1)') // time for the first worker to take the other's job, if it would
   await start({ schema: 'second' })
   for (let round = 0; round < 5; round++) {
     await addExpired(1, 'second')

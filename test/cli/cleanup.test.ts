@@ -41,18 +41,21 @@ test('start, status and stop say in a sentence or two how it stands', async () =
   const started = await outcome('cleanup', 'start', '--every', '10 minutes')
   assert.equal(started, {
     code: 0,
-    output: 'The purge runs every 00:10:00. No worker was seen yet: npx pgstore worker.',
+    output: 'The purge runs every 00:10:00. No worker has been seen yet: run "npx pgstore worker".',
     errors: '',
   })
   await addExpired(1234)
   const status = await outcome('cleanup', 'status')
   assert.match(
     status.output,
-    /^On, every 00:10:00\. No worker was seen yet.*\nNext run: 20.*Z\.\nAll runs: 0 purged\.\n/,
+    /^On, every 00:10:00\. No worker has been seen yet.*\nNext run: 20.*Z\.\nAll runs: 0 purged\.\n/,
   )
-  assert.match(status.output, /\nExpired sessions: 1,234 wait to be purged\.$/)
+  assert.match(status.output, /\nExpired sessions: 1,234 waiting to be purged\.$/)
   assert.equal(await outcome('cleanup', 'stop'), { code: 0, output: 'The purge is off.', errors: '' })
-  assert.match((await outcome('cleanup', 'status')).output, /^Off: expired sessions stay until it is started\./)
+  assert.match(
+    (await outcome('cleanup', 'status')).output,
+    /^Off: expired sessions are not deleted until it is started\./,
+  )
 })
 
 test('with --json they print the columns of the SQL functions', async () => {
@@ -84,7 +87,7 @@ test('other wrong uses are told with the usage: exit code 2', async () => {
   for (const args of [['cleanup'], ['cleanup', 'begin'], ['purge', 'all'], ['cleanup', 'stop', '--every', '1 day']]) {
     const { code, errors } = await outcome(...args)
     assert.is(code, 2, args.join(' '))
-    assert.match(errors, /Exit codes: 0 done, 1 failed, 2 wrong usage/)
+    assert.match(errors, /Exit codes: 0 success, 1 failure, 2 usage error/)
   }
 })
 

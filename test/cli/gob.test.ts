@@ -50,7 +50,7 @@ test('no bytes are cut off, added or left over without being noticed', () => {
     for (let length = 0; length < bytes.length; length++) {
       assert.ok('problem' in readGobMap(bytes.subarray(0, length)), `${gob} cut to ${length}`)
     }
-    assert.equal(readGobMap(Buffer.concat([bytes, Buffer.of(0)])), { problem: 'no gob encoding' })
+    assert.equal(readGobMap(Buffer.concat([bytes, Buffer.of(0)])), { problem: 'not a gob encoding' })
   }
 })
 

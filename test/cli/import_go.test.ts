@@ -90,7 +90,7 @@ test('what was altered, signed otherwise or never was a session is left, and cou
   await insert(first.id, '')
   await insert('short', first.data)
   await insert(first.id.toLowerCase(), first.data)
-  await insert(first.id, first.cookie) // holds no map
+  await insert(first.id, first.cookie) // does not contain a map
   await insert(first.id, first.data, '-1 second')
   await sql('insert into http_sessions default values')
   assert.equal(await take(source(first)), {
@@ -100,7 +100,7 @@ test('what was altered, signed otherwise or never was a session is left, and cou
     problems: {
       'not signed with these keys and this name': 3,
       'no session id in the column key': 3,
-      'no map at the top': 1,
+      'not a map at the top level': 1,
     },
   })
   await sql('delete from http_sessions where id > 1')
@@ -168,7 +168,7 @@ test('keys that are none are told by their position, and never shown', async () 
   }
   assert.is((await pgstore(['import', 'pgstore-go'], { PGSTORE_IMPORT_KEYS: '-' })).code, 2)
   const missing = await pgstore([...args, '--keys', '/no/such/file'])
-  assert.match(missing.stderr, /^The file that --keys names cannot be read: ENOENT\.$/m)
+  assert.match(missing.stderr, /^Cannot read the file named by --keys: ENOENT\.$/m)
   const failure = await rejection(
     Promise.resolve().then(() => pgstoreGo({ connectionString: '', name: 'sid', keyPairs: ['short'] })),
   )

@@ -54,7 +54,7 @@ test('a session is taken with its id, its data, its user and the life that it ha
   await insert({ 'its sid': { sess: sess({ passport: { user: 42 }, cart: ['tea', { n: 1.5 }] }), life: 3600 } })
   assert.equal(await importCounts([...command, '--user-key', 'passport.user']), { read: 1, taken: 1 })
   const session = await present(sessionKey('its sid'))
-  // As pgstore/express-session keeps it: where the cookie's expiry moves with each visit, it stands in the row alone.
+  // As pgstore/express-session stores it: if the cookie's expiry moves with each visit, it is kept only in the row.
   const cookie = { originalMaxAge: day * 1000, path: '/' }
   assert.equal(session.data, { cookie, passport: { user: 42 }, cart: ['tea', { n: 1.5 }] })
   assert.is(session.user_id, '42')
@@ -62,7 +62,7 @@ test('a session is taken with its id, its data, its user and the life that it ha
     'select extract(epoch from $1::timestamptz - expire)::float8 as over from session',
     session.expires_at,
   )
-  assert.ok(left && left.over > -1 && left.over <= 97, `${left?.over} seconds more`) // a hundredth more, and what a busy machine takes
+  assert.ok(left && left.over > -1 && left.over <= 97, `${left?.over} seconds more`) // a hundredth more, plus the delays of a busy machine
 })
 
 test("a cookie's expiry that does not move is kept", async () => {
@@ -93,7 +93,7 @@ test('what has expired, is unreadable or too large is left, and counted with the
     expired: 1,
     too_large: 1,
     unreadable: 4,
-    problems: { 'no JSON object': 1, 'a value that a session cannot hold': 3 },
+    problems: { 'not a JSON object': 1, 'a value that a session cannot store': 3 },
   })
   assert.ok(await stored(sessionKey('good')))
 })
@@ -239,7 +239,7 @@ test('a session with characters that the database cannot hold costs the others n
       read: 3,
       taken: 2,
       unreadable: 1,
-      problems: { 'a value that a session cannot hold': 1 },
+      problems: { 'a value that a session cannot store': 1 },
     })
   } finally {
     await admin.query(`drop database ${name} with (force)`)
@@ -252,9 +252,9 @@ test('people read the counts in a sentence, and why something was left', async (
   assert.is(code, 0)
   assert.match(
     stdout,
-    /Of 2 sessions read, 1 would be taken, 0 are here already, 0 have expired, 0 are too large, 1 are unreadable\./,
+    /Of 2 sessions read, 1 would be imported, 0 are here already, 0 have expired, 0 are too large, 1 are unreadable\./,
   )
-  assert.match(stdout, /Unreadable: 1 × no JSON object\./)
+  assert.match(stdout, /Unreadable: 1 × not a JSON object\./)
   assert.match(stdout, /nothing was written/)
 })
 
@@ -262,7 +262,7 @@ test('a table that is not there, and options that are none, are told in a senten
   const missing = await pgstore(['import', ...command, '--table', 'elsewhere'])
   assert.equal(
     { code: missing.code, stderr: missing.stderr },
-    { code: 1, stderr: 'There is no table elsewhere: name it with --table.\n' },
+    { code: 1, stderr: 'Table elsewhere does not exist: name the table with --table.\n' },
   )
   const columns = await pgstore(['import', ...command, '--table', 'pgstore.cleanup'])
   assert.is(columns.code, 1)

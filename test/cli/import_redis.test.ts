@@ -98,7 +98,7 @@ redisTest('what is no session is left, and counted with the reason', async () =>
     taken: 1,
     too_large: 1,
     unreadable: 5,
-    problems: { 'no JSON object': 4, 'a value that a session cannot hold': 1 },
+    problems: { 'not a JSON object': 4, 'a value that a session cannot store': 1 },
   })
 })
 
@@ -146,7 +146,7 @@ test('a Redis that is not there, or is none, is told in a sentence without its a
   }
   const { code, stderr } = await pgstore(['import', 'connect-redis'], { REDIS_URL: '' })
   assert.is(code, 2)
-  assert.match(stderr, /^Which Redis\?/)
+  assert.match(stderr, /^Redis URL missing/)
 })
 
 test.run()

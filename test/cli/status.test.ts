@@ -65,11 +65,11 @@ test('people read it in lines', async () => {
   const { stdout, code } = await pgstore(['status'])
   assert.is(code, 0)
   assert.match(stdout, /^Schema: +pgstore, 0\d+-\w+\.sql$/m)
-  assert.match(stdout, /^Live: +1, of them 0 anonymous$/m)
+  assert.match(stdout, /^Live: +1, 0 of them anonymous$/m)
   assert.match(stdout, /^Expired: +1, the oldest since 20\d\d-/m)
   assert.match(stdout, /^Size: +\d+ kB: table 8 kB, indexes \d+ kB$/m)
   assert.match(stdout, /^Cleanup: +Off/m)
-  assert.match(stdout, /^Warning: +The recurring purge is off, and 1 expired sessions pile up\./m)
+  assert.match(stdout, /^Warning: +The recurring purge is off, and 1 expired sessions have piled up\./m)
 })
 
 test('a purge that is off is a warning when expired sessions are old or many', async () => {
@@ -138,10 +138,10 @@ test('a bloated table and dead rows are warnings', async () => {
   await sql('delete from pgstore.sessions where id % 10 <> 0')
   await until(async () => (await database.sessionStats()).deadRows >= 20_000)
   assert.ok(await isTold(/^The table takes [\d.]+ MB for rows of about [\d.]+ MB/))
-  assert.ok(await isTold(/dead rows wait for VACUUM/))
+  assert.ok(await isTold(/dead rows are waiting for VACUUM/))
   await sql('vacuum pgstore.sessions')
   await until(async () => (await database.sessionStats()).deadRows < 10_000)
-  assert.not.ok(await isTold(/dead rows wait/))
+  assert.not.ok(await isTold(/dead rows are waiting/))
 })
 
 test('a schema that is not there is an error that says what to do', async () => {

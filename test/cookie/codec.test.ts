@@ -7,7 +7,7 @@ import * as assert from 'uvu/assert'
 import { codecsFromPairs, type Key, PGStoreError, SecureCookie } from '../../src/index.ts'
 import { counts } from '../support/counts.ts'
 
-/** A cookie that Go's securecookie v1.1.2 made, or was shown. */
+/** A cookie that Go's securecookie v1.1.2 created, or was given. */
 interface Vector {
   readonly comment: string
   readonly name: string
@@ -15,10 +15,10 @@ interface Vector {
   readonly hashKeys: readonly string[]
   readonly blockKeys: readonly (string | null)[]
   readonly cookie: string
-  /** Where age matters: the reader's limit in seconds, and its clock. */
+  /** If age matters: the reader's limit in seconds, and its clock. */
   readonly maxAge?: number
   readonly now?: number
-  /** What Go's DecodeMulti reads; null where it refuses. */
+  /** What Go's DecodeMulti reads; null if it refuses. */
   readonly value: string | null
   /** Whether we read it too. */
   readonly ok: boolean

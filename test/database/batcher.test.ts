@@ -1,4 +1,4 @@
-// Many calls in one: on a real server, through the store where that shows it, and on the batcher where only order matters.
+// Batching: on a real server, through the store where possible, and on the batcher where only order matters.
 import pg from 'pg'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
@@ -214,7 +214,7 @@ test('calls of one key never overtake each other, whichever way they are sent', 
         await work([item])
         return item
       },
-      // As if somebody held the first item's session.
+      // As if another transaction had locked the first item's session.
       sendMany: async (items) => {
         const isHeld = (item: string) => keyOf(item) === keyOf(items[0] as string)
         await work(items.filter((item) => !isHeld(item)))
@@ -236,7 +236,7 @@ test('calls of one key never overtake each other, whichever way they are sent', 
   }
 })
 
-// What goes wrong with one
+// Failures of one call
 
 test('a session that somebody else holds keeps no other waiting', async () => {
   const keys = await newKeys(32)
@@ -280,7 +280,7 @@ test('a call that fails rejects each of its callers with an error of its own', a
   assert.equal([...new Set(errors.map(({ code }) => code))], ['not_installed'])
 })
 
-// What goes wrong with the connection
+// Failures of the connection
 
 test('reads and merges outlive the end of every connection', async () => {
   const keys = await newKeys(50)
@@ -411,7 +411,7 @@ test('any role may write its dates as it likes', async () => {
   const store = testStore({ pool })
   const visitor = new Visitor()
   const { session, res } = await visitor.visit(store, ({ values }) => Object.assign(values, { a: 1 }))
-  const month = 30 * 86400 + 3600 // and what a touch may come late
+  const month = 30 * 86400 + 3600 // plus the time a touch may be late
   const { now } = await row<{ now: Date }>('select now()')
   assert.ok(Math.abs((session.expiresAt?.getTime() ?? 0) - now.getTime() - month * 1000) < month * 10 + 60_000)
   assert.match(res.cookies[0] ?? '', `; Max-Age=${month};`)

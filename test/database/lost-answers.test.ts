@@ -1,4 +1,4 @@
-// A4: the answer to a call is lost with its connection, and nobody knows whether the call has run.
+// A4: the response to a call is lost with its connection, so it is unknown whether the call has run.
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import type { Session } from '../../src/index.ts'
@@ -25,7 +25,7 @@ async function reading(values: Values) {
   return { visitor, req, session, res: new TestResponse() }
 }
 
-/** Loses what is under way with its connection, and lets no other connect until `meanwhile` is done. */
+/** Cuts the connection of calls in progress, and lets no other connect until `meanwhile` is done. */
 async function losing<Result>(how: 'answer' | 'call', call: () => Promise<Result>, meanwhile: () => Promise<unknown>) {
   let open = () => {}
   proxy.gate = new Promise((resolve) => {

@@ -1,4 +1,4 @@
-// What a pool may be, which errors cost it a connection, and what errors say.
+// Which pools are accepted, which errors cost a connection, and what errors say.
 import net from 'node:net'
 import { Duplex } from 'node:stream'
 import pg from 'pg'

@@ -1,4 +1,4 @@
-// The demo as a newcomer starts it: a process of its own, driven over HTTP. It runs the built package: npm test builds it.
+// The demo as a newcomer starts it: a separate process, driven over HTTP. It runs the built package: npm test builds it.
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import fs from 'node:fs'

@@ -1,4 +1,4 @@
-// The Express example as a newcomer starts it: a process of its own, driven over HTTP. It runs the built package.
+// The Express example as a newcomer starts it: a separate process, driven over HTTP. It runs the built package.
 import { type ChildProcess, spawn } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { test } from 'uvu'

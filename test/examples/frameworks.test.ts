@@ -1,4 +1,5 @@
-// The examples as a newcomer starts them, each a process of its own on the built package, and all through the same scenario.
+// The examples as a newcomer starts them, each in a separate process on the built package, and all through the same
+// scenario.
 import { type ChildProcess, spawn } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { test } from 'uvu'
@@ -15,7 +16,7 @@ test.after(async () => {
   await closeAll()
 })
 
-/** Starts an example and returns its address; on another port where somebody took the first meanwhile. */
+/** Starts an example and returns its address; on another port if the first was taken in the meantime. */
 async function start(name: string, database = databaseUrl, runtime = node): Promise<string> {
   const [program, ...args] = runtime.command
   const main = fileURLToPath(new URL(`../../examples/${name}/main.ts`, import.meta.url))

@@ -1,4 +1,4 @@
-// How a store ends, how long a call may take, and what becomes of a primary that is one no longer.
+// How a store ends, how long a call may take, and what happens when a primary is demoted.
 import pg from 'pg'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'

@@ -29,7 +29,7 @@ async function jobRows(): Promise<number> {
   )
 }
 
-/** Of what a worker said, the sessions that its runs purged. */
+/** The number of sessions purged, from a worker's messages. */
 function purgedBy({ lines }: Program): number {
   return lines.reduce((sum, line) => sum + Number(/^Purged (\d+) sessions/.exec(line)?.[1] ?? 0), 0)
 }
@@ -48,7 +48,7 @@ test('F12: four workers that purge at once delete every expired session once, co
   const programs = await workers(4)
   let ms = 0
   let shares: number[] = []
-  // Again where one of them was so fast that it left the others nothing.
+  // Again if one of them was so fast that it left the others nothing.
   for (let round = 1; shares.filter((share) => share > 0).length < 2; round++) {
     assert.ok(round <= 5, `only one worked, in ${round - 1} rounds`)
     await addExpired(many)

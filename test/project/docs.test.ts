@@ -1,4 +1,4 @@
-// What the pages of docs/ show compiles against the built package; what they show from an example stands in it.
+// The code in docs/ compiles against the built package, and code quoted from an example matches the example.
 import { spawnSync } from 'node:child_process'
 import fs from 'node:fs'
 import path from 'node:path'

@@ -20,7 +20,7 @@ test.after(async () => {
   await closeAll()
 })
 
-/** What to run in the README's place while it has no example. */
+/** What to run instead while the README has no example. */
 const standIn = `
 import http from 'node:http'
 import { PGStore } from 'pgstore'
@@ -49,7 +49,7 @@ function run(command: string, ...args: string[]): { status: number | null; outpu
   return { status, output: stdout + stderr }
 }
 
-/** Packs what the tests' build made, installs it, and returns npm's complaint where its registry is out of reach. */
+/** Packs the build that the tests use, installs it, and returns npm's error if its registry is unreachable. */
 function install(): string {
   const packed = run('npm', 'pack', root, '--ignore-scripts', '--silent')
   const tarball = packed.output.trim().split('\n').at(-1) ?? ''

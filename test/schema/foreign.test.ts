@@ -145,7 +145,7 @@ for (const [name, statement] of [
     const [, language = ''] = / in (?:an )?(\w+)/.exec(name) ?? []
     await assertRefused(pool, 'migration', new RegExp(`^Function pgstore\\.\\w+ \\(${language}\\) is not in plpgsql`))
     await pool.query(`delete from pgstore.migrations where name <> $1`, [names[0]])
-    await assertRefused(pool, 'migration', /is not in plpgsql.*migrate the databases behind it/)
+    await assertRefused(pool, 'migration', /is not in plpgsql.*migrate each database behind it/)
     assert.is((await pgstore(['migrate'], { DATABASE_URL: url })).code, 1)
   })
 }

@@ -1,4 +1,4 @@
-// The three rights: what each may run, that it is all that the schema has, and the command that gives them.
+// The rights: what each may run, that they cover everything in the schema, and the command that grants them.
 import { spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { fileURLToPath } from 'node:url'
@@ -62,7 +62,7 @@ async function cliAs(url: string, ...args: string[]) {
   return { code, stdout, stderr }
 }
 
-/** The functions of a schema that a role may execute, as they stand in src/grants.ts. */
+/** The functions of a schema that a role may execute, written as in src/schema/grants.ts. */
 async function executable(role: string, schema = 'pgstore'): Promise<string[]> {
   const found = await sql<{ signature: string }>(
     `select format('%s(%s)', p.proname, array_to_string(
@@ -236,7 +236,7 @@ test('a role that does not exist is one plain sentence, and exit code 1', async 
   assert.equal(await cli('grant', 'nobody here', '--as', 'client'), {
     code: 1,
     stdout: '',
-    stderr: 'There is no role "nobody here" here: create it first.\n',
+    stderr: 'Role "nobody here" does not exist: create it first.\n',
   })
 })
 
@@ -282,7 +282,7 @@ test('who does not own the schema cannot grant, and is told so, though Postgres 
     await prepare()
     const { code, stderr } = await cliAs(url, 'grant', other, '--as', 'client')
     assert.is(code, 1)
-    assert.match(stderr, /^Schema pgstore belongs to postgres, and only its owner can grant rights on it\.$/m)
+    assert.match(stderr, /^Schema pgstore belongs to postgres: only that role can grant rights on it\.$/m)
   }
   assert.equal(await executable(other), [])
 })
@@ -299,7 +299,7 @@ test('a role that reaches the tables by another right is granted, with a warning
   await sql(`grant pg_read_all_data to ${reader.role}; alter role ${superuser.role} superuser`)
   const { code, stdout } = await cli('grant', reader.role, '--as', 'client')
   assert.is(code, 0)
-  assert.match(stdout, /Warning: it reaches the tables themselves \(cleanup, grants, migrations, sessions\)/)
+  assert.match(stdout, /Warning: it can access the tables directly \(cleanup, grants, migrations, sessions\)/)
   const { warnings } = JSON.parse((await cli('grant', superuser.role, '--as', 'client', '--json')).stdout)
   assert.match(warnings[0], /cleanup, grants, migrations, sessions/)
 })

@@ -53,7 +53,7 @@ const graphileMigrate = async (folder: string, url: string, ...args: string[]) =
     folder,
   )
 
-/** What a migration makes, as the catalog describes it. */
+/** What a migration creates, as the catalog describes it. */
 async function describe(pool: pg.Pool, schema: string): Promise<unknown[]> {
   const { rows } = await pool.query(
     `select 'function' as kind, pg_get_functiondef(p.oid) as definition, p.proacl::text as rights
@@ -145,7 +145,7 @@ test('a role without rights is told what it lacks, and nothing is half done', as
   assert.match(stderr, new RegExp(`^Role ${name} may not install or upgrade schema pgstore in database .*\\n$`))
   const pool = poolFor(url)
   assert.is((await pool.query("select to_regnamespace('pgstore') as schema")).rows[0].schema, null)
-  // Given a schema of its own it needs no right on the database.
+  // With its own schema it needs no right on the database.
   await pool.query(`create schema pgstore authorization ${name}`)
   assert.is((await cli(asWeak.href, 'migrate')).code, 0)
   await pool.query(`drop schema pgstore cascade`)
@@ -176,7 +176,7 @@ test('a schema with a table of the same name that is not ours is left alone', as
   await pool.query('create schema pgstore; create table pgstore.sessions (mine int)')
   const error = await rejection(migrate(pool))
   assert.is(error.code, 'migration')
-  assert.match(error.message, /made by other means/)
+  assert.match(error.message, /created by other means/)
 })
 
 test('a hostile search_path and types of the same name change nothing', async () => {

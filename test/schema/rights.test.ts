@@ -20,7 +20,7 @@ const roles: string[] = []
 
 test.after(async () => {
   await Promise.all(databases.map(({ pool }) => pool.end()))
-  await closeAll() // and with the databases what the roles have in them
+  await closeAll() // and with the databases, the roles' rights in them
   const client = new pg.Client(databaseUrl)
   await client.connect()
   for (const role of roles) await client.query(`drop role ${role}`)
@@ -94,7 +94,7 @@ const everythingByDefault = (role: string) =>
     .map((kind) => `alter default privileges grant all on ${kind} to ${role};`)
     .join('\n')
 
-/** What a restore without privileges leaves: every object has the rights that Postgres begins with. */
+/** The result of a restore without privileges: every object has Postgres' default rights. */
 const withoutPrivileges = `
   update pg_proc set proacl = null where pronamespace = 'pgstore'::regnamespace;
   update pg_class set relacl = null where relnamespace = 'pgstore'::regnamespace;
@@ -105,7 +105,7 @@ async function warnings(url: string): Promise<string[]> {
   return (await pgstoreJson<{ warnings: string[] }>(['status'], { DATABASE_URL: url })).warnings
 }
 
-// What gives rights
+// Sources of rights
 
 test('B1: what default privileges give a role on all that is made is taken away by the migrate that makes it', async () => {
   const { url, pool } = await newDatabase()
@@ -148,7 +148,7 @@ test('B1: a right given by hand, to a role, to PUBLIC, on a column or with the o
   const told = await warnings(url)
   for (const holder of ['PUBLIC', app, friend]) {
     assert.ok(
-      told.some((warning) => warning.startsWith(`${holder} has privileges that were not granted`)),
+      told.some((warning) => warning.startsWith(`${holder} has a right that pgstore did not grant`)),
       told.join('\n'),
     )
   }
@@ -179,9 +179,12 @@ for (const [name, mend] of [
     const told = await warnings(url)
     assert.match(
       told.join('\n'),
-      /^PUBLIC has privileges that were not granted with pgstore: EXECUTE on function .* and \d+ more\./m,
+      /^PUBLIC has a right that pgstore did not grant: EXECUTE on function .* and \d+ more\./m,
     )
-    assert.match(told.join('\n'), new RegExp(`^${app} lacks what it was granted: EXECUTE on .* and \\d+ more\\.`, 'm'))
+    assert.match(
+      told.join('\n'),
+      new RegExp(`^${app} lacks a right that it was granted: EXECUTE on .* and \\d+ more\\.`, 'm'),
+    )
     const { code, stderr } = await mend(url, other)
     assert.is(code, 0, stderr)
     assert.equal(await reach(pool, stranger), [])
@@ -201,7 +204,7 @@ test('a function that is made anew has the rights again that roles had on it', a
   await pool.query(`drop function pgstore.session_get(bytea); ${rows[0]?.definition}`)
   assert.match(
     (await warnings(url)).join('\n'),
-    new RegExp(`^${app} lacks what it was granted: EXECUTE on function pgstore.session_get`, 'm'),
+    new RegExp(`^${app} lacks a right that it was granted: EXECUTE on function pgstore.session_get`, 'm'),
   )
   await migrate(pool)
   assert.equal(await reach(pool, app), granted('client'))
@@ -275,7 +278,7 @@ test('a role that reads the ledger and owns nothing opens a store on a schema wh
   } finally {
     await reader.end()
   }
-  assert.match((await warnings(url)).join('\n'), /^PUBLIC has privileges that were not granted/m)
+  assert.match((await warnings(url)).join('\n'), /^PUBLIC has a right that pgstore did not grant/m)
 })
 
 // Before rights were put on record

@@ -1,5 +1,5 @@
-// A database of the first two migrations, with sessions in it, is upgraded: nobody is signed out, and programs that call the
-// functions as they were, by position, go on.
+// A database of the first two migrations, with sessions in it, is upgraded: no visitor is signed out, and programs that call
+// the functions as they were, by position, go on.
 import { randomBytes } from 'node:crypto'
 import pg from 'pg'
 import { test } from 'uvu'

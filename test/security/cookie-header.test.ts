@@ -300,7 +300,7 @@ requirement('S16', 'a name is compared byte by byte: what decodes, folds or trim
     const session = await spied.get({ headers: { cookie: `${name}=${value}` } }, '__Host-sid')
     assert.is(session.isNew, true, name)
   }
-  // A quoted value is no bracket around other cookies: what stands inside is a cookie of its own, as in every browser.
+  // Quotes do not enclose other cookies: what is inside them is a separate cookie, as in every browser.
   const sandwich = `$Version=1; other="a; __Host-sid=${value}; b="`
   assert.is((await spied.get({ headers: { cookie: sandwich } }, '__Host-sid')).isNew, false)
   assert.is(pool.queries, 1)
@@ -323,7 +323,7 @@ requirement(
   async () => {
     const site = fetchSite(store, pages)
     const cookie = pairOf((await site.get('/sign-in?user=clock')).setCookies[0])
-    // So that what is left of the absolute lifetime decides, and not the constant maxAge.
+    // So that the rest of the absolute lifetime decides, not the constant maxAge.
     await sql(
       `update pgstore.sessions
        set created_at = created_at - interval '90 days' + interval '3 hours',

@@ -1,4 +1,5 @@
-// The token and the signed value that carries it. test/cookie/codec.test.ts holds the format to Go's; here it is attacked.
+// The token and the signed value that carries it. test/cookie/codec.test.ts compares the format with Go's; here it is
+// attacked.
 import crypto, { createHmac, randomBytes } from 'node:crypto'
 import fs from 'node:fs'
 import { syncBuiltinESMExports } from 'node:module'
@@ -31,7 +32,7 @@ async function liveCookie(at = store): Promise<string> {
   return visitor.jar.get('sid') as string
 }
 
-/** How many of these values open a session, and what looking cost. */
+/** How many of these values open a session, and the cost of trying. */
 async function opened(
   cookies: readonly string[],
   options: object = {},
@@ -295,7 +296,7 @@ requirement(
     )
     const look = async (cookie: string) => (await site.get('/look', cookie)).body
     assert.is(await look(`${alice}; ${mallory}`), 'alice')
-    assert.is(await look(`${mallory}; ${alice}`), 'mallory') // what only a __Host- name prevents: SECURITY.md
+    assert.is(await look(`${mallory}; ${alice}`), 'mallory') // only a __Host- name prevents this: SECURITY.md
     assert.is(await look(`sid=x; sid=; sid=y; ${alice}`), 'alice')
     assert.is(await look(`sid=x; sid=; sid=y; sid=z; ${alice}`), 'nobody')
     const dead = `sid=${plain.encode('sid', newToken())}`
@@ -353,7 +354,7 @@ requirement('S11', 'a cookie is as old as its last signature, and an age of its 
   const own = testStore<Values>({ options: { maxAge: 3600 } })
   const cookie = await liveCookie(own)
   const { now } = Date
-  Date.now = () => now() + 3962_000 // and what a touch may come late
+  Date.now = () => now() + 3962_000 // plus the time a touch may be late
   try {
     assert.is((await own.get({ headers: { cookie: `sid=${cookie}` } }, 'sid')).isNew, true)
   } finally {

@@ -1,4 +1,4 @@
-// What a session can be made to hold. test/store/property.test.ts shows for any value of the domain that get(save(x)) is x, and
+// What can be put into a session. test/store/property.test.ts shows for any value of the domain that get(save(x)) is x, and
 // test/sql/session_save.test.ts that SQL refuses the same without an exception.
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
@@ -25,7 +25,7 @@ async function visitorWith(values: Values, at: PGStore<Values> = store): Promise
   return visitor
 }
 
-/** What the session's next request finds. */
+/** What the session's next request reads. */
 async function stored(visitor: Visitor, at: PGStore<Values> = store): Promise<Values> {
   return (await at.get(visitor.request(), 'sid')).values
 }
@@ -88,16 +88,16 @@ requirement(
 )
 
 requirement('S38', 'a NUL is refused before the query, with its path, wherever it stands', async () => {
-  assert.match(await refusal(() => ({ a: 'x\0' })), 'values.a holds a NUL character')
-  assert.match(await refusal(() => ({ a: [{ b: '\0' }] })), 'values.a[0].b holds a NUL')
-  assert.match(await refusal(() => ({ a: { 'k\0': 1 } })), 'values.a["k\\u0000"] holds a NUL')
-  assert.match(await refusal(() => ({ 'k\0': 1 })), 'values["k\\u0000"] holds a NUL')
+  assert.match(await refusal(() => ({ a: 'x\0' })), 'values.a contains a NUL character')
+  assert.match(await refusal(() => ({ a: [{ b: '\0' }] })), 'values.a[0].b contains a NUL')
+  assert.match(await refusal(() => ({ a: { 'k\0': 1 } })), 'values.a["k\\u0000"] contains a NUL')
+  assert.match(await refusal(() => ({ 'k\0': 1 })), 'values["k\\u0000"] contains a NUL')
 })
 
 requirement('S39', 'half a surrogate pair is refused before the query, with its path', async () => {
-  assert.match(await refusal(() => ({ a: '\ud800' })), 'values.a holds half a surrogate pair')
-  assert.match(await refusal(() => ({ '\udfff': 1 })), 'values["\\udfff"] holds half')
-  assert.match(await refusal(() => ({ a: [['x\ude00\ud83dx']] })), 'values.a[0][0] holds half')
+  assert.match(await refusal(() => ({ a: '\ud800' })), 'values.a contains a lone surrogate')
+  assert.match(await refusal(() => ({ '\udfff': 1 })), 'values["\\udfff"] contains a lone')
+  assert.match(await refusal(() => ({ a: [['x\ude00\ud83dx']] })), 'values.a[0][0] contains a lone')
 })
 
 requirement(

@@ -1,4 +1,4 @@
-// The drill: an application with a hole through which anybody runs SQL as its role, which has *client* alone.
+// The drill: an application with a hole through which anyone can run SQL as its role, which has only *client*.
 import http from 'node:http'
 import type { AddressInfo } from 'node:net'
 import pg from 'pg'
@@ -41,7 +41,7 @@ test.after(async () => {
   await closeAll()
 })
 
-/** What the hole answers to this SQL. */
+/** The result of this SQL through the hole. */
 async function inject(statement: string): Promise<string> {
   const response = await fetch(`${address}/?q=${encodeURIComponent(`'; ${statement}; --`)}`)
   return await response.text()
@@ -131,7 +131,7 @@ requirement('S30', 'drill: what the server shows of others’ queries holds no t
   while (!isOver) seen.push(await inject('select query, usename, application_name, client_port from pg_stat_activity'))
   await working
   const all = seen.join('\n')
-  assert.match(all, 'pgstore.session_') // they are seen, with $1 in the place of what is secret
+  assert.match(all, 'pgstore.session_') // they are seen, with $1 in place of secrets
   const leaked = [secret, ...tokens, ...tokens.map((token) => keyOf(token).toString('hex'))]
   assert.equal(
     leaked.filter((text) => all.includes(text)),
@@ -157,7 +157,7 @@ requirement(
   async () => {
     const victim = await newVisitor(store, { secret }, 'known-by-name')
     const answer = await inject(`select * from pgstore.session_list('known-by-name', true)`)
-    assert.match(answer, secret) // seal: true leaves names and sizes; or revoke EXECUTE on session_list where no page needs it
+    assert.match(answer, secret) // seal: true leaves names and sizes; or revoke EXECUTE on session_list if no page needs it
     const token = tokenOf(store, victim)
     for (const text of [token, keyOf(token).toString('hex'), keyOf(token).toString('base64')]) {
       assert.is(answer.includes(text), false)

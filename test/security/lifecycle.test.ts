@@ -36,7 +36,7 @@ async function opens(visitor: Visitor): Promise<boolean> {
   return !(await store.get(visitor.request(), 'sid')).isNew
 }
 
-/** A cookie that is signed well, over a token that nobody was given. */
+/** A correctly signed cookie with a token that no visitor was given. */
 function unknownCookie(): string {
   return codecsFromPairs(hashKey)[0]?.encode('sid', newToken()) ?? ''
 }
@@ -175,7 +175,9 @@ const callsThatExtend: Calls = {
   regenerate: (key, otherKey) => status(`session_regenerate(${key}, ${otherKey}, p_lifetime => ${hour})`),
 }
 
-/** What each call answers as the application's role, with the columns of the session set like this, and then `look`, as its owner. */
+/**
+ * The result of each call as the application's role, with the session's columns set like this, and then of `look`, as its owner.
+ */
 async function answersAt(columns: string, calls: Calls, look?: string): Promise<Record<string, unknown>> {
   const client = await connect()
   const answers: Record<string, unknown> = {}

@@ -1,4 +1,4 @@
-// What the application's role may do: run the functions, and nothing else; and that nobody can turn what it runs.
+// What the application's role may do: run the functions, and nothing else; and that nobody can subvert what it runs.
 import { spawnSync } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import fs from 'node:fs'

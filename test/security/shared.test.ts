@@ -28,7 +28,7 @@ test.after(async () => {
   await closeAll()
 })
 
-/** A cache that keeps whatever RFC 9111 lets it, Set-Cookie and all, and hands it to everybody it may. */
+/** A cache that stores whatever RFC 9111 allows, including Set-Cookie, and gives it to every visitor it may. */
 function behindCache(site: Site): Site {
   const kept = new Map<string, { answer: Answer; cookie: string }[]>()
   const header = ({ headers }: Answer, name: string) =>

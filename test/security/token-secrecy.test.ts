@@ -1,4 +1,4 @@
-// The token stays with the client: what the database sees, logs, stores and backs up holds none, and what it holds opens nothing.
+// The token stays with the client: whatever the database sees, logs, stores and backs up contains no token and opens nothing.
 import { spawnSync } from 'node:child_process'
 import fs from 'node:fs'
 import path from 'node:path'
@@ -17,7 +17,7 @@ test.after(removeHomes)
 const blockKey = 'a block key of 32 bytes, secret!'
 const secret = 'the-hunter2-of-this-file'
 
-/** Whether a text holds one of these, in any of the forms that Postgres prints bytes and text in. */
+/** Whether a text contains one of these, in any form in which Postgres prints bytes and text. */
 function leaked(text: string, secrets: readonly string[]): string[] {
   const forms = (secret: string) => [
     secret,
@@ -80,7 +80,7 @@ needsServer(
       await until(() => server.readLog().includes('session_revoke'))
       const log = server.readLog()
       assert.ok(tokens.length >= 80 && log.includes('session_save'), `${tokens.length} tokens`)
-      // The search finds what is there: a parameter, the digest, is logged.
+      // The search works: it finds a logged parameter, the digest.
       assert.ok(log.includes(keyOf(tokens[0] ?? '').toString('hex')), 'the digest is not in the log')
       const watched = [...seen].join('\n')
       assert.match(watched, 'pgstore.session_')
@@ -184,7 +184,7 @@ function pgDump(program: string, url: string): string {
   return stdout
 }
 
-/** Where the server's programs come without pg_dump: the rows that it would print. */
+/** If the server's programs lack pg_dump: the rows that it would print. */
 async function copyOut(owner: pg.Pool): Promise<string> {
   let text = ''
   for (const table of ['sessions', 'cleanup', 'migrations']) {

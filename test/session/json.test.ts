@@ -32,10 +32,10 @@ test('what JSON cannot carry is refused with the path that leads to it', () => {
     [Number.NaN, 'values.x is NaN'],
     [[Number.POSITIVE_INFINITY], 'values.x[0] is Infinity'],
     [{ 'odd key': -Infinity }, 'values.x["odd key"] is -Infinity'],
-    ['a\0b', 'values.x holds a NUL character'],
-    [{ 'k\0': 1 }, 'values.x["k\\u0000"] holds a NUL character'],
-    ['\ud800', 'values.x holds half a surrogate pair'],
-    [{ '\udc00': 1 }, 'values.x["\\udc00"] holds half a surrogate pair'],
+    ['a\0b', 'values.x contains a NUL character'],
+    [{ 'k\0': 1 }, 'values.x["k\\u0000"] contains a NUL character'],
+    ['\ud800', 'values.x contains a lone surrogate'],
+    [{ '\udc00': 1 }, 'values.x["\\udc00"] contains a lone surrogate'],
     [new Map(), 'values.x is a Map'],
     [new Set([1]), 'values.x is a Set'],
     [/x/, 'values.x is a RegExp'],
@@ -46,7 +46,7 @@ test('what JSON cannot carry is refused with the path that leads to it', () => {
     [cycle, 'values.x.self.again contains itself'],
     [nested(65), `values.x${'[0]'.repeat(64)} is more than 64 levels deep`],
   ]
-  for (const [value, expected] of cases) assert.match(message(value), `${expected}: a session cannot hold that.`)
+  for (const [value, expected] of cases) assert.match(message(value), `${expected}: a session cannot store that.`)
 })
 
 test('64 levels are accepted, and so is the same object twice', () => {

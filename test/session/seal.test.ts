@@ -1,4 +1,4 @@
-// What the database's operator sees of a sealed store, and what becomes of what he changes.
+// What the database's operator sees of a sealed store, and what happens to the operator's changes.
 import { randomBytes } from 'node:crypto'
 import fc from 'fast-check'
 import { test } from 'uvu'

@@ -1,4 +1,4 @@
-// What a reviewer would ask of the schema, asked of the catalog.
+// What a reviewer would check in the schema, checked in the catalog.
 import { randomBytes } from 'node:crypto'
 import fs from 'node:fs'
 import { test } from 'uvu'
@@ -375,7 +375,7 @@ async function asFreshRole(work: (client: Client, role: string) => Promise<void>
   }
 }
 
-/** The SQLSTATE that each text ends with; '' where it succeeds. */
+/** The SQLSTATE that each text ends with; '' if it succeeds. */
 async function sqlStates(client: Client, texts: readonly string[]): Promise<string[]> {
   const states: string[] = []
   for (const text of texts) states.push(await sqlState(client, text))

@@ -43,7 +43,7 @@ for (const every of [
   '13 months',
   '2 years',
   '178000000 years',
-  // nothing, or less, where the month is long
+  // nothing, or less, if the month is long
   '-1 month 31 days',
   '1 month -30 days',
   '1 day -23 hours',

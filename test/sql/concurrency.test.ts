@@ -297,7 +297,7 @@ test('two sessions that would trade their keys at once are both in conflict, and
 
 // Batches
 
-/** Runs each of `works` over a connection of its own, `rounds` times or until one fails, and returns the SQLSTATEs of the failures. */
+/** Runs each of `works` over its own connection, `rounds` times or until one fails, and returns the SQLSTATEs of the failures. */
 async function storm(rounds: number, works: readonly ((client: pg.Client) => Promise<unknown>)[]): Promise<string[]> {
   const states: string[] = []
   await Promise.all(

@@ -41,7 +41,7 @@ async function left(): Promise<number[]> {
   return rows.map(({ n }) => n)
 }
 
-/** A connection that fails where it would wait for a lock. */
+/** A connection that fails if it would have to wait for a lock. */
 async function impatient(): Promise<Client> {
   const client = await connect()
   await client.query("set lock_timeout = '5s'")
@@ -159,7 +159,7 @@ test('several purges at once share the work: every row is deleted and counted on
     return purged
   }
   const purged = await Promise.all([purge(), purge(), purge(), purge()])
-  const rest = await count('purge_expired') // a purge stops early where the others hold all that is left
+  const rest = await count('purge_expired') // a purge stops early if the others have locked all that is left
   assert.is(
     purged.reduce((sum, one) => sum + one, rest),
     2000,

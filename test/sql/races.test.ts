@@ -1,4 +1,4 @@
-// Ends that race: whoever is told that a session ended is right about it, and a cap leaves the newcomer.
+// Racing ends: a caller that is told that a session ended can rely on it, and a cap spares the newest session.
 import type pg from 'pg'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'

@@ -1,4 +1,4 @@
-// What concerns everybody's sessions: for administrators.
+// Functions on all sessions, for administrators.
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { sql } from '../support/harness.ts'

@@ -7,7 +7,7 @@ import { call, closeClients, closeEverything, connect, count, create, expire, ne
 test.after.each(closeClients)
 test.after(closeEverything)
 
-/** All messages up to the one that ends a session made for the purpose, without that one. */
+/** All messages before the one that ends a session created for this purpose. */
 async function heard(work: () => unknown): Promise<string[]> {
   const messages: string[] = []
   const client = await connect()

@@ -31,7 +31,7 @@ async function refuses(status: string, key: Buffer, args: SaveArguments): Promis
   assert.equal(await stored(key), before)
 }
 
-/** What a refusal tells of the session that is there. */
+/** What a refusal says about the existing session. */
 function told(there: Stored): Partial<Saved> {
   return without(there, 'place', 'seen_at', 'signed_in_at', 'label', 'tags', 'user_id', 'created_at', 'updated_at')
 }
@@ -182,7 +182,7 @@ test('of two saves at one version the second is a conflict', async () => {
   await refuses('conflict', key, { set: '{"n":2}', version: 1 })
 })
 
-// What is gone
+// Sessions that are gone
 
 for (const [kind, args] of [
   ['a merge', { set: '{"b":2}' }],

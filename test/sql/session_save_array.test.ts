@@ -255,7 +255,7 @@ test('no limit at all is invalid for every save', async () => {
   )
 })
 
-// Arrays of different lengths: a caller's mistake, and no guess what was meant.
+// Arrays of different lengths: a caller's mistake, refused without guessing.
 
 for (const [short, rest] of [
   ['sets', { ttls: ['1 day', '1 day'], versions: [null, null] }],

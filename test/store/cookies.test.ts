@@ -37,7 +37,7 @@ test('a changed maxAge sets the cookie, and so do attributes of the session’s 
   const [longer = ''] = await set(visitor, store, (session) => {
     session.options.maxAge = 7200
   })
-  assert.match(longer, /Max-Age=7920/) // and what a touch may come late
+  assert.match(longer, /Max-Age=7920/) // plus the time a touch may be late
   assert.equal(await set(visitor, store, merging), [])
   const [strict = ''] = await set(visitor, store, (session) => {
     session.options.sameSite = 'strict'

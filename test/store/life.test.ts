@@ -1,4 +1,4 @@
-// How long a session lives: from its last visit, from its sign-in, and where a visit cannot be recorded.
+// How long a session lives: from its last visit, from its sign-in, and if a visit cannot be recorded.
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import type { PGStore } from '../../src/index.ts'

@@ -1,4 +1,4 @@
-// Caps and lifetimes that an application chooses, and what its responses tell caches.
+// Caps and lifetimes set by an application, and its responses' cache headers.
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { PGStore } from '../../src/index.ts'

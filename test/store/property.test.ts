@@ -35,7 +35,7 @@ function plain<T>(object: Record<string, T>): Record<string, T> {
   return copy
 }
 
-/** What is read back may differ in the sign of a zero alone: JSON has none. */
+/** A value read back may differ only in the sign of a zero, which JSON does not have. */
 const unsigned = (_key: string, inner: unknown) => (Object.is(inner, -0) ? 0 : inner)
 
 function isSame(actual: unknown, expected: unknown): void {

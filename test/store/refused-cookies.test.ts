@@ -1,4 +1,4 @@
-// Why a cookie led to no session: counted, and told on a diagnostics channel.
+// Why a cookie led to no session: counted, and published on a diagnostics channel.
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { inspect } from 'node:util'
 import { test } from 'uvu'
@@ -26,7 +26,7 @@ function signedAgo(seconds: number, key: string, token = newToken()): string {
 const get = async (store: PGStore, ...values: string[]) =>
   await store.get({ headers: { cookie: values.map((value) => `sid=${value}`).join('; ') } }, 'sid')
 
-/** What `work` has told on the channel. */
+/** What `work` publishes on the channel. */
 async function told(work: () => Promise<unknown>): Promise<RefusedCookie[]> {
   const messages: RefusedCookie[] = []
   const listener = (message: unknown) => void messages.push(message as RefusedCookie)

@@ -15,7 +15,7 @@ type Values = { who?: string; n?: number }
 const store = testStore<Values>()
 const codec = new SecureCookie(hashKey)
 
-/** The value of a cookie whose session holds `who`, who is also its user. */
+/** The value of a cookie whose session contains `who`, which is also its user. */
 async function cookieOf(who: string, at: PGStore<Values> = store): Promise<string> {
   const visitor = new Visitor()
   await visitor.visit(at, (session) => {

@@ -1,4 +1,4 @@
-// Who signed in, when and where from, and who hears of it.
+// Who signed in, when and from where, and how that is announced.
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import type { Session } from '../../src/index.ts'

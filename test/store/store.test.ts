@@ -214,7 +214,7 @@ test('an unchanged session is not saved: no query, no cookie', async () => {
 
 test('only the top-level keys that changed travel', async () => {
   const { visitor, id } = await signedUp({ a: 1, b: { deep: 1 }, c: 3 })
-  // Somebody else changes a, and drops c, behind our back.
+  // Another request changes a and drops c in the meantime.
   await visitor.visit(store, async (session) => {
     await sql(`update pgstore.sessions set data = '{"a": "theirs", "b": {"deep": 1}}' where id = $1`, id)
     const values = session.values as { b: { deep: number } }

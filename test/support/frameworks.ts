@@ -1,4 +1,4 @@
-// What docs/frameworks.md promises of every framework: the same pages and the same tests, over real HTTP.
+// What docs/frameworks.md promises for every framework: the same pages and the same tests, over real HTTP.
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import type { RequestSession } from '../../src/adapters/request-session.ts'
@@ -37,7 +37,7 @@ class Meeting {
   #waiting: (() => void)[] = []
   #size = 0
 
-  /** Nobody goes on before so many have come. */
+  /** A barrier: each waits until this many have arrived. */
   of(size: number): void {
     this.#size = size
   }
@@ -180,7 +180,7 @@ export const pages: Readonly<Record<string, Page>> = {
   },
 }
 
-/** A pool that tells how many queries went through it. */
+/** A pool that counts the queries that go through it. */
 export function countingPool(): { pool: NonNullable<PGStoreOptions['pool']>; readonly queries: number } {
   let queries = 0
   return {

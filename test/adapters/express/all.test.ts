@@ -1,4 +1,5 @@
-// What express-session's protocol asks of all sessions together; MemoryStore and connect-redis have it, connect-pg-simple has not.
+// The methods of express-session's store interface for all sessions; MemoryStore and connect-redis have them, connect-pg-simple
+// does not.
 import { Cookie } from 'express-session'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'

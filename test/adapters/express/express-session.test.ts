@@ -108,7 +108,7 @@ test('two requests at once that change different keys both keep their change', a
 test('a save sends the changed keys alone: the cookie is not among them', async () => {
   const { app } = await newApp({}, { cookie: { maxAge: 60_000 } })
   const browser = await visitor(app)
-  // Somebody else's change of a key that this request has read and leaves alone.
+  // Another request changes a key that this one has read and leaves alone.
   const gate = app.gate('slow')
   const slow = browser.copy().get('/set?b=2&gate=slow')
   await gate.arrived

@@ -1,4 +1,4 @@
-// @fastify/session takes stores made for express-session. It copies what `get` gives into a session of its own.
+// @fastify/session takes stores made for express-session. It copies the result of `get` into its own session object.
 import fastifyCookie from '@fastify/cookie'
 import fastifySession from '@fastify/session'
 import fastify, { type FastifyInstance } from 'fastify'

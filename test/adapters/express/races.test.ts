@@ -1,4 +1,4 @@
-// Requests of one session that overlap, by the thousand; and the same with connect-pg-simple, where bench/ has it installed.
+// Thousands of overlapping requests of one session; and the same with connect-pg-simple, if bench/ has it installed.
 import fs from 'node:fs'
 import { createRequire } from 'node:module'
 import session, { Cookie, type SessionData } from 'express-session'
@@ -58,7 +58,7 @@ async function revived(store: session.Store, races: number): Promise<number> {
   return count
 }
 
-/** What is left of two changes that two requests over HTTP make at once to different keys. */
+/** How many of two changes are kept when two requests over HTTP change different keys at once. */
 async function kept(store: session.Store): Promise<Record<string, unknown>> {
   const app = await new App(store).listen()
   apps.push(app)

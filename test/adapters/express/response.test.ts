@@ -1,4 +1,4 @@
-// What express-session's own save at the end of a response does to the response, and what an application's save does not.
+// How express-session's save at the end of a response affects the response, unlike an application's own save.
 import { once } from 'node:events'
 import http from 'node:http'
 import http2 from 'node:http2'
@@ -21,7 +21,7 @@ interface Held {
 let gate: { opened: Promise<void>; waiting: boolean } | undefined
 let fault: Error | undefined
 
-/** From now on what writes waits until it is opened. */
+/** From now on writes wait until it is opened. */
 function holdWrites(): Held {
   let open = () => {}
   const opened = new Promise<void>((resolve) => {
@@ -185,7 +185,7 @@ for (const framework of ['Express', 'node:http'] as const) {
       )
       const response = answered(request)
       await until(held.waiting)
-      for (let turn = 0; turn < 10; turn++) await sql('select') // time for what is not held back
+      for (let turn = 0; turn < 10; turn++) await sql('select') // time for whatever is not held back
       assert.is(bytes, 0)
       held.open()
       assert.is((await text(await response)).length, method === 'HEAD' ? 0 : body.length)
