@@ -12,18 +12,7 @@ import { alone } from '../../src/database/transport.ts'
 import { PGStore, type Pool } from '../../src/index.ts'
 import { newToken, sessionKey } from '../../src/session/token.ts'
 import { terminate } from '../support/crowd.ts'
-import {
-  admin,
-  closeAll,
-  databaseUrl,
-  hashKey,
-  rejection,
-  row,
-  sql,
-  testStore,
-  until,
-  Visitor,
-} from '../support/harness.ts'
+import { admin, closeAll, databaseUrl, hashKey, rejection, row, testStore, until, Visitor } from '../support/harness.ts'
 
 const open: { end(): Promise<void> }[] = []
 
