@@ -208,7 +208,7 @@ function reachableHome(home: string, user: SystemUser): string {
 function checkOwner(folder: string, owner: number | undefined): void {
   const found = fs.lstatSync(folder)
   if (found.isDirectory() && (found.uid === 0 || found.uid === owner)) return
-  throw new Error(`${folder} belongs to somebody else: remove it.`)
+  throw new Error(`${folder} belongs to another user: remove it.`)
 }
 
 function isReachable(folder: string, user: SystemUser): boolean {

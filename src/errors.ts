@@ -80,7 +80,7 @@ export function databaseError(operation: string, error: unknown): PGStoreError {
   const code = codeOf(error)
   const text = messageOf(error)
   if (code === undefined) {
-    // node-postgres says these in words alone.
+    // node-postgres reports these by their message only.
     const isLost = /connection|terminated|pool/i.test(text)
     return new PGStoreError(
       /timeout/i.test(text) ? 'timeout' : isLost ? 'unavailable' : 'database',
@@ -94,7 +94,7 @@ export function databaseError(operation: string, error: unknown): PGStoreError {
   if (timedOut.test(code)) return new PGStoreError('timeout', `${operation}: ${text}`, code)
   if (passing.test(code)) return new PGStoreError('unavailable', `${operation}: ${text}`, code)
   if (outOfRoom.test(code)) return new PGStoreError('full', `${operation}: ${text}`, code)
-  if (!isSqlState(code)) return new PGStoreError('unavailable', `${operation}: ${code}`, code) // of TLS, for the most part
+  if (!isSqlState(code)) return new PGStoreError('unavailable', `${operation}: ${code}`, code) // mostly TLS errors
   const named = /^(0A|25|28|3D|40|42|54|57|58)/.test(code) ? `: ${text}` : ''
   return new PGStoreError('database', `${operation}: SQLSTATE ${code}${named}`, code)
 }

@@ -1,5 +1,5 @@
 // Express's sessions in Postgres: a store for express-session, and for @fastify/session, which takes the same stores.
-/* oxlint-disable typescript/no-misused-promises -- with a callback, the promise that Store's types know nothing of never rejects */
+/* oxlint-disable typescript/no-misused-promises -- with a callback, the returned promise, which Store's types do not mention, never rejects */
 
 import { isDeepStrictEqual } from 'node:util'
 import session, { type SessionData } from 'express-session'
@@ -58,7 +58,8 @@ export class ExpressSessionStore extends session.Store {
       throw new PGStoreError('invalid_option', 'ttl must be a number of seconds, at most a hundred years.')
     }
     const [extra] = Object.keys(options)
-    if (store && extra) throw new PGStoreError('invalid_option', `${extra} is set on the store that you pass.`)
+    if (store && extra)
+      throw new PGStoreError('invalid_option', `${extra} cannot be given together with store: set it on that store.`)
     if (!store) this.#own = new PGStore({ maxLength: defaultMaxLength, ...options, codecs: [noCookies] })
     this.#store = store ?? (this.#own as PGStore)
     this.#sessions = this.#store.byToken

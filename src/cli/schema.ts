@@ -4,8 +4,8 @@ import { type Command, print, withPool } from './command.ts'
 export const migrateCommand: Command = {
   name: 'migrate',
   summary: 'install or upgrade the schema',
-  details: `Applies everything that is missing in one transaction, or nothing; any number of processes may run it at once. The role needs CREATE on
-the database, or must own the schema. PGStore.open() does the same unless it is given migrate: false.
+  details: `Applies everything that is missing in one transaction, or nothing; any number of processes may run it at once. The role
+needs CREATE on the database, or must own the schema. PGStore.open() does the same unless it is given migrate: false.
 
   DATABASE_URL=postgres://owner@localhost/app pgstore migrate`,
   async run(flags) {

@@ -17,5 +17,5 @@ export function failure(operation: string, { status }: Pick<SaveResult, 'status'
     )
   }
   if (status === 'invalid') return new PGStoreError('invalid_value', `${operation} rejected its arguments.`)
-  return new PGStoreError('database', `${operation}: ${status}`) // a key drawn twice
+  return new PGStoreError('database', `${operation}: ${status}`) // a token drawn twice, which does not happen in practice
 }

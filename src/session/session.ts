@@ -72,7 +72,7 @@ export class Session<Values extends object = Record<string, unknown>> {
     this.#values = values
   }
 
-  /** The session's number: not secret, fit for logs. undefined until it is saved. */
+  /** The session's number: not secret, safe to log. undefined until it is saved. */
   get id(): string | undefined {
     return this.#stored?.known.row.id
   }

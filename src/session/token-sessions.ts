@@ -27,7 +27,7 @@ export class KnownSession {
     this.#saved = saved
   }
 
-  /** The session's number: not secret, fit for logs. */
+  /** The session's number: not secret, safe to log. */
   get id(): string {
     return this.#known.row.id
   }
@@ -118,7 +118,7 @@ export class TokenSessions {
     }
     throw new PGStoreError(
       'conflict',
-      'The session of this token was created and ended by others meanwhile; nothing was saved. Try again.',
+      'Other requests kept creating and ending the session of this token; nothing was saved. Try again.',
     )
   }
 

@@ -200,7 +200,7 @@ test('a session that ends while its request is under way begins anew', async () 
   const answer = await browser.post('/devices/end', { id }) // its own: the save after that finds it gone
   assert.is(answer.status, 303)
   assert.is(answer.headers.get('location'), '/')
-  assert.is(browser.cookie, cookie) // nothing was saved, and no race may take a cookie away; this one opens nothing any more
+  assert.is(browser.cookie, cookie) // nothing was saved, and no race may take a cookie away; this one no longer works
   assert.match((await browser.get()).text, 'Hello, visitor')
 })
 
@@ -219,9 +219,7 @@ test('signing out deletes the row, and its cookie opens nothing', async () => {
 test('a message is shown once', async () => {
   const browser = new Browser(demo.url)
   await browser.post('/sign-in', { name: 'Ada' })
-  assert.equal(flashes(await browser.get()), [
-    'Signed in as Ada, with a new cookie: the old one opens nothing any more.',
-  ])
+  assert.equal(flashes(await browser.get()), ['Signed in as Ada, with a new cookie: the old one no longer works.'])
   assert.equal(flashes(await browser.get()), [])
 })
 
