@@ -73,7 +73,7 @@ async function hold(key: Buffer): Promise<() => Promise<void>> {
 
 // Gathering
 
-test('calls that come together are sent together, and each gets its own answer', async () => {
+test('calls that arrive together are sent together, and each gets its own result', async () => {
   const keys = await newKeys(100)
   const { pool, calls } = watchedPool()
   const database = new BatchedDatabase(pool, 'pgstore', defaultBatchLimits)
@@ -86,7 +86,7 @@ test('calls that come together are sent together, and each gets its own answer',
   )
 })
 
-test('a lone call is the single form of its function', async () => {
+test('a single call uses the single form of its function', async () => {
   const [key] = (await newKeys(1)) as [Buffer]
   const { pool, calls } = watchedPool()
   const database = new BatchedDatabase(pool, 'pgstore', defaultBatchLimits)
@@ -98,7 +98,7 @@ test('a lone call is the single form of its function', async () => {
   )
 })
 
-test('reads of one session that come together are one item', async () => {
+test('reads of one session that arrive together are one item', async () => {
   const [key] = (await newKeys(1)) as [Buffer]
   const { pool, calls } = watchedPool()
   const database = new BatchedDatabase(pool, 'pgstore', { ...defaultBatchLimits, inFlight: 1 })
@@ -227,7 +227,7 @@ test('calls of one key never overtake each other, whichever way they are sent', 
 
 // Failures of one call
 
-test('a session that somebody else holds keeps no other waiting', async () => {
+test('a session locked elsewhere does not delay others', async () => {
   const keys = await newKeys(32)
   const [held, ...free] = keys as [Buffer, ...Buffer[]]
   const database = new BatchedDatabase(ownPool(), 'pgstore', defaultBatchLimits)
@@ -248,7 +248,7 @@ test('a session that somebody else holds keeps no other waiting', async () => {
   assert.is((await database.get(held))?.data, '{"a": 2, "n": 0}')
 })
 
-test('what Postgres does not take fails alone', async () => {
+test('what Postgres rejects fails alone', async () => {
   const keys = await newKeys(10)
   const database = new BatchedDatabase(ownPool(), 'pgstore', { ...defaultBatchLimits, inFlight: 1 })
   const results = await Promise.allSettled(
@@ -260,7 +260,7 @@ test('what Postgres does not take fails alone', async () => {
   )
 })
 
-test('a call that fails rejects each of its callers with an error of its own', async () => {
+test('a call that fails rejects each of its callers with a separate error', async () => {
   const { pool } = watchedPool()
   const database = new BatchedDatabase(pool, 'no_such_schema', defaultBatchLimits)
   const keys = Array.from({ length: 10 }, () => sessionKey(newToken()))
@@ -291,7 +291,7 @@ test('reads and merges outlive the end of every connection', async () => {
   }
 })
 
-test('what is lost twice is not sent a third time', async () => {
+test('a call that is lost twice is not sent a third time', async () => {
   const { pool } = watchedPool()
   let sent = 0
   const failing: Pool = {
@@ -313,7 +313,7 @@ test('what is lost twice is not sent a third time', async () => {
 
 // Back-pressure
 
-test('more calls than may wait are refused at once, and the others answered when there is room again', async () => {
+test('calls beyond the limit are refused at once, and the others answered when there is room again', async () => {
   const [key] = (await newKeys(1)) as [Buffer]
   const pool = ownPool({ max: 1 })
   const database = new BatchedDatabase(pool, 'pgstore', { ...defaultBatchLimits, inFlight: 1, waiting: 10 })
@@ -367,7 +367,7 @@ test('statements are prepared where the connection leads to Postgres itself, on 
   assert.is((await own.query('select name from pg_prepared_statements')).rowCount, 1)
 })
 
-test('statements that somebody else took from the connection are no error', async () => {
+test('statements that were deallocated elsewhere cause no error', async () => {
   const pool = ownPool({ max: 1 })
   const store = testStore({ pool })
   const visitor = new Visitor()
@@ -409,7 +409,7 @@ test('any role may write its dates as it likes', async () => {
 
 // Options
 
-test('limits that are no whole numbers above zero, or unknown, are refused', () => {
+test('limits that are not positive whole numbers, and unknown ones, are refused', () => {
   for (const batch of [{ items: 0 }, { inFlight: 1.5 }, { bytes: -1 }, { waiting: Number.NaN }, { size: 3 }] as const) {
     assert.throws(() => new PGStore({ pool: admin, keyPairs: [hashKey], batch: batch as never }), /batch/)
   }

@@ -139,7 +139,7 @@ test('visits at once are all counted', async () => {
   assert.is(visits(await browser.get()), 10)
 })
 
-test('signing in changes the cookie, keeps the session, and the old cookie opens it no more', async () => {
+test('signing in changes the cookie, keeps the session, and the old cookie no longer opens it', async () => {
   const browser = new Browser(demo.url)
   const before = sessionId(await browser.get())
   const old = browser.cookie
@@ -164,7 +164,7 @@ test('a name is needed to sign in', async () => {
   }
 })
 
-test('ending another device signs that one out, and no other', async () => {
+test('ending another device signs out that one only', async () => {
   const [laptop, phone, tablet] = [await signedIn('Edsger'), await signedIn('Edsger'), await signedIn('Edsger')]
   await signedIn('somebody else')
   const page = await laptop.get()
@@ -177,7 +177,7 @@ test('ending another device signs that one out, and no other', async () => {
   assert.match((await tablet.get()).text, 'Hello, Edsger')
 })
 
-test("somebody else's device cannot be ended", async () => {
+test("another user's device cannot be ended", async () => {
   const [mine, theirs] = [await signedIn('Mallory'), await signedIn('Alice')]
   await mine.post('/devices/end', { id: sessionId(await theirs.get()) })
   assert.equal(flashes(await mine.get()), ['That device had been signed out already.'])
@@ -193,7 +193,7 @@ test('ending all others leaves this one', async () => {
   for (const other of [phone, tablet]) assert.match((await other.get()).text, 'Hello, visitor')
 })
 
-test('a session that ends while its request is under way begins anew', async () => {
+test('a session that ends during a request starts over', async () => {
   const browser = await signedIn('Donald')
   const id = sessionId(await browser.get())
   const { cookie } = browser
@@ -299,7 +299,7 @@ for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
   })
 }
 
-test('what it cannot start with, it says in a line', async () => {
+test('it says in one line why it cannot start', async () => {
   const port = new URL(demo.url).port
   for (const [env, sentence] of [
     [{ PORT: port }, `Port ${port} is taken: set PORT to another, or to 0 for a free one.`],

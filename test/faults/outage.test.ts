@@ -230,7 +230,7 @@ async function postmaster(): Promise<number> {
 }
 
 serverTest(
-  'F29: a server without a free connection is an error that tells so, and none once there is one',
+  'F29: a server without a free connection gives an error that says so, and none once one is free',
   async () => {
     const store = openStore()
     const fillers: pg.Client[] = []

@@ -27,7 +27,7 @@ test('the TypeScript on the pages compiles, each page as one module', () => {
   }
 })
 
-test('what a page shows from an example is there, line by line and in order', () => {
+test('code that a page quotes from an example is in that example, line by line and in order', () => {
   let checked = 0
   for (const name of pages) {
     for (const [, file = '', block = ''] of page(name).matchAll(

@@ -84,7 +84,7 @@ test('every function of the schema belongs to a right, or is internal and belong
   assert.equal(await executable('postgres'), sorted([...internalFunctions, ...grantedFunctions.admin]))
 })
 
-test('every table, sequence and type of the schema is one whose rights are looked after', async () => {
+test('the rights on every table, sequence and type of the schema are managed', async () => {
   const found = await sql<{ kind: string; names: string[] }>(
     `select k.kind, array_agg(k.name order by k.name) as names
      from (
@@ -102,7 +102,7 @@ test('every table, sequence and type of the schema is one whose rights are looke
   )
 })
 
-test('admin has what the others have, which share nothing, and alone what concerns everybody’s sessions', () => {
+test('admin has everything the other rights have, which share nothing, and alone the functions on all users’ sessions', () => {
   const { client, account, cleanup, admin: all } = grantedFunctions
   const each = [...client, ...account, ...cleanup]
   assert.is(new Set(each).size, each.length)
@@ -191,7 +191,7 @@ test('a role with cleanup runs a worker that owns graphile-worker’s schema, an
   }
 })
 
-test('granting again is no error; a replaced function keeps its grants, and a new one is brought by granting again', async () => {
+test('granting again succeeds; a replaced function keeps its grants, and granting again covers a new one', async () => {
   const { role } = await newRole()
   for (let i = 0; i < 2; i++) assert.is((await cli('grant', role, '--as', 'client')).code, 0)
   const [{ definition } = { definition: '' }] = await sql<{ definition: string }>(
@@ -206,7 +206,7 @@ test('granting again is no error; a replaced function keeps its grants, and a ne
   assert.equal(await executable(role), sorted(grantedFunctions.client))
 })
 
-test('a right on one schema is none on another', async () => {
+test('a right on one schema gives none on another', async () => {
   await migrate(admin, { schema: 'second' })
   const { role } = await newRole()
   assert.is((await cli('grant', role, '--as', 'admin', '--schema', 'second')).code, 0)
@@ -226,7 +226,7 @@ test('--print prints SQL that needs no database and does the same', async () => 
   assert.equal(JSON.parse(json.stdout), { role, as: 'client', schema: 'pgstore', sql: stdout.trimEnd() })
 })
 
-test('--json tells what was granted', async () => {
+test('--json shows what was granted', async () => {
   const { role } = await newRole()
   const { stdout } = await cli('grant', role, '--as', 'client', '--json')
   assert.equal(JSON.parse(stdout), { role, as: 'client', schema: 'pgstore', warnings: [] })
@@ -255,7 +255,7 @@ test('a longer name is not taken for the role that its first 63 bytes name', asy
   assert.equal(await executable(role), [])
 })
 
-test('PUBLIC is refused, as is what is no right: used wrongly, nothing granted', async () => {
+test('PUBLIC and unknown rights are refused: a usage error, and nothing is granted', async () => {
   for (const [role, as] of [
     ['public', 'client'],
     ['none', 'client'],
@@ -276,7 +276,7 @@ test('PUBLIC is refused, as is what is no right: used wrongly, nothing granted',
   for (const use of uses) assert.is((await cli('grant', ...use)).code, 2, use.join(' '))
 })
 
-test('who does not own the schema cannot grant, and is told so, though Postgres merely warns', async () => {
+test('a role that does not own the schema cannot grant and gets an error, though Postgres merely warns', async () => {
   const [{ role: other }, { role, url }] = [await newRole(), await newRole()]
   for (const prepare of [async () => {}, async () => await give(role, 'admin')]) {
     await prepare()
@@ -287,14 +287,14 @@ test('who does not own the schema cannot grant, and is told so, though Postgres 
   assert.equal(await executable(other), [])
 })
 
-test('where nothing is installed, the sentence says how to install', async () => {
+test('if nothing is installed, the message says how to install', async () => {
   const { role } = await newRole()
   const { code, stderr } = await cli('grant', role, '--as', 'client', '--schema', 'nowhere')
   assert.is(code, 1)
   assert.match(stderr, /npx pgstore migrate/)
 })
 
-test('a role that reaches the tables by another right is granted, with a warning', async () => {
+test('a role that can access the tables by another right is granted, with a warning', async () => {
   const [reader, superuser] = [await newRole(), await newRole()]
   await sql(`grant pg_read_all_data to ${reader.role}; alter role ${superuser.role} superuser`)
   const { code, stdout } = await cli('grant', reader.role, '--as', 'client')

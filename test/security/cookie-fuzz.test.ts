@@ -211,7 +211,7 @@ requirement('S7', 'bytes that no client would send are refused by node or are no
 
 requirement(
   'S7',
-  'whatever a framework makes of the headers, what is no text is no cookie and no exception',
+  'whatever a framework makes of the headers, anything but text is no cookie and no exception',
   async () => {
     const [live = ''] = await liveCookies()
     const pool = new CountingPool()

@@ -79,7 +79,7 @@ requirement('S1', 'a renewed token keeps the first byte of its key and is as ran
   assert.ok(worstDeviate(tokens) < 5.5)
 })
 
-requirement('S1', 'nothing secret in src/ is drawn from another generator than crypto.randomBytes', () => {
+requirement('S1', 'everything secret in src/ is drawn from crypto.randomBytes', () => {
   const files = fs.readdirSync(source, { recursive: true, encoding: 'utf8' }).filter((file) => file.endsWith('.ts'))
   const others = /Math\.random|randomUUID|getRandomValues|pseudoRandomBytes|randomInt/
   assert.equal(

@@ -110,7 +110,7 @@ requirement('S30', 'drill: injected SQL finds no session, however it looks for o
   for (const visitor of sessions) assert.is((await store.get(visitor.request(), 'sid')).isNew, false)
 })
 
-requirement('S30', 'drill: what the server shows of others’ queries holds no token, key or value', async () => {
+requirement('S30', 'drill: what the server shows of others’ queries contains no token, key or value', async () => {
   const seen: string[] = []
   let isOver = false
   const tokens: string[] = []
@@ -139,7 +139,7 @@ requirement('S30', 'drill: what the server shows of others’ queries holds no t
   )
 })
 
-requirement('S30', 'drill: a guessed number, key or token is none: 1,000 guesses find nothing', async () => {
+requirement('S30', 'drill: guessed numbers, keys and tokens do not work: 1,000 guesses find nothing', async () => {
   await victims(3)
   const answer = await inject(
     `select count(*) from generate_series(1, 1000) as n, pgstore.session_get(sha256(n::text::bytea)) as s`,
@@ -169,7 +169,7 @@ requirement(
 
 requirement(
   'S30',
-  'drill: without session_list and session_revoke, which a site without a page of devices does not need, not even that',
+  'drill: not even that works without session_list and session_revoke, which only a page of devices needs',
   async () => {
     const role = new URL(clientUrl).username
     const functions = 'pgstore.session_list(text, boolean), pgstore.session_revoke(text, bigint, bytea, text)'
@@ -187,7 +187,7 @@ requirement(
 
 requirement(
   'S30',
-  'drill: statements that an attacker prepares do not reach a store with connections of its own, nor one that prepares none',
+  'drill: statements that an attacker prepares do not reach a store with its own connections, nor one that prepares none',
   async () => {
     const own = testStore({ connectionString: clientUrl, batch: false })
     const unprepared = testStore({ pool, batch: false, prepare: false })

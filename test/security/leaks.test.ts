@@ -236,7 +236,7 @@ if (canStart) {
 
   requirement(
     'S49',
-    'the errors of all these name what failed, and hold no data, user, token, key, password or cause',
+    'the errors of all these name what failed, and contain no data, user, token, key, password or cause',
     async () => {
       const { forcer } = await forced()
       assert.is(forcer.forced.length, expectedCodes.length)
@@ -268,7 +268,7 @@ if (canStart) {
 
 requirement(
   'S48',
-  'a save and a regenerate that come upon a key that exists are outcomes, and none that the server logs',
+  'a save and a regenerate that meet an existing key return a status, which the server does not log',
   async () => {
     const [one, two] = [newKey(), newKey()]
     const set = JSON.stringify({ secret })
@@ -341,7 +341,7 @@ async function announcements(work: () => Promise<void>): Promise<string[]> {
 
 requirement(
   'S51',
-  'announcements of sessions hold a type, numbers and a reason, under 8,000 bytes each, however many ended',
+  'announcements of sessions contain a type, numbers and a reason, under 8,000 bytes each, however many ended',
   async () => {
     const store = testStore()
     let issued = { tokens: [''] }
@@ -373,7 +373,7 @@ requirement(
   },
 )
 
-requirement('S51', 'announcements of the cleanup hold counts and times, under 512 bytes each', async () => {
+requirement('S51', 'announcements of the cleanup contain counts and times, at most 512 bytes each', async () => {
   const owner = testStore({ connectionString: databaseUrl })
   const payloads = await announcements(async () => {
     await sql(`select pgstore.cleanup_start('1 minute')`)
@@ -424,7 +424,7 @@ requirement(
 
 requirement(
   'S52',
-  'the command line takes its database from the environment, and shows it to nobody who lists processes',
+  'the command line takes its database from the environment, where a list of processes does not show it',
   async () => {
     const child = spawn(process.execPath, ['dist/cli/main.js', 'cleanup', 'watch'], {
       env: { ...process.env, DATABASE_URL: databaseUrl },

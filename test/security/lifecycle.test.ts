@@ -64,7 +64,7 @@ requirement(
 
 requirement(
   'S20',
-  'a visitor with an unknown, expired or forged token gets another one with the first thing to keep',
+  'a visitor with an unknown, expired or forged token gets a new one as soon as there is something to keep',
   async () => {
     const expired = await newVisitor(store)
     await sql('update pgstore.sessions set expires_at = now() where key = $1', keyOf(tokenOf(store, expired)))
@@ -86,7 +86,7 @@ requirement(
 
 requirement(
   'S21',
-  'a visitor with nothing to keep has neither row nor cookie, and signing out makes none',
+  'a visitor with nothing to keep has neither row nor cookie, and signing out creates none',
   async () => {
     const before = await countRows()
     for (let i = 0; i < 100; i++) {
@@ -114,7 +114,7 @@ requirement('S22', `in ${signIns} of ${signIns} sign-ins the old token is dead a
   })
 })
 
-requirement('S23', 'a session that an attacker plants before sign-in is useless to him after it', async () => {
+requirement('S23', 'a session that an attacker plants before sign-in is useless to them afterwards', async () => {
   for (let i = 0; i < 50; i++) {
     const attacker = await newVisitor(store, { planted: true })
     const victim = thief(attacker) // by a script, a sibling subdomain, a link
@@ -308,22 +308,26 @@ requirement('S27', 'one, all but one, or all of a user’s sessions end, and by 
   assert.is(await opens(two), false)
 })
 
-requirement('S27', 'a session whose sign-in commits after a revoke is not ended by it, and is listed', async () => {
-  const signingIn = await admin.connect()
-  try {
-    await signingIn.query('begin')
-    await save(newKey(), { set: '{}', version: 0, user_id: 'racing' }, signingIn)
-    assert.is(await store.revoke('racing'), 0)
-    await signingIn.query('commit')
-  } finally {
-    signingIn.release()
-  }
-  // So an application disables the account first and revokes second: SECURITY.md.
-  assert.is((await store.list('racing')).length, 1)
-  assert.is(await store.revoke('racing'), 1)
-})
+requirement(
+  'S27',
+  'a session whose sign-in commits after a revoke is not ended by the revoke, and is listed',
+  async () => {
+    const signingIn = await admin.connect()
+    try {
+      await signingIn.query('begin')
+      await save(newKey(), { set: '{}', version: 0, user_id: 'racing' }, signingIn)
+      assert.is(await store.revoke('racing'), 0)
+      await signingIn.query('commit')
+    } finally {
+      signingIn.release()
+    }
+    // So an application disables the account first and revokes second: SECURITY.md.
+    assert.is((await store.list('racing')).length, 1)
+    assert.is(await store.revoke('racing'), 1)
+  },
+)
 
-requirement('S27', 'everybody’s sessions end with the signing key', async () => {
+requirement('S27', 'removing the signing key ends all sessions', async () => {
   const visitor = await newVisitor(store)
   const rekeyed = testStore({ keyPairs: ['another hash key, of 32 bytes...'] })
   assert.is((await rekeyed.get(visitor.request(), 'sid')).isNew, true)

@@ -63,7 +63,7 @@ for (const [what, failure] of failures) {
   )
 }
 
-requirement('S53', 'a failure in the middle of a request leaves the session as it was read', async () => {
+requirement('S53', 'a failure in the middle of a request leaves the session as read', async () => {
   const pool = new CountingPool()
   const store = testStore<Values>({ pool })
   const failing: Pages = {

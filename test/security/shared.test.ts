@@ -82,12 +82,12 @@ requirement(
   },
 )
 
-requirement('S18', 'the same cache mixes visitors up where the application has taken caching upon itself', async () => {
+requirement('S18', 'the same cache mixes visitors up if the application took over the cache headers', async () => {
   const site = fetchSite(testStore<Values>({ cacheHeaders: false }), pages)
   assert.ok((await mixUps(behindCache(site), 5)) > 0)
 })
 
-requirement('S18', 'a Cache-Control that keeps one header back, and not the response, is replaced', async () => {
+requirement('S18', 'a Cache-Control that withholds one header, and not the response, is replaced', async () => {
   const store = testStore<Values>()
   for (const given of ['private="x-secret"', 'no-cache="set-cookie"', 'public', 'max-age=60']) {
     const res = new TestResponse().setHeader('Cache-Control', given)

@@ -52,7 +52,7 @@ function runtimePackages(): [string, Locked][] {
 
 requirement(
   'S54',
-  'the runtime dependencies are pg and pg-listen with what they bring, and everything else is the host’s choice',
+  'the runtime dependencies are pg and pg-listen with their dependencies; everything else is the host’s choice',
   () => {
     const { dependencies, peerDependencies, peerDependenciesMeta, optionalDependencies, bundleDependencies } =
       readJson('package.json')

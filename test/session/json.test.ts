@@ -16,7 +16,7 @@ function message(value: unknown): string {
   return 'accepted'
 }
 
-test('what JSON cannot carry is refused with the path that leads to it', () => {
+test('values that JSON cannot carry are refused with their path', () => {
   class Cart {
     items = []
   }
@@ -55,7 +55,7 @@ test('64 levels are accepted, and so is the same object twice', () => {
   assert.is(encodeJson([shared, shared], 'x'), '[{"a":1},{"a":1}]')
 })
 
-test('objects go as what their toJSON returns; a Date as its ISO string', () => {
+test('objects are stored as what their toJSON returns; a Date as its ISO string', () => {
   assert.is(encodeJson({ at: new Date(0) }, 'x'), '{"at":"1970-01-01T00:00:00.000Z"}')
   assert.is(encodeJson(new URL('http://localhost/a'), 'x'), '"http://localhost/a"')
   assert.match(message({ toJSON: () => [undefined] }), 'values.x[0] is undefined')
@@ -83,7 +83,7 @@ test('a __proto__ that was assigned is refused, as it would be lost', () => {
   assert.match(message(value), 'values.x is not a plain object')
 })
 
-test('a value is the same as its own JSON, in any order of keys, and differs from any other', () => {
+test('a value equals its own JSON, in any order of keys, and differs from any other', () => {
   const json = fc.jsonValue({ maxDepth: 4, noUnicodeString: false }) as fc.Arbitrary<Json>
   const reversed = (value: Json): Json => {
     if (Array.isArray(value)) return value.map(reversed)
@@ -110,7 +110,7 @@ test('a value is the same as its own JSON, in any order of keys, and differs fro
   )
 })
 
-test('the same is asked of what toJSON returns and of undefined properties', () => {
+test('the comparison covers what toJSON returns and undefined properties', () => {
   assert.is(sameJson('1970-01-01T00:00:00.000Z', new Date(0)), true)
   assert.is(sameJson({ a: 1 }, { a: 1, b: undefined }), true)
   assert.is(sameJson([null], [undefined]), false)

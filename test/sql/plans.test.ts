@@ -202,7 +202,7 @@ test('B8: plans that auto_explain logs show no value of a session, whichever fun
   }
 })
 
-test('B8: plans that are made for their values do show them, to this very look', async () => {
+test('B8: plans that are made for their values do show them, and this test would see it', async () => {
   const { client, log } = await explained()
   const key = await created(client)
   await client.query('begin')

@@ -107,7 +107,7 @@ test('a batch takes the oldest', async () => {
   assert.equal(await left(), [1, 2, 3])
 })
 
-test('a batch is a thousand unless told', async () => {
+test('the default batch is a thousand', async () => {
   await expired(1001)
   assert.is(await count('purge_expired'), 1000)
   assert.is(await count('purge_expired'), 1)
@@ -122,7 +122,7 @@ for (const limit of [0, -1, -2_147_483_648, null]) {
   })
 }
 
-test('a session that somebody else holds is skipped, and nobody waits', async () => {
+test('a session locked elsewhere is skipped, and nobody waits', async () => {
   await expired(3)
   const holder = await connect()
   await holder.query('begin')
@@ -132,7 +132,7 @@ test('a session that somebody else holds is skipped, and nobody waits', async ()
   assert.equal(await left(), [3])
 })
 
-test('a session whose renewal is under way is not purged', async () => {
+test('a session that is being renewed is not purged', async () => {
   const key = await create()
   await sql(
     `update pgstore.sessions set (expires_at, purge_at) = (now() + interval '2 seconds', now()) where key = $1`,

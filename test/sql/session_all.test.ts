@@ -58,7 +58,7 @@ for (const limit of [0, -1, null]) {
   })
 }
 
-test('an odd place is answered', async () => {
+test('an invalid place is not an error', async () => {
   await create({})
   for (const after of ['', '\\x00', `\\x${'ff'.repeat(16)}`, `\\x${'00'.repeat(40)}`]) {
     assert.ok((await call('session_all', { after })).length <= 1)

@@ -87,7 +87,7 @@ test('each save has its own verdict, and a bad one costs only itself', async () 
   assert.is(await stored(invalid), undefined)
 })
 
-test('a verdict carries nothing over from the one before it', async () => {
+test('a verdict carries over nothing from the previous one', async () => {
   const [first, second] = sorted(newKey(), newKey())
   await create({ secret: 'of somebody else' }, {}, first)
   const rows = await saveAll([
@@ -131,7 +131,7 @@ test('saves of one key keep their order', async () => {
   assert.equal((await present(key)).data, { a: 3 })
 })
 
-test('what comes before its creation finds a session gone', async () => {
+test('saves that precede a session’s creation find it gone', async () => {
   const key = newKey()
   const rows = await saveAll([
     { key, set: '{"a":1}' },
@@ -277,7 +277,7 @@ for (const [short, rest] of [
   })
 }
 
-test('what has no key is invalid, and the rest is saved', async () => {
+test('entries without a key are invalid, and the rest is saved', async () => {
   const key = await create()
   const rows = await saveArrays({
     keys: [key],

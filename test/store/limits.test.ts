@@ -48,7 +48,7 @@ test('of 20 sign-ins at once no more than the cap are left', async () => {
   assert.is((await store.list('crowd')).length, 5)
 })
 
-test('a save that signs nobody in asks for no cap', async () => {
+test('a save that signs nobody in does not check the cap', async () => {
   const store = testStore({ sessionsPerUser: 1 })
   const visitor = new Visitor()
   await visitor.visit(store, (session) => {
@@ -177,7 +177,7 @@ test('with cacheHeaders: false the response is left alone', async () => {
   assert.is(res.getHeader('cache-control'), undefined)
 })
 
-test('a response that was sent takes no headers', async () => {
+test('no headers are set on a response that was already sent', async () => {
   const store = testStore()
   const res = new TestResponse()
   const session = await store.get({ headers: {} }, 'sid')
