@@ -167,7 +167,7 @@ test('an interval that is not a string is refused', async () => {
 
 test('stopCleanup switches it off for all servers; workers wait for the next start', async () => {
   await using cleanup = await store.startCleanup('1 second')
-  await until(async () => (await store.cleanupStatus()).lastRunAt !== undefined) // no batch is in hand
+  await until(async () => (await store.cleanupStatus()).lastRunAt !== undefined) // no batch is running
   const status = await testStore({ connectionString: databaseUrl }).stopCleanup()
   assert.equal([status.enabled, status.nextRunAt], [false, undefined])
   await addExpired(10)

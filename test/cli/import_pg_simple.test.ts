@@ -185,7 +185,7 @@ test('an interrupted import finishes its batch and says so; run again, it import
     await blocker.query('rollback')
   })
   assert.is(outcome.code, 1)
-  // The third batch was in hand when the signal was sent, and its answer may be there before the signal is heard.
+  // The third batch was running when the signal was sent, and may be answered before the signal arrives.
   const { read = 0, ...rest } = counts(outcome)
   assert.ok([750, 1000].includes(read), `${read} read`)
   assert.equal(rest, { taken: read, interrupted: true })

@@ -252,7 +252,7 @@ test('D5: a connection string that cannot be read is refused when the store is m
   }
 })
 
-test('D5: a comma in the password is no second host, and percent-encoding is read', async () => {
+test('D5: a comma in the password does not make a second host, and percent-encoding is decoded', async () => {
   for (const url of [
     'postgres://user:p,w@localhost/db',
     'postgres://us%2Cer:p%40w@localhost:5432/db?sslmode=disable',

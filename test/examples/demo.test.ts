@@ -90,7 +90,7 @@ class Browser {
     const response = await fetch(this.url + page, { ...init, headers, redirect: 'manual' })
     assert.is.not(response.status, 500, demo.said)
     const lines = response.headers.getSetCookie()
-    assert.ok(lines.length <= 1, 'one Set-Cookie at the most')
+    assert.ok(lines.length <= 1, 'at most one Set-Cookie')
     const [line] = lines
     if (line) this.cookie = line.includes('; Max-Age=0') ? undefined : line.split(';')[0]
     return { status: response.status, headers: response.headers, text: await response.text() }

@@ -122,7 +122,7 @@ test('it switches the cleanup on', async () => {
   assert.is(enabled, true)
 })
 
-test('without DATABASE_URL it starts a Postgres of its own, and ends it', async () => {
+test('without DATABASE_URL it starts its own Postgres, and ends it', async () => {
   const own = await start({ DATABASE_URL: '' })
   const answer = await fetch(own.url)
   assert.is(answer.status, 200)

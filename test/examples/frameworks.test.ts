@@ -43,7 +43,7 @@ async function start(name: string, database = databaseUrl, runtime = node): Prom
 async function json(browser: Browser, path = '/', body?: object): Promise<Record<string, unknown>> {
   const { status, text, cookies } = await (body ? browser.post(path, body) : browser.get(path))
   assert.is(status, 200, text)
-  assert.ok(cookies.length <= 1, 'one Set-Cookie at the most')
+  assert.ok(cookies.length <= 1, 'at most one Set-Cookie')
   return JSON.parse(text)
 }
 
@@ -91,7 +91,7 @@ for (const { name, runtime } of examples) {
   })
 }
 
-test('without DATABASE_URL an example starts a Postgres of its own', async () => {
+test('without DATABASE_URL an example starts its own Postgres', async () => {
   const browser = new Browser(await start('node-http', ''))
   assert.equal([await json(browser), await json(browser)], [{ visits: 1 }, { visits: 2 }])
 })

@@ -292,7 +292,7 @@ test('F22: of one key set by 8 clients at once the last value is one of theirs, 
   report('F22', `one key set by 8 clients, ${8 * each} times`, 'last value whole, versions distinct')
 })
 
-test('F26: after all of a user’s sessions are ended, none of them is read any more, whoever was writing', async () => {
+test('F26: once all of a user’s sessions have ended, none of them can be read, even if others were writing', async () => {
   const rounds = counts(10, 50)
   const clients = await Promise.all(Array.from({ length: 8 }, () => connect()))
   let revived = 0

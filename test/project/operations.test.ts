@@ -73,7 +73,7 @@ async function runStatements(client: pg.Client, block: string): Promise<void> {
 }
 
 const title =
-  'B5: the recipes of docs/operations.md work for a role with CREATEROLE that is no superuser, from roles to removal'
+  'B5: the recipes of docs/operations.md work for a role with CREATEROLE that is not a superuser, from roles to removal'
 if (serverBin) {
   test(title, async () => {
     assert.equal(others, [])

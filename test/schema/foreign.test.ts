@@ -25,7 +25,7 @@ async function newDatabase(before = ''): Promise<{ url: string; pool: pg.Pool }>
   return { url, pool }
 }
 
-/** All that migrate could change, as the catalog has it: a row that was written anew has another xmin. */
+/** All that migrate could change, as the catalog has it: a row that was rewritten has another xmin. */
 async function everything(pool: pg.Pool): Promise<unknown[]> {
   const catalogs = ['pg_namespace', 'pg_class', 'pg_attribute', 'pg_proc', 'pg_type', 'pg_description', 'pg_depend']
   const { rows } = await pool.query(

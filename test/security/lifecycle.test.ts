@@ -130,7 +130,7 @@ requirement('S23', 'a session that an attacker plants before sign-in is useless 
   }
 })
 
-/** The attacker has a request under way, begun with the planted token, when the victim signs in. */
+/** The attacker has a request in progress, begun with the planted token, when the victim signs in. */
 async function plantedSave(attacker: Visitor, victim: Visitor): Promise<void> {
   const planted = thief(victim)
   const req = planted.request()

@@ -38,11 +38,11 @@ test('both forms return the same columns in the documented order', async () => {
   assert.equal(Object.keys(several ?? {}), columns)
 })
 
-test('an unknown session is no row', async () => {
+test('an unknown session gives no row', async () => {
   assert.equal(await call('session_get', { key: newKey() }), [])
 })
 
-test('an expired session is no row, purged or not', async () => {
+test('an expired session gives no row, purged or not', async () => {
   const key = await create()
   await expire(key)
   assert.equal(await call('session_get', { key }), [])
@@ -87,7 +87,7 @@ test('a key that is asked for twice is one row', async () => {
   assert.is((await call('session_get', { keys: [key, newKey(), key] })).length, 1)
 })
 
-test('no keys are no rows', async () => {
+test('without keys there are no rows', async () => {
   assert.equal(await call('session_get', { keys: [] }), [])
   assert.equal(await call('session_get', { keys: null }), [])
 })

@@ -123,14 +123,14 @@ test('a conflict leaves the transaction of the caller usable', async () => {
   assert.equal((await present(other)).data, { a: 1 })
 })
 
-test('an unknown session is gone, whoever holds the new key', async () => {
+test('an unknown session is gone, whichever session has the new key', async () => {
   assert.is((await regenerate(newKey(), await create())).status, 'gone')
 })
 
 // Expiry and user
 
 for (const ttl of ['1 millisecond', '1 hour', '1 month', '90 days', '10 years', '100 years']) {
-  test(`the expiry is set anew to ${ttl}, exactly`, async () => {
+  test(`the expiry is reset to ${ttl}, exactly`, async () => {
     const key = await create({}, { ttl: '60 days' })
     const found = await row(
       `select s.status, s.expires_at = statement_timestamp() + ttl as ok

@@ -115,7 +115,7 @@ test('merging is shallow: the value of a key is replaced whole', async () => {
   assert.equal((await present(key)).data, { a: { x: 3 } })
 })
 
-test('keys are unset, and one that is not there is no error', async () => {
+test('keys are unset, and a missing one is ignored', async () => {
   const key = await create({ a: 1, b: 2, c: 3 })
   assert.is((await save(key, { unset: ['a', 'c', 'x'] })).status, 'saved')
   assert.equal((await present(key)).data, { b: 2 })

@@ -235,7 +235,7 @@ for (const unset of ['[1]', '[null]', '["b", null]', '[["a"]]', '[{}]']) {
   })
 }
 
-test('no saves are no rows', async () => {
+test('without saves there are no rows', async () => {
   assert.equal(await saveAll([]), [])
   assert.equal(
     await saveArrays({ keys: null, sets: null, unsets: null, ttls: null, versions: null, user_ids: null }),

@@ -46,7 +46,7 @@ test('a changed maxAge sets the cookie, and so do attributes of the session’s 
   assert.match(strict, /SameSite=Strict/)
 })
 
-test('a cookie that an older key signed is signed anew, without a query', async () => {
+test('a cookie that an older key signed is re-signed, without a query', async () => {
   const visitor = await signedUp(testStore<Values>({ keys: [hashKey] }))
   const rotated = testStore<Values>({ keys: ['a newer hash key, of 32 bytes....', hashKey] })
   assert.is((await set(visitor, rotated, () => {})).length, 1)

@@ -75,7 +75,7 @@ test('an anonymous session lives shorter, cookie and row', async () => {
   assert.match(res.cookies[0] ?? '', /; Max-Age=39\d\d;/)
 })
 
-test('it lives as long as the others once somebody has signed in', async () => {
+test('once its visitor signs in, it lives as long as the others', async () => {
   const store = testStore({ anonymousMaxAge: 3600 })
   const visitor = new Visitor()
   await visitor.visit(store, ({ values }) => {

@@ -109,7 +109,7 @@ test('A2: a forged cookie in front changes nothing', async () => {
   assert.is((await read([old, forged, fresh])).values.who, 'forged new')
 })
 
-test('A2: a live session whose cookie an older key signed is found, and its cookie signed anew', async () => {
+test('A2: a live session whose cookie an older key signed is found, and its cookie re-signed', async () => {
   const rotated = testStore<Values>({ keys: ['a newer hash key, of 32 bytes....', hashKey] })
   const [old, fresh] = [await cookieOf('rotated old'), await cookieOf('rotated new')]
   await store.revoke('rotated old')
