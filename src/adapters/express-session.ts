@@ -58,8 +58,7 @@ export class ExpressSessionStore extends session.Store {
       throw new PGStoreError('invalid_option', 'ttl must be a number of seconds, at most a hundred years.')
     }
     const [extra] = Object.keys(options)
-    if (store && extra)
-      throw new PGStoreError('invalid_option', `${extra} cannot be given together with store: set it on that store.`)
+    if (store && extra) throw new PGStoreError('invalid_option', `${extra} must be set on the store that you pass.`)
     if (!store) this.#own = new PGStore({ maxLength: defaultMaxLength, ...options, codecs: [noCookies] })
     this.#store = store ?? (this.#own as PGStore)
     this.#sessions = this.#store.byToken
