@@ -1,4 +1,4 @@
-// What a store is made of, and how the parts are put together: over a pool, or over one client inside a transaction.
+// The parts of a store and how they are put together: over a pool, or over one client inside a transaction.
 import type pg from 'pg'
 import { Refusals } from './cookie/refusals.ts'
 import { BatchedDatabase } from './database/batched-sessions.ts'
@@ -17,16 +17,16 @@ import { TokenSessions } from './session/token-sessions.ts'
 import { UserSessions } from './session/user-sessions.ts'
 import { Writer } from './session/writer.ts'
 
-/** How long calls that were begun may go on. */
+/** How long calls in progress may continue. */
 const closingMs = 5000
 
 export class StoreParts {
   readonly settings: Settings
-  /** The pool that the store opened and ends; undefined where it was given one. */
+  /** The pool that the store opened and ends; undefined if it was given one. */
   readonly ownPool: pg.Pool | undefined
   readonly #sockets: Sockets | undefined
   readonly database: Database
-  /** The same, seen through the seal where there is one. */
+  /** The same, through the seal if there is one. */
   readonly sessions: SessionDatabase
   readonly writer: Writer
   readonly saver: Saver
@@ -34,10 +34,10 @@ export class StoreParts {
   readonly refusals: Refusals
   readonly byToken: TokenSessions
   readonly users: UserSessions
-  /** Where to LISTEN; undefined where no connection for it is known. */
+  /** Where to LISTEN; undefined if no connection for it is known. */
   readonly listen: ListenConnection | undefined
 
-  /** @param lender the parts of the store that lends its sessions, where this one works over a client */
+  /** @param lender the parts of the store that lends its sessions, if this one works over a client */
   private constructor(
     settings: Settings,
     ownPool: pg.Pool | undefined,
@@ -63,23 +63,23 @@ export class StoreParts {
   static open(settings: Settings): StoreParts {
     const { connectionString, pool, schema, prepare, batch } = settings
     const sockets = new Sockets()
-    // Calls have a limit of their own, and ask by themselves where a connection leads.
+    // Calls have their own time limit, and check where a connection leads.
     const ownOptions = { query_timeout: 0, onConnect: () => {}, stream: sockets.create }
     const ownPool = connectionString === undefined ? undefined : openPool({ connectionString, ...ownOptions })
-    // On a pool that is shared, an injection elsewhere in the application could put a statement of its own under our names.
+    // On a shared pool, an injection elsewhere in the application could prepare another statement under our names.
     const queryable = ownPool ? economical(ownPool, prepare) : economical(pool as Pool, prepare ?? false)
     const database = batch ? new BatchedDatabase(queryable, schema, batch) : new Database(queryable, schema)
     return new StoreParts(settings, ownPool, sockets, database)
   }
 
-  /** Lets calls that were begun go on for a while, refuses others, and ends the pool that was opened here. */
+  /** Lets calls in progress continue for a while, refuses others, and ends the pool that was opened here. */
   async end(): Promise<void> {
     await this.database.end(closingMs)
     await atMost(500, this.ownPool?.end())
     this.#sockets?.cut()
   }
 
-  /** The same over one client, where nothing is gathered: a transaction is one caller's. */
+  /** The same over one client, without batching: a transaction has one caller. */
   lend(client: Queryable): StoreParts {
     const problems = poolProblems(client).map((problem) => problem.replace('pool', 'client'))
     if (problems.length > 0) throw new PGStoreError('invalid_option', `withClient: ${problems.join('; ')}.`)

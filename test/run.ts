@@ -1,8 +1,8 @@
-// `npm test [-- part-of-a-file-name …]`: every test file as a process with a database of its own, several side by side. No file is
-// tried twice: one that fails now and then has a fault, or its test has. They run on the servers that there
-// are by turns; files that are asked for by name, and all with long counts, on each. Those of faults/ run in CI and by name.
+// `npm test [-- part-of-a-file-name …]`: every test file as a process with its own database, several in parallel. No file is
+// tried twice: one that fails now and then has a fault, or its test has. They run on the available servers by turns; files that
+// are asked for by name, and all with long counts, on each. Those of faults/ run in CI and by name.
 //
-//   DATABASE_URL=…          this server alone, in place of the embedded one and the newest one installed here
+//   DATABASE_URL=…          only this server, in place of the embedded one and the newest one installed here
 //   PGSTORE_COUNTS=full     long counts, as in CI, and faults/ with short ones; with long ones by name: `npm run faults`
 //   PGSTORE_NO_SKIPS=1      a skipped test is a failure
 //   VERBOSE=1               shows what every file prints
@@ -161,7 +161,7 @@ async function runProcess(
   return { output, code }
 }
 
-/** A line for each requirement of security/. Where all its files ran, one without a test is a failure. */
+/** A line for each requirement of security/. If all its files ran, a requirement without a test is a failure. */
 function printRequirements(runs: readonly Run[], isComplete: boolean): Result {
   console.log('\nSecurity requirements')
   let missing = 0
