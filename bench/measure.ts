@@ -1,4 +1,4 @@
-// A closed loop: so many callers, each of whom waits for its answer before it asks again.
+// A closed loop: a number of callers, each of which waits for its response before it calls again.
 /** A line of the results: what was measured, of which system, with how many concurrent callers. */
 export interface Row {
   readonly bench: string
@@ -7,9 +7,9 @@ export interface Row {
   readonly opsPerSecond: number
   readonly p50Ms: number
   readonly p99Ms: number
-  /** Microseconds of processor time that this process spends on one operation; null where it is another process's. */
+  /** Microseconds of processor time that this process spends on one operation; null if another process does the work. */
   readonly clientCpuUs: number | null
-  /** Microseconds of processor time that the server spends on one operation; null where it cannot be told. */
+  /** Microseconds of processor time that the server spends on one operation; null if unknown. */
   readonly serverCpuUs: number | null
   readonly [extra: string]: string | number | null
 }
@@ -21,14 +21,14 @@ export interface Percentiles {
 
 export interface Sample extends Percentiles {
   readonly operations: number
-  /** Calls that failed; they are no operations. */
+  /** Calls that failed; they do not count as operations. */
   readonly errors?: number
   readonly seconds: number
   readonly clientCpuUs: number | null
   readonly serverCpuUs: number | null
 }
 
-/** Processor time that a server has spent so far, in microseconds; undefined where it cannot be told. */
+/** Processor time that a server has spent so far, in microseconds; undefined if unknown. */
 export type CpuMeter = () => number | undefined
 
 export interface Load {
@@ -36,12 +36,12 @@ export interface Load {
   readonly seconds: number
   /** Sessions. */
   readonly count: number
-  /** How often a caller comes back to a session before it turns to another, with others in between. Default: 1. */
+  /** How often a caller returns to a session, with others in between, before it moves to another. Default: 1. */
   readonly stay?: number | undefined
   readonly cpu?: CpuMeter | undefined
 }
 
-/** Sessions that a caller who stays goes round: nobody saves the same one twice within the time of one call. */
+/** The number of sessions that a returning caller cycles through, so that none is saved twice within the time of one call. */
 const visitsAtOnce = 5
 
 /** Which session a caller asks for: at random among its own, so that no two callers change one object at once. */
@@ -59,7 +59,7 @@ export function picker(caller: number, callers: number, count: number, stay = 1)
   }
 }
 
-/** Runs `work` for so long. Latencies are kept one by one: percentiles are exact. */
+/** Runs `work` for this long. All latencies are kept, so percentiles are exact. */
 export async function measure(
   work: (index: number) => Promise<void>,
   { callers, seconds, count, stay, cpu }: Load,
@@ -155,7 +155,7 @@ export function median(numbers: readonly number[]): number {
     : ((sorted[middle - 1] as number) + (sorted[middle] as number)) / 2
 }
 
-/** To three significant digits at the least. */
+/** To at least three significant digits. */
 export function round(number: number): number {
   return Math.abs(number) >= 100 ? Math.round(number) : Number(number.toPrecision(3))
 }

@@ -67,12 +67,12 @@ function pace(
 const usage = `npm run bench [-- GROUP … --quick --soak]
 npm run bench -- pairs --base FOLDER [--pairs N]
 npm run bench -- express [--base FOLDER] [--pairs N]
-  GROUP    ${Object.keys(groups).join(', ')}; all where none is named. Also profile, which prints where pgstore's time goes.
+  GROUP    ${Object.keys(groups).join(', ')}; default: all. Also profile, which prints where pgstore's time goes.
   --quick  about three minutes in all, for a first look
   --soak   five minutes of group memory
-  pairs    compares this build with that of another checkout in FOLDER, by turns: reads, saves, node:http
-  express  the same for Express; without --base, with this build when answers do not wait for their save
-  --pairs  how many pairs, two at the least; 15 where it is not given`
+  pairs    compares this build with that of another checkout in FOLDER, in turns: reads, saves, node:http
+  express  the same for Express; without --base, with this build when responses do not wait for their save
+  --pairs  how many pairs, at least two; default: 15`
 
 async function main(): Promise<number> {
   const options = {
@@ -86,7 +86,7 @@ async function main(): Promise<number> {
   if (compared.length > 0) return await compare(compared, values.base, Number(values.pairs), values.quick)
   const unknown = positionals.filter((name) => name !== 'profile' && !Object.hasOwn(groups, name))
   if (unknown.length > 0) {
-    console.error(`No such group: ${unknown.join(', ')}.\n\n${usage}`)
+    console.error(`Unknown group: ${unknown.join(', ')}.\n\n${usage}`)
     return 2
   }
   const started = Date.now()
@@ -185,6 +185,6 @@ function versionOf(name: string): string {
   return (JSON.parse(fs.readFileSync(file, 'utf8')) as { version: string }).version
 }
 
-// What is to be given back at the end hangs on the process' exit, which a signal alone would skip.
+// What must be released at the end depends on the process' exit event, which a signal would skip.
 for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(1))
 process.exitCode = await main()

@@ -1,5 +1,5 @@
 // The same attacks on pgstore and on connect-pg-simple under express-session, each over HTTP: `npx tsx bench/security.ts`
-// prints the table of SECURITY.md, and test/security/peer.test.ts holds the table to it. Both sites are set up as their
+// prints the table of SECURITY.md, and test/security/peer.test.ts checks the table. Both sites are set up as their
 // documentation advises; express-session with resave and saveUninitialized off.
 import { createHmac, randomBytes } from 'node:crypto'
 import http from 'node:http'
@@ -29,11 +29,11 @@ interface Subject {
   get(path: string, cookie?: string): Promise<Answer>
   /** A get of /set that has read its session and waits before it saves. */
   slowSet(key: string, cookie: string): Promise<{ finish(): Promise<Answer> }>
-  /** The parameters that Postgres was sent. */
+  /** The parameters that were sent to Postgres. */
   readonly parameters: unknown[]
-  /** What a cookie's value says once its signature is taken off. */
+  /** What a cookie's value contains without its signature. */
   secretOf(cookie: string): string
-  /** Cookies that somebody can make who has the table's rows, and perhaps the signing key. */
+  /** Cookies that can be made from the table's rows, and perhaps the signing key. */
   forge(row: Record<string, unknown>, withKey: boolean): string[]
   /** Time passes: all times of all rows move back. */
   age(days: number): Promise<unknown>
@@ -42,7 +42,7 @@ interface Subject {
 const signingKey = 'a signing key that both of them use'
 const userId = 'alice'
 
-/** Requests under way to /set, by the key they set: they wait for theirs to be let go. */
+/** Requests to /set in progress, by the key they set: each waits to be released. */
 const waiting = new Map<string, { arrived(): void; readonly go: Promise<void> }>()
 
 async function pause(key: string): Promise<void> {
@@ -212,7 +212,7 @@ async function peerSubject(pool: pg.Pool, name: string, advised = true): Promise
   }
 }
 
-/** One attack, and what a subject answers to it. */
+/** One attack, and its result on a subject. */
 interface Attack {
   readonly title: string
   readonly run: (subject: Subject, pool: pg.Pool) => Promise<string>
@@ -309,13 +309,13 @@ async function rowsAfter(subject: Subject, pool: pg.Pool): Promise<string> {
   return `${(await rowsOf(subject, pool)).length} rows`
 }
 
-/** A cookie's value under the name of another site's, which has the same key and the same table. */
+/** A cookie's value under the name of another site, which has the same key and the same table. */
 async function renamed(one: Subject, other: Subject): Promise<string> {
   const value = (await signedIn(one)).replace(/^[^=]*=/, '')
   return (await isAlice(other, `admin=${value}`)) ? 'signed in' : 'refused'
 }
 
-/** What a query that was injected into the application reads of the table, as the role that the store runs as. */
+/** What an injected query in the application can read from the table, as the store's role. */
 async function injected(pool: pg.Pool, subject: Subject, grants: readonly string[]): Promise<string> {
   await signedIn(subject)
   const role = `app_${randomBytes(4).toString('hex')}`
@@ -336,7 +336,7 @@ async function injected(pool: pg.Pool, subject: Subject, grants: readonly string
   }
 }
 
-/** Runs every attack on both, in a database of their own. */
+/** Runs every attack on both, in a separate database. */
 export async function compare(connectionString: string): Promise<Comparison[]> {
   const pool = new pg.Pool({ connectionString, max: 8 })
   pool.on('error', () => {})

@@ -1,15 +1,15 @@
-// What it must show: ratios within one run, each with what was asked of it.
+// The targets: ratios within one run, each with its required value.
 import type { Row } from './measure.ts'
 
 interface Target {
   readonly measure: string
   readonly atLeast?: number
   readonly atMost?: number
-  /** Undefined where this run has not measured it. */
+  /** Undefined if this run has not measured it. */
   readonly of: (find: Find) => number | undefined
 }
 
-/** The row of a group and system; the first one where the concurrency is left open. */
+/** The row of a group and system; the first one if no concurrency is given. */
 type Find = (bench: string, system: string, concurrency?: number) => Row | undefined
 
 export interface Verdict {

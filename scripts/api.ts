@@ -1,4 +1,4 @@
-// `npm run api`: writes docs/api.md from the doc comments, as the compiler left them in dist/*.d.ts.
+// `npm run api`: writes docs/api.md from the doc comments that the compiler keeps in dist/*.d.ts.
 import fs from 'node:fs'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -31,7 +31,7 @@ function section(symbol: string, { comment, code }: Declaration): string {
   return [`### ${symbol}`, comment, `\`\`\`ts\n${code}\n\`\`\``].filter(Boolean).join('\n\n')
 }
 
-/** What a module exports, its own and what it passes on, by name; the classes that those extend come along. */
+/** What a module exports or re-exports, by name, with the classes that those extend. */
 function exported(file: string): [string, Declaration][] {
   const found = [...declarations(file)].filter(([, { code }]) => code.startsWith('export '))
   const passedOn = /^export (?:type )?\{([^}]*)\} from '(\.[^']+)\.ts';$/gm

@@ -1,4 +1,4 @@
-// `npm run check`: everything that can be known without running the product. Every step runs; the first line of each says which.
+// `npm run check`: everything that can be checked without running pgstore. Every step runs; its first line names it.
 import { spawnSync } from 'node:child_process'
 import fs from 'node:fs'
 import os from 'node:os'
@@ -39,7 +39,7 @@ function migrationsAreFresh(): boolean {
   return fs.readFileSync(path.join(root, 'src/schema/migrations.generated.ts'), 'utf8') === migrationsModule()
 }
 
-/** The bench has packages of its own, the peers it measures: nobody else should have to install them. */
+/** The benchmark has separate packages, the stores it measures, which nobody else should have to install. */
 function checkBench(): boolean {
   if (!fs.existsSync(path.join(root, 'bench/node_modules'))) {
     console.log('Skipped: its packages are not installed here (npm ci --prefix bench).')

@@ -1,5 +1,5 @@
-// `npm run faults [-- part-of-a-file-name …]`: the tests in test/faults, each experiment as often as it is meant to be, and a
-// table of what they showed. About half an hour for each version of Postgres.
+// `npm run faults [-- part-of-a-file-name …]`: the tests in test/faults, each experiment at its full count, and a table of
+// the results. About half an hour for each version of Postgres.
 import { spawn } from 'node:child_process'
 import path from 'node:path'
 import readline from 'node:readline'
@@ -26,7 +26,7 @@ const runner = spawn(
 const tables = new Map<string, Row[]>()
 let heading = ''
 for await (const line of readline.createInterface({ input: runner.stdout })) {
-  // After each file's line comes what it printed.
+  // Each file's line is followed by its output.
   heading = /^[•✘] \S+\.test\.ts on (.+) \(\d+ passed/.exec(line)?.[1] ?? heading
   const [, json] = /Fault: (\{.*\})$/.exec(line) ?? []
   if (json) tables.set(heading, [...(tables.get(heading) ?? []), JSON.parse(json)])

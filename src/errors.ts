@@ -5,16 +5,16 @@
  * - `invalid_value`: a session holds something that JSON or Postgres cannot carry; the message names the path.
  * - `too_large`: the merged session would exceed `maxLength`; the stored session is unchanged.
  * - `gone`: the session was destroyed, revoked, regenerated elsewhere or has expired; nothing was saved.
- * - `conflict`: a save with `ifUnchanged` found that somebody else had saved first.
- * - `sealed`: a sealed value was damaged, moved here from elsewhere, or sealed with a key that is no longer in the ring.
- * - `headers_sent`: the response can take no cookie any more.
+ * - `conflict`: a save with `ifUnchanged` found that another request had saved first.
+ * - `sealed`: a sealed value was damaged, moved here from elsewhere, or sealed with a key that is no longer in the list.
+ * - `headers_sent`: it is too late to set a cookie on the response.
  * - `not_installed`: the schema, or a function of it, is missing in this database.
  * - `forbidden`: the database role lacks a right.
- * - `migration`: the database's schema and this version of pgstore do not fit each other.
+ * - `migration`: the database's schema and this version of pgstore do not match.
  * - `unavailable`: the database could not be reached, ended the connection or was too busy; trying again later may work.
- * - `timeout`: the database did not answer in time; a save may or may not have happened.
+ * - `timeout`: the database did not respond in time; a save may or may not have happened.
  * - `full`: the database has run out of disk, memory or another resource; nothing was saved.
- * - `database`: the database failed in another way; `sqlState` tells which.
+ * - `database`: the database failed in another way; see `sqlState`.
  * - `closed`: the store was closed.
  */
 export type PGStoreErrorCode =
@@ -42,16 +42,16 @@ const statusCodes: Partial<Record<PGStoreErrorCode, 409 | 503>> = {
   full: 503,
 }
 
-/** The one error class of pgstore. It holds no token, key, session data or connection string, and no cause that might. */
+/** The error class of pgstore. It contains no token, key, session data or connection string, and no cause that might. */
 export class PGStoreError extends Error {
   override readonly name = 'PGStoreError'
   readonly code: PGStoreErrorCode
   /**
-   * The status of the answer where nobody catches this, as Fastify, Koa and Express read it: 409 for `gone` and `conflict`
-   * (sent again, the request finds things as they are now), 503 for `unavailable`, `timeout` and `full`, else 500.
+   * The HTTP status if this is not caught, as Fastify, Koa and Express read it: 409 for `gone` and `conflict` (a retry
+   * sees the current state), 503 for `unavailable`, `timeout` and `full`, else 500.
    */
   readonly statusCode: 409 | 500 | 503
-  /** The SQLSTATE or the system's error code (`ECONNREFUSED`), where a database call failed. */
+  /** The SQLSTATE or the system's error code (`ECONNREFUSED`), if a database call failed. */
   readonly sqlState?: string
 
   constructor(code: PGStoreErrorCode, message: string, sqlState?: string) {
@@ -66,7 +66,7 @@ export function closedError(): PGStoreError {
   return new PGStoreError('closed', 'The store is closed.')
 }
 
-// Serialization failures and deadlocks are among them: nothing has happened, and another try may succeed.
+// Serialization failures and deadlocks are among them: nothing has happened, and a retry may succeed.
 const passing = /^(08|57P0[1235]|53300|25006|40001|40P01|E[A-Z]+)/
 const timedOut = /^(57014|55P03|25P0[34])/
 const outOfRoom = /^53/
@@ -80,7 +80,7 @@ export function databaseError(operation: string, error: unknown): PGStoreError {
   const code = codeOf(error)
   const text = messageOf(error)
   if (code === undefined) {
-    // node-postgres says these in words alone.
+    // node-postgres reports these by their message only.
     const isLost = /connection|terminated|pool/i.test(text)
     return new PGStoreError(
       /timeout/i.test(text) ? 'timeout' : isLost ? 'unavailable' : 'database',
@@ -94,12 +94,12 @@ export function databaseError(operation: string, error: unknown): PGStoreError {
   if (timedOut.test(code)) return new PGStoreError('timeout', `${operation}: ${text}`, code)
   if (passing.test(code)) return new PGStoreError('unavailable', `${operation}: ${text}`, code)
   if (outOfRoom.test(code)) return new PGStoreError('full', `${operation}: ${text}`, code)
-  if (!isSqlState(code)) return new PGStoreError('unavailable', `${operation}: ${code}`, code) // of TLS, for the most part
+  if (!isSqlState(code)) return new PGStoreError('unavailable', `${operation}: ${code}`, code) // mostly TLS errors
   const named = /^(0A|25|28|3D|40|42|54|57|58)/.test(code) ? `: ${text}` : ''
   return new PGStoreError('database', `${operation}: SQLSTATE ${code}${named}`, code)
 }
 
-/** What an error says; where it says nothing, as for a host all of whose addresses refuse, what its parts say, or its code. */
+/** An error's message; if it is empty, as for a host that refuses at all its addresses, those of its parts, or its code. */
 export function messageOf(error: unknown): string {
   const { message, errors } = (error ?? {}) as { message?: unknown; errors?: unknown }
   if (typeof message === 'string' && message.trim() !== '') return message
@@ -112,19 +112,19 @@ function codeOf(error: unknown): string | undefined {
   return typeof code === 'string' && code !== '' ? code : undefined
 }
 
-/** Not `EPIPE` and its like: Postgres has no class that begins with an E. */
+/** Not `EPIPE` and the like: Postgres has no class that begins with an E. */
 function isSqlState(code: string): boolean {
   return /^[0-9A-DF-Z][0-9A-Z]{4}$/.test(code)
 }
 
-/** This server takes no writes: its connections lead to a primary that was demoted, or to a read-only database. */
+/** This server accepts no writes: it is a demoted primary, or the database is read-only. */
 export const readOnly = '25006'
 
-// A server that ends the connection, or of whose state nothing good can be said; memory is freed by ending it.
+// The server ends the connection, or its state is unknown; for lack of memory, ending the connection frees some.
 const ending = /^(08|25006|25P0[34]|28|3D|53[023]00|57P|58|XX)/
 
 /**
- * Whether a connection is not to be used again after this error. Not decided by the error's severity, which the server writes
+ * Whether a connection must not be used again after this error. The error's severity does not decide, as the server writes it
  * in the language of `lc_messages`.
  */
 export function endsConnection(error: unknown): boolean {

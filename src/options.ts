@@ -1,4 +1,4 @@
-// What a store is made with, checked once and all of it: every problem is named in one error.
+// The options of a store, all checked at once: one error names every problem.
 
 import { type CacheLimits, type CacheOptions, parseCache } from './cache/cache-options.ts'
 import type { Codec } from './cookie/codec.ts'
@@ -20,58 +20,57 @@ import { schemaProblems } from './schema/schema-name.ts'
 
 /** How a store is set up. Give `connectionString` or `pool`, and `keys`, `keyPairs` or `codecs`; the rest has defaults. */
 export interface PGStoreOptions {
-  /** `postgres://user:password@host/database`: the store opens a pool of its own and ends it with `close()`. */
+  /** `postgres://user:password@host/database`: the store opens a pool and ends it with `close()`. */
   readonly connectionString?: string | undefined
-  /** A `pg.Pool` that you open and end; of the JavaScript client, and without the option `binary`. */
+  /** A `pg.Pool` that you open and end; it must use the JavaScript client, without the option `binary`. */
   readonly pool?: Pool | undefined
   /**
-   * Leads to Postgres itself where the above leads to a transaction pooler: LISTEN, which `events()` needs, is never
-   * delivered behind one. Default: the same connection.
+   * A direct connection to Postgres, if the above leads to a transaction pooler: LISTEN, which `events()` needs,
+   * delivers nothing behind one. Default: the same connection.
    */
   readonly directConnectionString?: string | undefined
   /**
-   * What signs the cookies: the first key signs, all verify. To retire a key put the new one in front, and drop the old one when
-   * the cookies that it signed have expired. A key has at least 32 bytes; a string counts as its UTF-8 bytes, so that the 43
-   * characters which `npx pgstore key` prints are a key as they are. An undefined one, such as a variable that is not set, is
-   * refused.
+   * The keys that sign the cookies: the first key signs, all verify. To rotate, put the new key first, and drop the old one when
+   * the cookies that it signed have expired. A key has at least 32 bytes; a string counts as its UTF-8 bytes, so use the 43
+   * characters that `npx pgstore key` prints as they are. An undefined key, such as a variable that is not set, is refused.
    */
   readonly keys?: readonly (Key | undefined)[] | undefined
   /**
-   * In place of `keys`, for cookies that a Go program reads or writes with the same pairs, or that are encrypted: hash key, block
-   * key, hash key, block key …, as Go's CodecsFromPairs takes them. The first pair signs, all verify. Hash keys have at least 32
-   * bytes; block keys 16, 24 or 32, or null for cookies that are signed but not encrypted. `[newKey, oldKey]` does not rotate:
-   * that is one pair, whose block key is the old key, and every cookie signed before is refused. Write `[newKey, null, oldKey]`,
-   * or `keys: [newKey, oldKey]`; nothing can tell a block key of 32 bytes from a hash key.
+   * Instead of `keys`, for cookies that are encrypted, or that a Go program reads or writes with the same pairs: hash key, block
+   * key, hash key, block key …, as in Go's CodecsFromPairs. The first pair signs, all verify. Hash keys have at least 32 bytes;
+   * block keys 16, 24 or 32, or null for cookies that are signed but not encrypted. `[newKey, oldKey]` does not rotate: it is one
+   * pair, whose block key is the old key, and every cookie signed before is refused. Write `[newKey, null, oldKey]`, or
+   * `keys: [newKey, oldKey]`; a block key of 32 bytes cannot be told from a hash key.
    */
   readonly keyPairs?: readonly (Key | null | undefined)[] | undefined
-  /** In place of `keys`: codecs of your own. */
+  /** Instead of `keys`: your own codecs. */
   readonly codecs?: readonly Codec[] | undefined
   /** The cookie's attributes and a session's life. */
   readonly options?: CookieOptions | undefined
   /** Largest session in bytes of JSON text, after merging; 0 means no limit. Default: 4096. */
   readonly maxLength?: number | undefined
-  /** Seconds after its creation, or its last sign-in, at which a session ends, visits or not; null means never. Default: 7,776,000 (90 days). */
+  /** Seconds after its creation, or its last sign-in, at which a session ends, visited or not; null means never. Default: 7,776,000 (90 days). */
   readonly lifetime?: number | null | undefined
   /**
-   * Seconds after which a visit is worth a write: a session that is only read is touched so often, and lives that much longer than
-   * its maxAge, so that it lives maxAge after each visit. Default: a tenth of maxAge, 3,600 at most.
+   * Seconds after which a visit is worth a write: a session that is only read is touched at most this often, and lives this much
+   * longer than its maxAge, so that it lives maxAge after each visit. Default: a tenth of maxAge, at most 3,600.
    */
   readonly touchAfter?: number | undefined
   /**
-   * Seconds a session without a user lives without a visit, where that is less than its `maxAge`: most of them belong to bots.
-   * null means as long as the others. Default: null.
+   * Seconds a session without a user lives without a visit, if less than its `maxAge`: most such sessions belong to bots. null
+   * means as long as the others. Default: null.
    */
   readonly anonymousMaxAge?: number | null | undefined
   /**
-   * Live sessions that one user may have, those signed in last: each sign-in ends the others, with one more query. null means
-   * any number. Default: null.
+   * How many live sessions a user may have: each sign-in ends those beyond this number that signed in first, with one more
+   * query. null means any number. Default: null.
    */
   readonly sessionsPerUser?: number | null | undefined
   /**
    * Encrypts each top-level value with AES-256-GCM, under a key derived from `keys`, or the hash keys of `keyPairs`, and bound
-   * to the session and the value's name: the database's operator sees names and sizes. The first key seals, all open, and a
-   * save seals anew what an older key had sealed. 'gradual' also reads values from before sealing was switched on, and seals
-   * them at the next save. `maxLength` counts sealed text, about 4/3 of the plain one and 52 bytes more for each value;
+   * to the session and the value's name: the database's operator sees only names and sizes. The first key seals, all open, and
+   * a save re-seals what an older key had sealed. 'gradual' also reads values from before sealing was switched on, and seals
+   * them at the next save. `maxLength` counts the sealed text, about 4/3 of the plain text plus 52 bytes for each value;
    * `store.list()` shows none of the values. Default: false.
    */
   readonly seal?: boolean | 'gradual' | undefined
@@ -81,22 +80,21 @@ export interface PGStoreOptions {
    */
   readonly cacheHeaders?: boolean | undefined
   /**
-   * Sends `Clear-Site-Data` with the response that ends a session, so that the browser drops what the site left in it; a list
-   * names what, true is `['cache', 'storage']`. 'storage' takes the origin's local storage, databases and service workers, also
-   * what has nothing to do with the session. 'cookies', and '*' with it, take the cookies of the whole registrable domain, those
-   * of other hosts included. Browsers obey it over HTTPS and from localhost alone. Default: false.
-   * https://www.w3.org/TR/clear-site-data/
+   * Sends `Clear-Site-Data` with the response that ends a session, so that the browser drops the site's data; a list says which,
+   * true is `['cache', 'storage']`. 'storage' removes the origin's local storage, databases and service workers, even those
+   * unrelated to the session. 'cookies' and '*' remove the cookies of the whole registrable domain, including those of other
+   * hosts. Browsers obey it only over HTTPS and from localhost. Default: false. https://www.w3.org/TR/clear-site-data/
    */
   readonly clearSiteData?: boolean | readonly ClearSiteDataDirective[] | undefined
   /** The schema in the database: a lower-case identifier. Default: 'pgstore'. */
   readonly schema?: string | undefined
   /**
-   * Whether statements are prepared once a connection, which a pooler in transaction mode may not forward. Default: with
-   * `connectionString`, where a connection leads to Postgres itself and not to a pooler; with `pool`, not: the application's
-   * other queries run there too, and one that is injectable could prepare something else under the same name.
+   * Whether statements are prepared once per connection, which a pooler in transaction mode may not forward. Default: with
+   * `connectionString`, if the connection leads directly to Postgres and not to a pooler; with `pool`, no: the application's
+   * other queries run there too, and an injectable one could prepare something else under the same name.
    */
   readonly prepare?: boolean | undefined
-  /** How the calls of many requests are gathered into one; false sends each on its own. Default: see the fields. */
+  /** How the calls of many requests are batched into one; false sends each separately. Default: see the fields. */
   readonly batch?: BatchOptions | false | undefined
   /**
    * Keeps sessions in this process for `maxStale` seconds after each reading, so that most reads cost no query: docs/cache.md says what
@@ -121,7 +119,7 @@ export interface Settings {
   readonly anonymousMaxAge: number | null
   readonly touchAfter: number | null
   readonly sessionsPerUser: number | null
-  /** What the sealing keys are derived from; undefined where nothing is sealed. */
+  /** What the sealing keys are derived from; undefined if nothing is sealed. */
   readonly sealing: { readonly secrets: readonly Uint8Array[]; readonly acceptsPlain: boolean } | undefined
   readonly cacheHeaders: boolean
   readonly clearSiteData: readonly ClearSiteDataDirective[]
@@ -157,14 +155,15 @@ export function parseOptions(given: PGStoreOptions): Settings {
   }
   const problems = unknownNames(given, names)
   const { connectionString, pool, directConnectionString, maxLength = 4096, lifetime = 90 * 86400 } = given
-  if ((connectionString === undefined) === (pool === undefined)) problems.push('give either connectionString or pool')
+  if ((connectionString === undefined) === (pool === undefined))
+    problems.push('give either connectionString or pool, not both')
   for (const [name, value] of Object.entries({ connectionString, directConnectionString })) {
     problems.push(...connectionStringProblems(value).map((problem) => `${name} ${problem}`))
   }
   if (pool !== undefined) problems.push(...poolProblems(pool))
   problems.push(...maxLengthProblems(maxLength))
   if (lifetime !== null && !(typeof lifetime === 'number' && lifetime >= 0.001 && lifetime <= longestLife)) {
-    problems.push('lifetime must be a number of seconds up to a hundred years, or null')
+    problems.push('lifetime must be a number of seconds, at most a hundred years, or null')
   }
   const { touchAfter = null } = given
   if (touchAfter !== null && !(typeof touchAfter === 'number' && touchAfter >= 0 && touchAfter <= longestLife / 100)) {
@@ -172,16 +171,17 @@ export function parseOptions(given: PGStoreOptions): Settings {
   }
   const { anonymousMaxAge = null, sessionsPerUser = null, seal = false, cacheHeaders = true } = given
   if (anonymousMaxAge !== null && !(typeof anonymousMaxAge === 'number' && anonymousMaxAge >= 0.001)) {
-    problems.push('anonymousMaxAge must be a number of seconds above 0, or null')
+    problems.push('anonymousMaxAge must be a positive number of seconds, or null')
   }
   if (
     sessionsPerUser !== null &&
     !(Number.isInteger(sessionsPerUser) && sessionsPerUser > 0 && sessionsPerUser < 1e9)
   ) {
-    problems.push('sessionsPerUser must be a whole number above 0, or null')
+    problems.push('sessionsPerUser must be a positive whole number, or null')
   }
   if (![true, false, 'gradual'].includes(seal)) problems.push("seal must be true, false or 'gradual'")
-  else if (seal && given.codecs !== undefined) problems.push('seal needs keys, or keyPairs, to derive its own from')
+  else if (seal && given.codecs !== undefined)
+    problems.push('seal needs keys or keyPairs, from which it derives its keys')
   if (typeof cacheHeaders !== 'boolean') problems.push('cacheHeaders must be true or false')
   const clearSiteData = parseClearSiteData(given.clearSiteData ?? false, problems)
   const schema = given.schema ?? 'pgstore'
@@ -195,7 +195,7 @@ export function parseOptions(given: PGStoreOptions): Settings {
   if (batch) {
     problems.push(...unknownNames(batch, defaultBatchLimits).map((problem) => `batch: ${problem}`))
     for (const [name, limit] of Object.entries(batch)) {
-      if (!(Number.isInteger(limit) && limit > 0)) problems.push(`batch.${name} must be a whole number above 0`)
+      if (!(Number.isInteger(limit) && limit > 0)) problems.push(`batch.${name} must be a positive whole number`)
     }
   }
   const cache = parseCache(Object.hasOwn(given, 'cache') ? given.cache : undefined, problems)
@@ -233,7 +233,7 @@ function parseClearSiteData(given: unknown, problems: string[]): readonly ClearS
   return []
 }
 
-/** What is wrong with this limit of a session's size; empty when it is right. */
+/** What is wrong with this limit on a session's size; empty if it is valid. */
 export function maxLengthProblems(maxLength: unknown): string[] {
   const isLimit = Number.isInteger(maxLength) && Number(maxLength) >= 0 && Number(maxLength) < 2 ** 31
   return isLimit ? [] : ['maxLength must be a whole number of bytes, or 0 for no limit']
@@ -245,7 +245,7 @@ function unknownNames(given: object, known: object): string[] {
     .map((name) => `unknown option "${name}"`)
 }
 
-/** `{ path: undefined }` asks for the default, as everywhere. */
+/** `{ path: undefined }` means the default, as everywhere. */
 function definedOnly<T extends object>(given: T | undefined): Partial<T> {
   return Object.fromEntries(Object.entries(given ?? {}).filter(([, value]) => value !== undefined)) as Partial<T>
 }

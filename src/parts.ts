@@ -1,4 +1,4 @@
-// What a store is made of, and how the parts are put together: over a pool, or over one client inside a transaction.
+// The parts of a store and how they are put together: over a pool, or over one client inside a transaction.
 import type pg from 'pg'
 import type { CacheStats } from './cache/cache-counts.ts'
 import type { CacheLimits } from './cache/cache-options.ts'
@@ -26,16 +26,16 @@ import { TokenSessions } from './session/token-sessions.ts'
 import { UserSessions } from './session/user-sessions.ts'
 import { Writer } from './session/writer.ts'
 
-/** How long calls that were begun may go on. */
+/** How long calls in progress may continue. */
 const closingMs = 5000
 
 export class StoreParts {
   readonly settings: Settings
-  /** The pool that the store opened and ends; undefined where it was given one. */
+  /** The pool that the store opened and ends; undefined if it was given one. */
   readonly ownPool: pg.Pool | undefined
   readonly #sockets: Sockets | undefined
   readonly database: Database
-  /** The same, seen through the seal where there is one. */
+  /** The same, through the seal if there is one. */
   readonly sessions: SessionDatabase
   readonly writer: Writer
   readonly saver: Saver
@@ -43,7 +43,7 @@ export class StoreParts {
   readonly refusals: Refusals
   readonly byToken: TokenSessions
   readonly users: UserSessions
-  /** Where to LISTEN; undefined where no connection for it is known. */
+  /** Where to LISTEN; undefined if no connection for it is known. */
   readonly listen: ListenConnection | undefined
   readonly events: ChannelEvents<SessionEvent>
   /** Of the store that lends its sessions, where this one works over a client. */
@@ -51,7 +51,7 @@ export class StoreParts {
   /** undefined where nothing is read from the cache. */
   readonly cachedReader: CachedReader | undefined
 
-  /** @param lender the parts of the store that lends its sessions, where this one works over a client */
+  /** @param lender the parts of the store that lends its sessions, if this one works over a client */
   private constructor(
     settings: Settings,
     ownPool: pg.Pool | undefined,
@@ -99,10 +99,10 @@ export class StoreParts {
   static open(settings: Settings): StoreParts {
     const { connectionString, pool, schema, prepare, batch } = settings
     const sockets = new Sockets()
-    // Calls have a limit of their own, and ask by themselves where a connection leads.
+    // Calls have their own time limit, and check where a connection leads.
     const ownOptions = { query_timeout: 0, onConnect: () => {}, stream: sockets.create }
     const ownPool = connectionString === undefined ? undefined : openPool({ connectionString, ...ownOptions })
-    // On a pool that is shared, an injection elsewhere in the application could put a statement of its own under our names.
+    // On a shared pool, an injection elsewhere in the application could prepare another statement under our names.
     const queryable = ownPool ? economical(ownPool, prepare) : economical(pool as Pool, prepare ?? false)
     const database = batch ? new BatchedDatabase(queryable, schema, batch) : new Database(queryable, schema)
     return new StoreParts(settings, ownPool, sockets, database)
@@ -112,7 +112,7 @@ export class StoreParts {
     return { refused: this.refusals.counts, ...(this.cache && { cache: this.cache.stats }) }
   }
 
-  /** Lets calls that were begun go on for a while, refuses others, and ends the pool that was opened here. */
+  /** Lets calls in progress continue for a while, refuses others, and ends the pool that was opened here. */
   async end(): Promise<void> {
     this.cache?.close()
     await this.database.end(closingMs)
@@ -120,7 +120,7 @@ export class StoreParts {
     this.#sockets?.cut()
   }
 
-  /** The same over one client, where nothing is gathered: a transaction is one caller's. */
+  /** The same over one client, without batching: a transaction has one caller. */
   lend(client: Queryable): StoreParts {
     const problems = poolProblems(client).map((problem) => problem.replace('pool', 'client'))
     if (problems.length > 0) throw new PGStoreError('invalid_option', `withClient: ${problems.join('; ')}.`)
@@ -131,7 +131,7 @@ export class StoreParts {
 }
 
 export interface StoreStats {
-  /** Cookies that led to no session, by the reason. A burst after a change of keys means that an old key is missing. */
+  /** Cookies that led to no session, by reason. A burst after a change of keys means that an old key is missing. */
   readonly refused: RefusedCookies
   /** Missing without the option `cache`, and where it only sets hints. */
   readonly cache?: CacheStats

@@ -20,11 +20,11 @@ export class Reader {
   readonly #codecs: readonly Codec[]
   readonly #refusals: Refusals
   readonly #hasHints: boolean
-  /** Options, and the cookie names that are right for them. */
+  /** Options, and the cookie names that are valid with them. */
   #checked: { readonly options: SessionOptions; readonly names: Set<string> } | undefined
 
   /**
-   * @param sessions the database, seen through the seal where there is one
+   * @param sessions the database, through the seal if there is one
    * @param hasHints whether hints stand beside the sessions' cookies, under names of their own
    */
   constructor(
@@ -41,7 +41,7 @@ export class Reader {
     this.#hasHints = hasHints
   }
 
-  /** @param owner whose session it is to be: its `save()` goes there */
+  /** @param owner the store that the session's `save()` calls */
   async read<Values extends object>(
     owner: Owner<Values>,
     req: RequestLike,
@@ -60,7 +60,7 @@ export class Reader {
       row = await this.#sessions.get(sessionKey(read.token))
       if (!row) this.#refusals.add(name, 'not_live')
     }
-    // Made no sooner than there is something to hold: what waits with a request is what garbage collection copies.
+    // Created only once there is something to hold: garbage collection copies whatever waits with a request.
     const session = new Session<Values>(owner, name, options)
     if (read && row) {
       internals.load(session, { known: knownFrom(read.token, row), cookie: read })
@@ -77,8 +77,8 @@ export class Reader {
   }
 
   /**
-   * The first of these tokens whose session lives, found by one call for all of them. The first of all would do no good: a browser
-   * goes on sending a cookie whose session has ended, in front of the one that it got at the next sign-in.
+   * The first of these tokens with a live session, found by one call for all of them. Taking simply the first would fail: a
+   * browser keeps sending a cookie whose session has ended, before the one from the next sign-in.
    */
   async #firstLive(
     tokens: readonly ReadToken[],
@@ -88,7 +88,7 @@ export class Reader {
     const rows = await this.#database.getMany(keys)
     for (const [index, key] of keys.entries()) {
       const found = rows[index]
-      // Seen through a seal, what lives is asked for once more.
+      // With a seal, the live one is read again through it.
       const row = found && this.#sessions !== this.#database ? await this.#sessions.get(key) : found
       if (row) return { read: tokens[index] as ReadToken, row }
       this.#refusals.add(name, 'not_live')

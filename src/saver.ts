@@ -1,4 +1,4 @@
-// A session's save as its cookie sees it: what is written where, and when a cookie goes with it.
+// Saving a session and its cookie: what is written where, and when a save sets the cookie.
 
 import type { Codec } from './cookie/codec.ts'
 import { type RequestLike, readCookies } from './cookie/cookie-header.ts'
@@ -21,7 +21,7 @@ import type { SessionChanges, Stored } from './session/stored.ts'
 import { newToken, sessionKey } from './session/token.ts'
 import { knownFrom, type WriteOptions, type Writer } from './session/writer.ts'
 
-/** A cookie without Max-Age ends with the browser, which nobody tells us: its row lives one day. */
+/** A cookie without Max-Age ends with the browser, and we never learn when: its row lives one day. */
 const browserSessionSeconds = 86400
 
 export interface SaverSettings {
@@ -34,34 +34,34 @@ export interface SaverSettings {
 
 export interface SaveOptions {
   /**
-   * Save only if no other request has saved since this session was read; otherwise the session takes what is there now and the
-   * save fails with `conflict`: change it again and save again. For counters, carts and whatever must not be merged.
-   * Default: false.
+   * Save only if no other request has saved since this session was read; otherwise the session takes the current values and
+   * the save fails with `conflict`: change it again and save again. For counters, carts and anything else that must not be
+   * merged. Default: false.
    */
   readonly ifUnchanged?: boolean
   /**
-   * Announce the session as changed, as a change of its user always is: `store.events()` and other servers hear of it at once.
-   * For what no server may go on without, such as a role that was taken away. Default: false.
+   * Announce the session as changed, as is always done for a change of its user: `store.events()` on all servers reports it at
+   * once. For changes that every server must know about, such as a revoked role. Default: false.
    */
   readonly announce?: boolean
 }
 
 export interface RegenerateOptions {
   /**
-   * Count this as a sign-in of the same user too: `signedInAt` is now, and the lifetime begins again. For a password that was
-   * asked for once more. A changed user id is a sign-in in any case. Default: false.
+   * Count this as a sign-in even of the same user: `signedInAt` is now, and the lifetime restarts. For re-entering the
+   * password. A changed user id is a sign-in in any case. Default: false.
    */
   readonly signIn?: boolean
 }
 
-/** Saves sessions; those of one session take turns, since two at once would create it twice. */
+/** Saves sessions; saves of one session take turns, since two at once would create it twice. */
 export class Saver {
   readonly #sessions: SessionDatabase
   readonly #writer: Writer
   readonly #settings: SaverSettings
   readonly #turns: Attachment<Promise<void>>
 
-  /** @param shared the saver whose sessions this one may save too: their turns are the same */
+  /** @param shared the saver whose sessions this one may save too: they share their turns */
   constructor(sessions: SessionDatabase, writer: Writer, settings: SaverSettings, shared: Saver | undefined) {
     this.#sessions = sessions
     this.#writer = writer
@@ -86,7 +86,7 @@ export class Saver {
     const turn = (this.#turns.get(session) ?? Promise.resolve()).then(work)
     this.#turns.set(
       session,
-      turn.catch(() => {}), // the caller hears of it; the next in turn does not
+      turn.catch(() => {}), // its caller gets the error; the next in turn does not
     )
     await turn
   }
@@ -100,7 +100,7 @@ export class Saver {
     const { known } = stored
     const changes = internals.changes(session, known.row.unsealed)
     const isCookieDue = this.#isCookieDue(session, stored, write)
-    // A row that is written takes a cookie along where it is a touch, or where the cookie may say something else from now on.
+    // A write sets the cookie if it is a touch, or if the cookie changes.
     const isCookieNews = changes.isEmpty
       ? this.#writer.isTouchDue(known, write)
       : changes.isMaxAge || stored.cookie?.signedAt === undefined || internals.hasOwnAttributes(session)
@@ -112,7 +112,7 @@ export class Saver {
     if (written === 'conflict') throw await this.#conflict(session, stored)
     const { isWritten } = written
     if (isWritten) internals.saved(session, { known: written.known, cookie: stored.cookie }, written.changes)
-    // Before all that can still fail: the visitor is to have the cookie of what is stored.
+    // Before anything else can fail: the visitor must get the cookie for what is stored.
     if (cookie !== undefined && (isCookieDue || isWritten)) this.#writeCookie(res, session, cookie, written.known.row)
     if (this.#settings.cache && isWritten && !written.changes.isEmpty) writeHint(res, session.name, session.options)
     if (isWritten) await this.#writer.limit(written.known, written.changes)
@@ -167,8 +167,8 @@ export class Saver {
   }
 
   /**
-   * Whether the visitor needs a new cookie whatever is saved: where the request did not come with this session's own, or with one
-   * that an older key signed, or that is as old as a visit may go unrecorded.
+   * Whether the visitor needs a new cookie whatever is saved: the request did not bring this session's cookie, or brought one
+   * that an older key signed, or one as old as a visit may go unrecorded.
    */
   #isCookieDue({ options }: Session<object>, { cookie, known }: Stored, write: WriteOptions): boolean {
     if (!cookie) return true
@@ -189,16 +189,19 @@ export class Saver {
     writeToken(res, session.name, cookie, { ...session.options, maxAge: maxAge + late }, remaining)
   }
 
-  /** The session takes what is there now. */
+  /** Loads the current state into the session. */
   async #conflict(session: Session<object>, { known, cookie }: Stored): Promise<PGStoreError> {
-    // Not from the save's answer: it lacks the user id, which may have changed too.
+    // Not from the save's result: it lacks the user id, which may have changed too.
     const row = await this.#sessions.get(sessionKey(known.token))
     if (!row) return this.#gone(session)
     internals.load(session, { known: knownFrom(known.token, row), cookie })
-    return new PGStoreError('conflict', 'Another request saved this session first; it now holds what that one saved.')
+    return new PGStoreError(
+      'conflict',
+      'Another request saved this session first; the session now holds the values it saved.',
+    )
   }
 
-  /** The cookie is left alone: the visitor may have signed in meanwhile, and this answer would delete the new one. */
+  /** The cookie is left alone: the visitor may have signed in meanwhile, and this response would delete the new one. */
   #gone(session: Session<object>): PGStoreError {
     internals.ended(session)
     return failure('session_save', { status: 'gone' })
@@ -210,14 +213,17 @@ function writeOptions({ options, userId }: Session<object>, announce?: boolean):
   return { maxAge, userId, announce }
 }
 
-/** The user is named, so that it counts as a sign-in, where it changed or `signIn` asks for it. */
+/** The user is sent, so that it counts as a sign-in, if it changed or `signIn` asks for it. */
 function signingIn(session: Session<object>, changes: SessionChanges, signIn: boolean): SessionChanges {
   return signIn && changes.userId === null && session.userId !== undefined
     ? { ...changes, userId: session.userId }
     : changes
 }
 
-/** @throws {PGStoreError} `invalid_option` for a name that is no cookie name, or options that browsers would refuse for it */
+/**
+ * @throws {PGStoreError} `invalid_option` for a name that is not a valid cookie name, or options that browsers would refuse
+ * for it
+ */
 export function checkCookie(
   { name, options }: { readonly name: string; readonly options: SessionOptions },
   hasHint: boolean,

@@ -19,10 +19,10 @@ import type { ReadOptions, TokenSessions } from './session/token-sessions.ts'
 import type { ListedSession, ListOptions, RevokeOptions, RevokeTagOptions } from './session/user-sessions.ts'
 
 /**
- * Sessions in Postgres, for node's and fetch's requests: Go's PGStore for gorilla/sessions in TypeScript.
+ * Sessions in Postgres, for the requests of Node and of fetch: Go's PGStore for gorilla/sessions, in TypeScript.
  *
  * Every method that reaches the database rejects with a `PGStoreError` whose code is `unavailable`, `timeout`, `full`,
- * `forbidden`, `not_installed` or `database` when that fails; the cookie is then left as it is.
+ * `forbidden`, `not_installed` or `database` if the database fails; the cookie is then left alone.
  */
 export class PGStore<Values extends object = Record<string, unknown>> extends SessionCleanup {
   /** The first signs, all verify. */
@@ -30,14 +30,14 @@ export class PGStore<Values extends object = Record<string, unknown>> extends Se
   readonly #parts: StoreParts
   #options: SessionOptions
   #registry = new Registry<Session<Values>>()
-  /** The store that `withClient` was called on: a session's own save() goes there, as the client is lent. */
+  /** The store that `withClient` was called on: a session's own save() uses it, as the client is only lent. */
   #origin: PGStore<Values> = this
   /** What reads from the cache; this store where nothing may come from it; undefined where there is none. */
   #cached: Pick<PGStore<Values>, 'new'> | undefined
   #closing: Promise<void> | undefined
 
   /**
-   * Connects at the first call. See `open` for a store that installs its schema first.
+   * Connects at the first call. `open` returns a store that has installed its schema first.
    *
    * @throws {PGStoreError} `invalid_option`, naming every problem at once
    */
@@ -60,10 +60,10 @@ export class PGStore<Values extends object = Record<string, unknown>> extends Se
   }
 
   /**
-   * Connects, and installs or upgrades the schema unless `migrate` is false: that takes a role with the right to, while
-   * using the store takes none but `client` (docs/operations.md).
+   * Connects, and installs or upgrades the schema unless `migrate` is false. Installing needs a role that may create
+   * it, while using the store needs only `client` (docs/operations.md).
    *
-   * @throws {PGStoreError} `invalid_option`; what `migrate` throws; `unavailable` when there is no database
+   * @throws {PGStoreError} `invalid_option`; what `migrate` throws; `unavailable` if the database cannot be reached
    */
   static async open<Values extends object = Record<string, unknown>>(
     options: PGStoreOptions & { readonly migrate?: boolean | undefined },
@@ -86,12 +86,12 @@ export class PGStore<Values extends object = Record<string, unknown>> extends Se
   }
 
   /**
-   * The session of this request and cookie name: once per request, then the same object again. A missing, forged, expired or
-   * unreadable cookie is a new session, and none of these but the expired one costs a query. Of several cookies with the name,
-   * four at the most, the first whose session lives counts: where more than one verifies, one query asks about all.
+   * The session for this request and cookie name: read once per request, then the same object. A missing, forged, expired or
+   * unreadable cookie gives a new session, and only an expired one costs a query. Of several cookies with the name, at most
+   * four, the first with a live session counts: if more than one verifies, one query asks about all.
    *
-   * @throws {PGStoreError} `invalid_option` for a name that is no cookie name or breaks its prefix's rules; `sealed` for data
-   *   that this store did not seal
+   * @throws {PGStoreError} `invalid_option` for a name that is not a valid cookie name or breaks its prefix's rules; `sealed`
+   * for data that this store did not seal
    */
   get(req: RequestLike, name: string, options?: ReadOptions): Promise<Session<Values>> {
     const cached = this.#cached
@@ -104,20 +104,20 @@ export class PGStore<Values extends object = Record<string, unknown>> extends Se
     return await refresh(await this.#registry.get(this, req, name), this.#parts.sessions)
   }
 
-  /** As `get`, but read anew and not remembered. */
+  /** As `get`, but always read from the database and not remembered. */
   new(req: RequestLike, name: string): Promise<Session<Values>> {
-    if (this.#closing) return Promise.reject(closedError()) // not async: a promise more is a tenth of a read's cost
+    if (this.#closing) return Promise.reject(closedError()) // not async: another promise is a tenth of a read's cost
     return this.#parts.reader.read(this.#origin, req, name, this.#options)
   }
 
   /**
-   * Saves what changed; call it before the body is sent. A new session that holds nothing is not saved, and neither is one that is
-   * unchanged and not due for a touch: that costs no query. The cookie is set where the visitor needs one: with a new session, a
-   * touch, another maxAge, or where the request came with another. `session.options.maxAge = -1` ends the session, as `destroy`
-   * does.
+   * Saves what changed; call it before the body is sent. A new session without data is not saved, nor is one that is unchanged
+   * and not due for a touch: that costs no query. The cookie is set if the visitor needs one: for a new session, a touch, a
+   * changed maxAge, or if the request came with a different cookie. `session.options.maxAge = -1` ends the session, like
+   * `destroy`.
    *
-   * @throws {PGStoreError} `gone`: ended elsewhere; nothing is saved, the cookie is left as it is and `session` is a new one.
-   *   `conflict`, `too_large`, `invalid_value`, `headers_sent`: nothing is saved.
+   * @throws {PGStoreError} `gone`: ended elsewhere; nothing is saved, the cookie is left alone and `session` is a new one.
+   * `conflict`, `too_large`, `invalid_value`, `headers_sent`: nothing is saved.
    */
   async save(req: RequestLike, res: ResponseLike, session: Session<Values>, options: SaveOptions = {}): Promise<void> {
     this.#checkOpen()
@@ -125,9 +125,9 @@ export class PGStore<Values extends object = Record<string, unknown>> extends Se
   }
 
   /**
-   * Gives the session a new token and saves it: the old token is dead at once, and so is whatever an attacker did with it.
-   * Call it at sign-in and at every change of privilege, with `session.userId` set before. What `values` held before is still
-   * there: drop what belonged to another user. The expiry is set anew, shorter too: "remember me" is decided here, by
+   * Gives the session a new token and saves it: the old token is dead at once, and with it any copy that an attacker has.
+   * Call it at sign-in and at every change of privilege, and set `session.userId` before. `values` are kept: drop those that
+   * belonged to another user. The expiry is reset, even to an earlier time: this is where "remember me" is decided, by
    * `session.options.maxAge`.
    *
    * @throws {PGStoreError} `gone` when another request regenerated or ended the session first; else as `save`
@@ -143,15 +143,15 @@ export class PGStore<Values extends object = Record<string, unknown>> extends Se
   }
 
   /**
-   * Ends the session: the row goes and the response deletes the cookie. The object is a new, empty session from here on, which
-   * may be saved again: with a message that says goodbye, for instance. The same as `maxAge = -1` and a save.
+   * Ends the session: deletes the row, and the cookie with the response. From here on the object is a new, empty session,
+   * which can be saved again, for example with a goodbye message. The same as a save with `maxAge = -1`.
    */
   async destroy(req: RequestLike, res: ResponseLike, session: Session<Values>): Promise<void> {
     session.options.maxAge = -1
     await this.save(req, res, session)
   }
 
-  /** A user's live sessions, newest first: a page of devices. */
+  /** A user's live sessions, newest first, for a page of devices. */
   async list(userId: string, options: ListOptions = {}): Promise<ListedSession<Values>[]> {
     this.#checkOpen()
     return await this.#parts.users.list(userId, options)
@@ -160,8 +160,8 @@ export class PGStore<Values extends object = Record<string, unknown>> extends Se
   /**
    * Ends a user's sessions: one, all, or all but one. Returns how many ended.
    *
-   * @throws {PGStoreError} `invalid_option` for an `id` or `except` that is given as undefined or null: a field that a form did
-   *   not send must not end all
+   * @throws {PGStoreError} `invalid_option` for an `id` or `except` that is given as undefined or null: a field missing from a
+   * form must not end all sessions
    */
   async revoke(userId: string, options: RevokeOptions = {}): Promise<number> {
     this.#checkOpen()
@@ -169,8 +169,8 @@ export class PGStore<Values extends object = Record<string, unknown>> extends Se
   }
 
   /**
-   * Ends the sessions that carry a tag, or all of them but one: a tenant's, or those of one `sid` of an identity provider. Returns
-   * how many ended.
+   * Ends the sessions that carry a tag, or all of them but one: a tenant's, or those of an identity provider's `sid`. Returns how
+   * many ended.
    *
    * @throws {PGStoreError} `invalid_option` as `revoke`
    */
@@ -179,15 +179,18 @@ export class PGStore<Values extends object = Record<string, unknown>> extends Se
     return await this.#parts.users.revokeTag(tag, options)
   }
 
-  /** The same sessions by their token, for a framework that keeps the cookie itself and this store's codecs out of it. */
+  /**
+   * The same sessions by their token, for a framework that reads and writes the cookie itself, without this store's
+   * codecs.
+   */
   get byToken(): TokenSessions {
     this.#checkOpen()
     return this.#parts.byToken
   }
 
   /**
-   * Sessions that are destroyed, revoked or regenerated, by anybody, as it happens: to end a websocket, to drop a cache. Not
-   * those that expire. Opens one connection to LISTEN, which outlives outages; ends with the loop or with `close()`.
+   * Sessions as they are destroyed, revoked or regenerated, by any server: to end a websocket or drop a cache. Sessions that
+   * expire are not announced. Opens one connection to LISTEN, which survives outages; ends with the loop or with `close()`.
    */
   events(): EventStream<SessionEvent> {
     this.#checkOpen()
@@ -215,8 +218,8 @@ export class PGStore<Values extends object = Record<string, unknown>> extends Se
   }
 
   /**
-   * The same store over one `pg` client, inside the transaction that you began on it: signing in and the user's row then commit
-   * together or not at all. After a rollback, throw the session object and the response's cookie away.
+   * The same store over one `pg` client, inside the transaction that you began on it: a sign-in and the user's row then commit
+   * together or not at all. After a rollback, discard the session object and the response's cookie.
    */
   withClient(client: Queryable): PGStore<Values> {
     const store = new PGStore<Values>(this.#parts.lend(client))
@@ -227,18 +230,15 @@ export class PGStore<Values extends object = Record<string, unknown>> extends Se
     return store
   }
 
-  /**
-   * What this store has done since it was made. Each refused cookie, and each read that a cache has to do with, is also told on a
-   * channel of `node:diagnostics_channel`, without its value: see `RefusedCookie`, `CacheRead` and `CacheStateChange`.
-   */
+  /** What this store has done since it was created; as it happens: `RefusedCookie`, `CacheRead`, `CacheStateChange`. */
   stats(): StoreStats {
     return this.#parts.stats
   }
 
   /**
-   * Refuses new calls, finishes those that were begun, for up to five seconds, and ends what the store opened: its worker, its
-   * listening connections, its pool. Never a pool that it was given. Where nothing is under way it takes two seconds at most,
-   * whether the server answers or not.
+   * Refuses new calls, waits up to five seconds for calls in progress, and ends what the store opened: its worker, its
+   * listening connections, its pool, but never a pool that it was given. If no calls are in progress it takes two seconds at
+   * most, whether or not the server responds.
    */
   async close(): Promise<void> {
     this.#closing ??= Promise.all([this.#parts.events.close(), this.closeCleanup(), this.#parts.end()]).then(() => {})

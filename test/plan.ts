@@ -25,7 +25,7 @@ const slow: Readonly<Record<string, number>> = {
 }
 const otherSeconds = 2
 
-/** What the server's version has nothing to do with runs on the first one alone. */
+/** Tests that do not depend on the server's version run only on the first server. */
 const once =
   /^project\/|^cookie\/codec|^cli\/gob|^session\/(json|attachment)|^database\/read-json|^security\/(page|supply-chain)\./
 

@@ -1,9 +1,9 @@
-// `npm test [-- part-of-a-file-name …]`: every test file as a process with a database of its own, several side by side. No file is
-// tried twice: one that fails now and then has a fault, or its test has. They run on the servers that there
-// are by turns; files that are asked for by name, and all with long counts, on each.
+// `npm test [-- part-of-a-file-name …]`: every test file as a process with its own database, several in parallel. No file is
+// tried twice: one that fails now and then has a fault, or its test has. They run on the available servers by turns; files that
+// are asked for by name, and all with long counts, on each. Those of faults/ run in CI and by name.
 //
-//   DATABASE_URL=…          this server alone, in place of the embedded one and the newest one installed here
-//   PGSTORE_COUNTS=full     long counts, as in CI; those of faults/ only where they are asked for by name: `npm run faults`
+//   DATABASE_URL=…          only this server, in place of the embedded one and the newest one installed here
+//   PGSTORE_COUNTS=full     long counts, as in CI, and faults/ with short ones; with long ones by name: `npm run faults`
 //   PGSTORE_NO_SKIPS=1      a skipped test is a failure
 //   VERBOSE=1               shows what every file prints
 import { spawn } from 'node:child_process'
@@ -26,13 +26,16 @@ interface Run extends Result {
   readonly seconds: number
 }
 
+const isFull = process.env['PGSTORE_COUNTS'] === 'full'
 const isSecurity = (file: string) => file.startsWith('security/')
 const isFault = (file: string) => file.startsWith('faults/')
 
 async function main(filters: readonly string[]): Promise<number> {
   const started = performance.now()
   const all = testFiles(here)
-  const files = all.filter((file) => filters.length === 0 || filters.some((part) => file.includes(part)))
+  const isWanted = (file: string) =>
+    filters.length > 0 ? filters.some((part) => file.includes(part)) : isFull || !isFault(file)
+  const files = all.filter(isWanted)
   if (files.length === 0) throw new Error(`No test file has ${filters.join(' or ')} in its name.`)
   const counts = countsOf(files)
   const wanted = counts.isFull && !counts.isFaults && areInstalled ? variants : []
@@ -49,6 +52,8 @@ async function main(filters: readonly string[]): Promise<number> {
     const length = counts.isFull ? 'with full counts' : `about ${Math.ceil(minutes)} min on an idle machine`
     const on = targets.map(({ name }) => name).join(' and ')
     console.log(`${files.length} files on ${on}: ${jobs.length} runs, ${atOnce} side by side; ${length}`)
+    if (filters.length === 0 && files.length < all.length)
+      console.log(`Left to CI and npm run faults: the ${all.length - files.length} files of test/faults.`)
     if (targets.length === 1 && !process.env['DATABASE_URL']) {
       console.log('Skipped: a second Postgres version. None is installed here (initdb and postgres on the path).')
       results.push({ passed: 0, failed: 0, skipped: 1 })
@@ -87,7 +92,7 @@ async function main(filters: readonly string[]): Promise<number> {
 
 /** More than there are cores: most files wait for something most of the time. */
 function filesAtOnce(): number {
-  return Math.min(Math.max(2 * os.availableParallelism(), 2), 8)
+  return Math.min(Math.max(3 * os.availableParallelism(), 4), 8)
 }
 
 interface Counts {
@@ -97,7 +102,6 @@ interface Counts {
 }
 
 function countsOf(files: readonly string[]): Counts {
-  const isFull = process.env['PGSTORE_COUNTS'] === 'full'
   return { isFull, isFaults: isFull && files.every(isFault) }
 }
 
@@ -157,7 +161,7 @@ async function runProcess(
   return { output, code }
 }
 
-/** A line for each requirement of security/. Where all its files ran, one without a test is a failure. */
+/** A line for each requirement of security/. If all its files ran, a requirement without a test is a failure. */
 function printRequirements(runs: readonly Run[], isComplete: boolean): Result {
   console.log('\nSecurity requirements')
   let missing = 0

@@ -5,8 +5,8 @@ export interface Result {
 }
 
 /**
- * What uvu said about a file. uvu by itself calls one that ran nothing a success, and one whose hook threw; here a file passes when
- * its tests all did, there was one at least, and it ended with 0; whatever else is one failure more.
+ * What uvu said about a file. By itself uvu counts a file that ran nothing, or whose hook threw, as a success; here a file passes
+ * when its tests all did, there was one at least, and it ended with 0; whatever else is one failure more.
  */
 export function verdict(output: string, code: number | null): Result {
   const count = (name: string) => Number(new RegExp(`^ {2}${name}: +(\\d+)$`, 'm').exec(output)?.[1] ?? 0)

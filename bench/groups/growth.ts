@@ -6,7 +6,7 @@ import { openPool, type Postgres } from '../systems/servers.ts'
 import { pgstore } from '../systems/systems.ts'
 import type { Pace } from './read-save.ts'
 
-/** One table a size, all read in turn, so that what drifts hits every size. */
+/** One table per size, all read in turn, so that drift affects every size. */
 export async function measureGrowth(postgres: Postgres, sizes: readonly number[], pace: Pace): Promise<Row[]> {
   const admin = openPool(postgres.url, 1)
   const stores = []

@@ -1,5 +1,5 @@
-// The visitors of group `http`, a process of their own: so many connections kept alive, one request under way on each. Raw
-// sockets, because node's own HTTP client takes longer to ask than most servers take to answer.
+// The visitors of group `http`, in a separate process: keep-alive connections with one request in flight on each. Raw
+// sockets, because Node's own HTTP client takes longer to ask than most servers take to respond.
 import net from 'node:net'
 import { Latencies, type Percentiles } from '../measure.ts'
 
@@ -35,7 +35,7 @@ async function run({ port, path, cookies, callers, seconds }: Load): Promise<Loa
   }
 }
 
-/** One connection. Every answer must be a 200 with a whole body. */
+/** One connection. Every response must be a 200 with a whole body. */
 function visit(port: number, requests: readonly Buffer[], end: number, done: (ms: number) => void): Promise<void> {
   return new Promise((resolve, reject) => {
     const socket = net.connect(port, '127.0.0.1')

@@ -1,5 +1,5 @@
-// The server of group `http`, a process of its own: `http-server.ts SYSTEM` answers /make (a session and its cookie) and / (one
-// value out of it), and tells its parent the port, and then its processor time as often as it is asked.
+// The server of group `http`, in a separate process: `http-server.ts SYSTEM` serves /make (a session and its cookie) and / (one
+// value of it), and reports the port to its parent, then its processor time whenever asked.
 import { randomBytes } from 'node:crypto'
 import http from 'node:http'
 import type net from 'node:net'
@@ -96,7 +96,7 @@ async function pgstoreExpress(): Promise<session.Store> {
   return await ExpressSessionStore.open({ connectionString })
 }
 
-/** What it costs that a response waits for its save, and a request for the saves before it: the same store without. */
+/** The same store without waiting, to measure the cost of a response waiting for its save, and a request for earlier saves. */
 async function letGo(): Promise<void> {
   const parts: readonly [string, string, Record<string, unknown>][] = [
     ['response', 'ResponseEnds', { hold: (callback: unknown) => callback, watch: () => {} }],
@@ -113,7 +113,7 @@ async function letGo(): Promise<void> {
 }
 
 const maker = makers[system]
-if (!maker) throw new Error(`No such system: ${system}`)
+if (!maker) throw new Error(`Unknown system: ${system}`)
 const server = http.createServer(await maker())
 server.keepAliveTimeout = 60_000
 server.listen(0, '127.0.0.1', () => process.send?.((server.address() as net.AddressInfo).port))

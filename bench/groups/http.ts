@@ -1,4 +1,4 @@
-// Group `http`: a server in one process, its visitors in another, as an application would meet them.
+// Group `http`: a server in one process, its visitors in another, as in a real application.
 import type { ChildProcess } from 'node:child_process'
 import fs from 'node:fs'
 import { type CpuMeter, perOperation, type Row, type Sample, summary } from '../measure.ts'
@@ -23,7 +23,7 @@ export async function measureHttp(
   { rounds, seconds }: Pace,
 ): Promise<Row[]> {
   const hasAdapter = fs.existsSync(new URL('../../dist/adapters/express-session.js', import.meta.url))
-  if (!hasAdapter) console.log('Skipped: Express + pgstore. There is no express-session store yet.')
+  if (!hasAdapter) console.log('Skipped: Express + pgstore: this build has no express-session store.')
   const names = [
     'node:http, no session',
     'node:http + pgstore',
@@ -98,7 +98,7 @@ export async function load(
   }
 }
 
-/** As the process itself counts it: /proc knows hundredths of a second. */
+/** As the process itself counts it: /proc has a resolution of hundredths of a second. */
 async function cpuOf({ process: child }: Server): Promise<number> {
   child.send('cpu')
   return await answerOf<number>(child)

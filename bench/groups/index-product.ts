@@ -1,5 +1,5 @@
-// The product itself among the designs of indexes.ts: session_save under the same visitors. Its clock is the database's and cannot
-// be moved, so that the ttl is shortened, and everything with it: 30 minutes with a save a minute are 30 seconds with a save a second.
+// pgstore itself among the designs of indexes.ts: session_save with the same visitors. Its clock is the database's and cannot be
+// moved, so the ttl is shortened, and everything with it: 30 minutes with a save a minute become 30 seconds with a save a second.
 import { setTimeout as sleep } from 'node:timers/promises'
 import pg from 'pg'
 import { Latencies, type Row, round } from '../measure.ts'
@@ -33,7 +33,7 @@ export async function measureProduct({ url }: Postgres, pattern: Pattern, ticks:
 }
 
 async function simulate(client: pg.Client, pattern: Pattern, ticks: number): Promise<Row> {
-  // Nobody is there at first: what is measured begins when as many leave as come.
+  // There are no visitors at first: measuring begins when as many leave as arrive.
   const first = activeTicks + ticks
   const begun = performance.now()
   const latencies = new Latencies()

@@ -1,6 +1,6 @@
-// Group `indexes`: the ways to index the expiry that we could have chosen, and how full to fill a page. Plain tables
-// and a clock that runs as fast as the statements do, so that hours and months of saves pass in seconds. The product itself is
-// measured in index-product.ts.
+// Group `indexes`: possible ways to index the expiry, and how full to fill a page. Plain tables and a clock that advances as
+// fast as the statements do, so that hours and months of saves pass in seconds. pgstore itself is measured in
+// index-product.ts.
 import pg from 'pg'
 import { Latencies, type Row, round } from '../measure.ts'
 import type { Postgres } from '../systems/servers.ts'
@@ -16,7 +16,7 @@ interface Design {
   readonly expiresAt: string
   /** A second column for the index alone; likewise. */
   readonly purgeAt?: string
-  /** What a save makes of it, where that differs from what it is at first. */
+  /** Its value after a save, if that differs from the initial one. */
   readonly purgeAtSaved?: string
   readonly index?: string
   /** Which rows a purge at $1 may delete, up to $2. */
@@ -29,7 +29,7 @@ const exact = ':at + $3::interval'
 const rounded = (parts: number): string =>
   `date_bin($3::interval / ${parts}, ${exact}, timestamptz '2000-01-01 00:00:00+00') + $3::interval / ${parts}`
 
-/** The second column stays while it is late enough: a step is as long as in a grid, and does not end for all at one time. */
+/** The second column stays while it is late enough: a step is as long as on a grid, but does not end for all at once. */
 const kept = (parts: number): Pick<Design, 'purgeAt' | 'purgeAtSaved'> => {
   const late = `${exact} + $3::interval / ${parts}`
   return {
@@ -102,12 +102,13 @@ export async function compareIndexes(postgres: Postgres, ticks: number): Promise
 }
 
 async function simulate(client: pg.Client, design: Design, pattern: Pattern, ticks: number): Promise<Row> {
-  await client.query('set synchronous_commit = off') // what is counted here is bytes, not commits
+  await client.query('set synchronous_commit = off') // this counts bytes, not commits
   if ((design.index ?? '').includes('brin')) await client.query('set enable_seqscan = off')
   await createTable(client, design)
-  // A minute past: a run of 180 ticks, a whole ttl, then sees as many steps as the ttl has, none of them at its very end.
+  // A minute past: a run of 180 ticks, a whole ttl, then sees as many steps as the ttl has, none of them exactly at the
+  // end.
   const clock = (tick: number) => new Date(Date.UTC(2026, 0, 1, 0, 1) + tick * pattern.tickSeconds * 1000)
-  // What was there before: those still active, and those that have left and not expired.
+  // Earlier sessions: those still active, and those whose visitors have left but that have not expired.
   const ticksBefore = Array.from({ length: activeTicks + 180 }, (_, index) => -1 - index)
   await insert(client, design, ticksBefore, clock, pattern, (tick) => clock(Math.min(tick + activeTicks, 0)))
   await purge(client, design, clock(0))
@@ -167,7 +168,8 @@ function roundAll({ p50Ms, p99Ms }: { p50Ms: number; p99Ms: number }): { p50Ms: 
 
 async function createTable(client: pg.Client, { fillfactor, index }: Design): Promise<void> {
   await client.query('drop table if exists simulated')
-  // What a save changes stands at the end, and nothing that it leaves alone in between: WAL holds one stretch of the row.
+  // The columns that a save changes come last, with none that it leaves alone in between: WAL holds one stretch of the
+  // row.
   await client.query(
     `create table simulated (
        id bigint not null, created_at timestamptz not null, purge_at timestamptz, key bytea primary key, data jsonb not null,
@@ -207,7 +209,7 @@ function atTime(expression: string, time: string): string {
   return expression.replaceAll(':at', time)
 }
 
-/** As the array form of session_save has it, without its verdicts. */
+/** As in the array form of session_save, without its verdicts. */
 async function save(client: pg.Client, design: Design, keys: Buffer[], now: Date, { ttl }: Pattern): Promise<void> {
   const time = '$2::timestamptz'
   const purgeAt = design.purgeAtSaved ?? design.purgeAt

@@ -1,4 +1,4 @@
-// Group `memory`: 1,024 callers who read and save without a pause. Does this process grow?
+// Group `memory`: 1,024 callers that read and save without a pause. Does this process grow?
 import { setTimeout as pause } from 'node:timers/promises'
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
@@ -18,7 +18,7 @@ export async function measureMemory(postgres: Postgres, seconds: number): Promis
   const readings: { readonly at: number; readonly heap: number; readonly rss: number }[] = []
   const start = performance.now()
   let isOver = false
-  // Heap after a collection: what the process holds on to. Thirty readings, each a short halt.
+  // Heap after a collection: what the process retains. Thirty readings, each a short pause.
   const watch = async (): Promise<void> => {
     while (!isOver) {
       collectGarbage()

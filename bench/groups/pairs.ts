@@ -1,5 +1,6 @@
-// `npm run bench -- pairs --base FOLDER` and `express`: two builds of pgstore by turns, pair by pair, each in processes and a
-// database of its own. What drifts on the machine hits both of a pair alike, so that a few per cent can be told apart.
+// `npm run bench -- pairs --base FOLDER` and `express`: two builds of pgstore in turns, pair by pair, each in separate
+// processes and a separate database. Drift on the machine affects both of a pair alike, so differences of a few per cent can
+// be measured.
 import path from 'node:path'
 import { median, round, type Sample } from '../measure.ts'
 import { type Interval, intervalOf } from '../report/intervals.ts'
@@ -11,7 +12,7 @@ import { openPool, type Postgres } from '../systems/servers.ts'
 import { load, startServer } from './http.ts'
 
 export interface PairsOptions {
-  /** Folder of the other checkout, which has been built. Undefined for `express`: this build without what it waits for. */
+  /** Folder of the other checkout, which has been built. Undefined for `express`: this build without its waits. */
   readonly base: string | undefined
   readonly operations: readonly string[]
   readonly pairs: number
@@ -21,13 +22,13 @@ export interface PairsOptions {
 
 type Run = (seconds: number) => Promise<Sample>
 
-/** One of a pair: what it can be asked to do. */
+/** One of a pair, and its operations. */
 interface Side {
   readonly runs: Readonly<Record<string, Run>>
   close(): Promise<void>
 }
 
-/** Of both, how a pair came out: operations a second, microseconds of processor time an operation. */
+/** The result of a pair, for both: operations per second, microseconds of processor time per operation. */
 interface Figures {
   readonly opsPerSecond: number
   readonly clientCpuUs: number
@@ -42,7 +43,7 @@ interface Pair {
 interface StoreLoad {
   readonly operation: 'read' | 'save'
   readonly callers: number
-  /** Into how many a turn is cut: see `cuts` in read-save.ts. */
+  /** Into how many parts a turn is cut: see `cuts` in read-save.ts. */
   readonly cuts?: number
 }
 
@@ -66,7 +67,7 @@ export const pairGroups: Readonly<Record<'pairs' | 'express', readonly string[]>
   express: Object.keys(pages).filter(inExpress),
 }
 
-/** What a ratio's interval has to reach, and how wide it may be to say anything: the one end of it over the other. */
+/** What a ratio's interval has to reach, and how wide it may be, as one end over the other, for a verdict. */
 const wanted = 0.97
 const widest = 1.1
 
@@ -177,7 +178,7 @@ function rowsOf(name: string, pairs: readonly Pair[]): Row[] {
     })
   }
   add('ops/s', ({ opsPerSecond }) => opsPerSecond, reaches)
-  // What costs more does less: the other way round it is a throughput.
+  // Higher cost means less work: its inverse compares like a throughput.
   const asThroughput = ({ ratio, from, to }: Interval) => reaches({ ratio: 1 / ratio, from: 1 / to, to: 1 / from })
   add('client CPU µs/op', ({ clientCpuUs }) => clientCpuUs, asThroughput)
   if (pairs.every(({ ours, base }) => ours.serverCpuUs && base.serverCpuUs)) {

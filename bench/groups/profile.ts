@@ -63,5 +63,5 @@ function nameOf({ functionName, url }: CallFrame): string {
   if (!url.startsWith('file:')) return url === '' ? name : `${name} ${url}`
   const file = path.relative(root, fileURLToPath(url))
   const [, inPackage] = /node_modules\/((?:@[^/]+\/)?[^/]+)/.exec(file) ?? []
-  return inPackage ?? `${name} ${file}` // of a package all together
+  return inPackage ?? `${name} ${file}` // for a package, one sum
 }

@@ -9,19 +9,19 @@ import { fillPgSimple, fillSessions, readFilled, tokenOf } from '../systems/fill
 import { openPool, type Postgres } from '../systems/servers.ts'
 import { pgstore } from '../systems/systems.ts'
 
-/** Reads a second, whatever the answers take: a closed loop would ask less while the server is slow, and hide it. */
+/** Reads per second, however long the responses take: a closed loop would send fewer while the server is slow, and hide that. */
 const readsPerSecond = 500
 
 interface Purger {
   readonly name: string
   fill(expired: number, live: number): Promise<void>
   read(number: number): Promise<void>
-  /** Returns how many went. */
+  /** Returns how many were deleted. */
   purge(): Promise<number>
   close(): Promise<void>
 }
 
-/** By turns, each with a schema of its own: one stall of the machine within a purge is its p99. */
+/** In turns, each with a separate schema: one stall of the machine during a purge determines its p99. */
 export async function measurePurge(
   postgres: Postgres,
   { rounds, ...size }: { rounds: number; expired: number; live: number; seconds: number },
@@ -130,7 +130,7 @@ async function pgstorePurger(connectionString: string): Promise<Purger> {
 async function pgSimplePurger(connectionString: string): Promise<Purger> {
   const pool = openPool(connectionString, 10)
   const PgStore = connectPgSimple(session)
-  const schemaName = 'purged_simple' // a schema, not a table of another name: its primary key is named session_pkey always
+  const schemaName = 'purged_simple' // a schema, not another table name: the primary key is always named session_pkey
   const options = { pool, schemaName, createTableIfMissing: true, pruneSessionInterval: false as const }
   const store = new PgStore(options) as session.Store & { pruneSessions(done: (error?: Error) => void): void }
   const read = async (number: number): Promise<unknown> =>
@@ -141,7 +141,7 @@ async function pgSimplePurger(connectionString: string): Promise<Purger> {
     name: 'connect-pg-simple',
     async fill(expired, live) {
       await pool.query('create schema purged_simple')
-      await read(0) // makes its table
+      await read(0) // creates its table
       await fillPgSimple(pool, 'purged_simple.session', { from: live, to: live + expired, expiresIn: '-1 day' })
       await fillPgSimple(pool, 'purged_simple.session', { from: 0, to: live, expiresIn: '20 days' })
       await pool.query('vacuum analyze purged_simple.session')

@@ -12,19 +12,19 @@ export interface Pace {
 }
 
 /**
- * With one caller, how often a round is cut: the two processes wake each other, and which processors the system gives them
- * changes a call's time by half, for seconds on end.
+ * With one caller, into how many parts a round is cut: the two processes wake each other, and the processors that the
+ * system gives them change a call's time by half, for seconds at a time.
  */
 const cuts = 5
 
-/** A B C D, A B C D …: what drifts on this machine hits everyone. The first rounds warm up and do not count. */
+/** A B C D, A B C D …: drift on this machine affects all alike. The first rounds warm up and do not count. */
 export async function measureOperation(
   contenders: readonly Contender[],
   operation: Operation,
   { rounds, seconds }: Pace,
 ): Promise<Row[]> {
   const rows: Row[] = []
-  // Compiled, as it is in a server that has run for more than a second: one caller alone takes long to get there.
+  // Compiled, as it is in a server that has run for more than a second: a single caller takes long to get there.
   for (const contender of contenders) if (!contender.isWarm) await contender.run(operation, 128, seconds)
   for (const callers of concurrencies) {
     const samples = new Map<string, Sample[]>()

@@ -1,4 +1,4 @@
-// Group `storage`: what saves leave behind in the store itself and in connect-pg-simple: WAL, heap-only updates, size.
+// Group `storage`: what saves leave behind in pgstore and in connect-pg-simple: WAL, heap-only updates, size.
 import type pg from 'pg'
 import { measure, type Row, round, summary } from '../measure.ts'
 import { openPool, type Postgres } from '../systems/servers.ts'
@@ -29,7 +29,7 @@ export async function measureStorage(postgres: Postgres, seconds: number): Promi
     }
     const options = { callers: 16, seconds: seconds * 2, count: sessionCount, stay: savesPerVisit, cpu: postgres.cpu }
     const sample = await measure(mixed, options)
-    await system.close() // its connections hand in their statistics as they end
+    await system.close() // its connections report their statistics as they end
     const after = await untilCounted(admin, table, before)
     rows.push({
       ...summary('storage', `${system.name}, mixed load`, options.callers, [sample]),
@@ -95,7 +95,7 @@ async function stateOf(client: pg.Pool | pg.Client, table: string): Promise<Tabl
   return { updates, hotUpdates, tableMb: round(tableMb), indexMb: round(indexMb) }
 }
 
-/** With what this connection has done up to now; before 15 it hands in its numbers by itself, within a second. */
+/** Including what this connection has done so far; before 15 it reports its numbers by itself, within a second. */
 export async function flushedState(client: pg.Client, table: string): Promise<TableState> {
   await client.query(
     `do $$ begin perform pg_stat_force_next_flush(); exception when undefined_function then perform pg_sleep(1); end $$`,

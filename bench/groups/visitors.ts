@@ -1,7 +1,7 @@
 // The visitors of group `indexes`.
 import { createHash } from 'node:crypto'
 
-/** How visitors come: each session is active for 60 ticks, and in every sixth of them it has so many saves. */
+/** How visitors come: each session is active for 60 ticks, with this many saves in every sixth of them. */
 export interface Pattern {
   readonly name: string
   readonly ttl: string
@@ -12,7 +12,7 @@ export interface Pattern {
 }
 
 export const patterns: readonly Pattern[] = [
-  // Ten minutes of clicks, one save a minute; vacuum each minute, as autovacuum's naptime has it.
+  // Ten minutes of clicks, one save a minute; vacuum each minute, autovacuum's default naptime.
   {
     name: '30 minutes',
     ttl: '30 minutes',
@@ -32,7 +32,7 @@ export function keyOf(tick: number, n: number): Buffer {
   return createHash('sha256').update(`${tick} ${n}`).digest()
 }
 
-/** Those that save in this tick, of so many that began at each: each session in every sixth tick of its life, some in each. */
+/** Those that save in this tick, of this many that began at each: every session saves in every sixth tick of its life. */
 export function activeKeys(tick: number, arrivals: number, ages: number = activeTicks): Buffer[] {
   const keys: Buffer[] = []
   for (let age = 1; age <= ages; age++) {

@@ -1,5 +1,5 @@
-// The README's picture: reads and saves a second at 128 callers, a bar for each system. On a ground of its own, so
-// that it reads well on light and on dark pages.
+// The README's picture: reads and saves a second at 128 callers, a bar for each system. It has its own background, to
+// be legible on light and dark pages.
 import type { Row } from '../measure.ts'
 
 const systems: Readonly<Record<string, string>> = {
@@ -15,7 +15,7 @@ const rowHeight = 30
 const labelWidth = 230
 const longestBar = width - labelWidth - 100
 
-/** Undefined when the run has not measured both. */
+/** Undefined if the run has not measured both. */
 export function chart(rows: readonly Row[]): string | undefined {
   const of = (operation: string) =>
     Object.keys(systems).flatMap((name) =>

@@ -1,4 +1,4 @@
-// Ratios of pairs: their geometric mean, and where the true one is with a confidence of 95 %.
+// Ratios of pairs: their geometric mean, and its 95 % confidence interval.
 
 export interface Interval {
   readonly ratio: number
@@ -12,7 +12,7 @@ const t = [
   2.101, 2.093, 2.086, 2.08, 2.074, 2.069, 2.064, 2.06, 2.056, 2.052, 2.048, 2.045, 2.042,
 ]
 
-/** By the t distribution over the ratios' logarithms: twice as fast and half as fast weigh the same. */
+/** By the t distribution over the ratios' logarithms: twice as fast and half as fast carry the same weight. */
 export function intervalOf(ratios: readonly number[]): Interval {
   const logs = ratios.map(Math.log)
   const mean = logs.reduce((sum, log) => sum + log, 0) / logs.length

@@ -1,4 +1,4 @@
-// The results: tables for the terminal and for docs/performance.md, and the file that a program reads.
+// The results: tables for the terminal and for docs/performance.md, and a file for programs.
 import fs from 'node:fs'
 import type { Row } from '../measure.ts'
 import type { Verdict } from '../targets.ts'
@@ -7,7 +7,7 @@ import { chart } from './chart.ts'
 export type Fact = string | number | Readonly<Record<string, string>>
 
 export interface Results {
-  /** When it ended, where, on what: a figure means nothing without. */
+  /** When it ended, where and on what: a figure means nothing without that. */
   readonly facts: Readonly<Record<string, Fact>>
   readonly verdicts: readonly Verdict[]
   readonly rows: readonly Row[]
@@ -45,7 +45,7 @@ const headings: Readonly<Record<string, string>> = {
 const common = ['system', 'concurrency', 'opsPerSecond', 'p50Ms', 'p99Ms', 'clientCpuUs', 'serverCpuUs', 'errors']
 const sizes = ['hotShare', 'tableMbBefore', 'tableMbAfter', 'indexMbBefore', 'indexMbAfter']
 
-/** What the tables show of a group, where it is not the common columns; the file has it all. */
+/** The columns that the tables show of a group, if not the common ones; the file has everything. */
 const columns: Readonly<Record<string, readonly string[]>> = {
   purge: ['system', 'opsPerSecond', 'p50Ms', 'p99Ms', 'readP99BeforeMs', 'readP99Ratio'],
   storage: ['system', 'concurrency', 'opsPerSecond', 'walBytes', 'walBytesAfterCheckpoint', ...sizes],
@@ -70,7 +70,7 @@ export function rowTable(bench: string, rows: readonly Row[]): string {
   )
 }
 
-/** A Markdown table, padded so that it is one on a terminal too. Columns that no row has a figure in are left out. */
+/** A Markdown table, padded so that it is readable on a terminal too. Columns without any figure are left out. */
 export function table(rows: readonly Readonly<Record<string, unknown>>[], wanted: readonly string[]): string {
   const isGiven = (name: string) => rows.some((row) => row[name] !== null && row[name] !== undefined)
   const names = wanted.filter(isGiven)
@@ -116,7 +116,7 @@ export function verdictTable(verdicts: readonly Verdict[]): string {
   )
 }
 
-/** Adds to the rows of this full run those that it has not measured of the last one, unless that was a quick one. */
+/** Adds to the rows of this full run those of the last one that it has not measured, unless that was a quick one. */
 export function withEarlierRows(rows: readonly Row[]): Row[] {
   const measured = new Set(rows.map(({ bench }) => bench))
   const last = fs.existsSync(resultsFile) ? (JSON.parse(fs.readFileSync(resultsFile, 'utf8')) as Results) : undefined
@@ -139,7 +139,7 @@ export function writePage({ facts, verdicts, rows }: Results): void {
     .readFileSync(page, 'utf8')
     .replaceAll(/(<!-- bench (\w+) -->\n)[\s\S]*?(?=<!-- end -->)/g, (whole, mark, name) => {
       if (name === 'facts') return `${mark}\n${factList(facts)}\n\n`
-      // What this run did not measure stays as it was.
+      // Tables that this run did not measure stay unchanged.
       if (name === 'verdicts') return verdicts.length > 0 ? `${mark}\n${verdictTable(verdicts)}\n\n` : whole
       return rows.some(({ bench }) => bench === name) ? `${mark}\n${rowTable(name, rows)}\n\n` : whole
     })

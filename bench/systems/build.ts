@@ -1,4 +1,4 @@
-// The build of pgstore that this process measures: this checkout's, or that of the folder which PGSTORE_BENCH_BUILD names.
+// The build of pgstore that this process measures: this checkout's, or that of the folder named by PGSTORE_BENCH_BUILD.
 import fs from 'node:fs'
 import path from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
@@ -7,7 +7,7 @@ export const ownFolder: string = fileURLToPath(new URL('../..', import.meta.url)
 
 const folder = process.env['PGSTORE_BENCH_BUILD'] ?? ownFolder
 
-/** The file behind an entry of the package: its package.json says where, for files move from one build to another. */
+/** The file behind an entry of the package, from its package.json, as files move between builds. */
 export function entryFile(entry: '.' | './express-session', build: string = folder): string {
   const { exports } = JSON.parse(fs.readFileSync(path.join(build, 'package.json'), 'utf8')) as {
     exports: Record<string, { default: string }>

@@ -16,7 +16,7 @@ export interface Contender {
   readonly name: string
   /** It has nothing to warm up. */
   readonly isWarm?: boolean
-  /** Undefined where it cannot be had. */
+  /** Undefined if it is not available. */
   run(operation: Operation, callers: number, seconds: number): Promise<Sample | undefined>
   close(): Promise<void>
 }
@@ -32,7 +32,7 @@ export async function openContenders(postgres: Postgres, redis: Redis | undefine
   ]
   const program = pgbenchProgram()
   if (program) contenders.push(pgbench(program, postgres))
-  else console.log('Skipped: pgbench. There is none here: apt-get install postgresql-contrib (or postgresql-15).')
+  else console.log('Skipped: pgbench is not installed: apt-get install postgresql-contrib (or postgresql-15).')
   return contenders
 }
 
@@ -73,10 +73,10 @@ function pgbenchProgram(): string | undefined {
   return candidates.find((program) => spawnSync(program, ['--version']).status === 0)
 }
 
-/** With more, the start of a process for each client was most of what a short run measured: 80 updates a second on two cores. */
+/** With more, a short run mostly measured the start of a process for each client: 80 updates a second on two cores. */
 const mostConnections = 16
 
-/** Prepared statements on `rawSystem`'s table. Each client is a connection of its own, where node's systems share ten. */
+/** Prepared statements on `rawSystem`'s table. Each client has its own connection, while Node's systems share ten. */
 function pgbench(program: string, postgres: Postgres): Contender {
   const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'pgstore-bench-pgbench-'))
   const scripts = {

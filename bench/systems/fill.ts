@@ -1,4 +1,5 @@
-// Many sessions at once, by SQL. Session n has a token that both sides can work out: 43 characters of base64url, as a real one.
+// Many sessions at once, by SQL. Session n has a token that both sides can compute: 43 characters of base64url, like a real
+// one.
 import { createHash } from 'node:crypto'
 import type pg from 'pg'
 import type { PGStore } from '../../src/index.ts'

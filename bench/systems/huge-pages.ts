@@ -1,5 +1,5 @@
-// Memory for the benched Postgres, as a server of its own would have it. A backend that first touches a page of 4 kB pays a page
-// fault, which costs more than the read of a session, and a table of gigabytes is full of such pages: hence huge ones.
+// Memory for the benchmarked Postgres, as on a dedicated server. A backend that touches a page of 4 kB for the first time pays a
+// page fault, which costs more than reading a session, and a table of gigabytes is full of such pages: hence huge pages.
 import fs from 'node:fs'
 import os from 'node:os'
 
@@ -11,8 +11,8 @@ export const sharedBuffersMb: number = Math.max(128, Math.min(6144, Math.floor(o
 const reserved = '/proc/sys/vm/nr_hugepages'
 
 /**
- * Reserves what Postgres' shared memory takes, until what it returns is called or this process ends: root may, under Linux, and does
- * where as much again stays free. Without them Postgres takes pages of the usual size.
+ * Reserves huge pages for Postgres' shared memory, until the returned function is called or this process ends: as root, under
+ * Linux, if as much again stays free. Otherwise Postgres uses pages of the usual size.
  */
 export function reserveHugePages(): () => void {
   const wanted = sharedBuffersMb * 1.05 + 128

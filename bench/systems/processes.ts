@@ -1,4 +1,4 @@
-// The bench's own processes: how they begin, and what they answer.
+// The benchmark's own processes: how they start, and their replies.
 import { type ChildProcess, fork } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 
@@ -7,10 +7,10 @@ export function start(file: string, args: readonly string[], env: NodeJS.Process
   return fork(fileURLToPath(new URL(`../${file}`, import.meta.url)), args, { env, execArgv: ['--import', 'tsx'] })
 }
 
-/** What the process says next. */
+/** The next message of the process. */
 export async function answerOf<T>(child: ChildProcess): Promise<T> {
   return await new Promise((resolve, reject) => {
-    const fail = (): void => reject(new Error('A process of the bench ended early.'))
+    const fail = (): void => reject(new Error('A benchmark process ended early.'))
     child.once('exit', fail)
     child.once('message', (message) => {
       child.off('exit', fail)

@@ -1,4 +1,4 @@
-// The servers that are measured: Postgres as it would run in earnest, and Redis without persistence.
+// The servers that are measured: Postgres as in production, and Redis without persistence.
 import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_process'
 import fs from 'node:fs'
 import net from 'node:net'
@@ -9,7 +9,7 @@ import { startPostgres } from '../../scripts/postgres.ts'
 import type { CpuMeter } from '../measure.ts'
 import { reserveHugePages, sharedBuffersMb } from './huge-pages.ts'
 
-/** Durable: every commit waits for the disk. Memory and WAL as a server of its own would have them. */
+/** Durable: every commit waits for the disk. Memory and WAL as on a dedicated server. */
 const settings = {
   fsync: 'on',
   synchronous_commit: 'on',
@@ -23,20 +23,20 @@ const settings = {
 
 export interface Postgres {
   readonly url: string
-  /** What the server says of itself and of the settings that matter. */
+  /** What the server reports about itself and the settings that matter. */
   readonly facts: Record<string, string>
   readonly cpu: CpuMeter
   stop(): Promise<void>
 }
 
-/** A pool for what the bench itself asks. */
+/** A pool for the benchmark's own queries. */
 export function openPool(connectionString: string, max: number): pg.Pool {
   const pool = new pg.Pool({ connectionString, max })
-  pool.on('error', () => {}) // at the end the database goes before the pool does
+  pool.on('error', () => {}) // at the end the database is dropped before the pool ends
   return pool
 }
 
-/** A database of its own on `DATABASE_URL`'s server where that is set, else on an embedded server. */
+/** A new database on `DATABASE_URL`'s server if that is set, else on an embedded server. */
 export async function openPostgres(): Promise<Postgres> {
   const given = process.env['DATABASE_URL']
   const releaseHugePages = given ? undefined : reserveHugePages()
@@ -63,7 +63,7 @@ export async function openPostgres(): Promise<Postgres> {
   }
 }
 
-/** Of all the server's processes, those that have ended included; only where it runs on this machine, under Linux. */
+/** Of all the server's processes, including ended ones; only if it runs on this machine, under Linux. */
 async function postgresCpu(admin: pg.Pool): Promise<CpuMeter> {
   const { rows } = await admin.query<{ pid: number }>('select pg_backend_pid() as pid')
   const pid = rows[0]?.pid ?? 0
@@ -72,7 +72,7 @@ async function postgresCpu(admin: pg.Pool): Promise<CpuMeter> {
   if (postmaster === undefined) return () => undefined
   const children = () => fs.readFileSync(`/proc/${postmaster}/task/${postmaster}/children`, 'utf8')
   return () => {
-    // Again where one has ended in between: its time would be missing, or be there twice.
+    // Again if one has ended in between: its time would be missing or counted twice.
     for (let before = children(), i = 0; i < 10; i++) {
       const sum = before
         .trim()
@@ -116,12 +116,12 @@ export interface Redis {
   stop(): Promise<void>
 }
 
-/** Undefined, and a printed line that says why, where there is no redis-server and none can be installed. */
+/** Undefined, after printing the reason, if there is no redis-server. */
 export async function openRedis(): Promise<Redis | undefined> {
   if (spawnSync('redis-server', ['--version']).status !== 0) installRedis()
   const version = spawnSync('redis-server', ['--version'], { encoding: 'utf8' })
   if (version.status !== 0) {
-    console.log('Skipped: connect-redis. There is no redis-server here: apt-get install redis-server.')
+    console.log('Skipped: connect-redis: redis-server is not installed: apt-get install redis-server.')
     return undefined
   }
   const port = await freePort()
@@ -154,7 +154,7 @@ function installRedis(): void {
     execFileSync('apt-get', ['update', '-qq'], { env, stdio: 'ignore' })
     execFileSync('apt-get', install, { env, stdio: 'ignore' })
   } catch {
-    // said by the caller
+    // reported by the caller
   }
 }
 
@@ -180,7 +180,7 @@ async function untilOpen(port: number, child: ChildProcess): Promise<void> {
   throw new Error('redis-server did not start.')
 }
 
-/** Median milliseconds of a write of 8 kB that waits for this disk: what a commit costs at the least. */
+/** Median milliseconds of a write of 8 kB that waits for this disk: the least that a commit costs. */
 export function syncMs(): number {
   const file = path.join(os.tmpdir(), `pgstore-bench-sync-${process.pid}`)
   const handle = fs.openSync(file, 'w')

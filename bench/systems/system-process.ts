@@ -1,5 +1,5 @@
-// One system in a process of its own, as a server has it: what the others leave behind, in the heap and in what is compiled,
-// is not its cost. Told by its parent what to run; see contenders.ts.
+// One system in a separate process, as on a real server, so that it does not pay for what the others leave in the heap and
+// in compiled code. Its parent tells it what to run; see contenders.ts.
 import {
   cachedSystem,
   connectPgSimpleSystem,
@@ -12,7 +12,7 @@ import {
   type System,
 } from './systems.ts'
 
-/** How each is opened, by its name in the tables. */
+/** How to open each, by its name in the tables. */
 const systems: Readonly<Record<SystemName, (server: string) => Promise<System>>> = {
   pgstore: pgstoreSystem,
   'pgstore, cached': cachedSystem,

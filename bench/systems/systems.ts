@@ -1,4 +1,4 @@
-// What is measured: each system reads and saves the same sessions in the same process, on the same machine.
+// The systems that are measured: each reads and saves the same sessions, on the same machine.
 import { createHash, randomBytes } from 'node:crypto'
 import connectPgSimple from 'connect-pg-simple'
 import { RedisStore } from 'connect-redis'
@@ -9,29 +9,29 @@ import { type Load, measure, type Sample } from '../measure.ts'
 import { entryFile, importBuilt } from './build.ts'
 import { openPool } from './servers.ts'
 
-/** As it is published: tsx gives each function its name when it runs, which costs the hot path a tenth of its time. */
+/** As published: tsx names each function at run time, which costs the hot path a tenth of its time. */
 export const pgstore: typeof import('../../src/index.ts') = await importBuilt(entryFile('.'))
 
-/** How many sessions there are: callers seldom meet at one. */
+/** How many sessions there are: callers seldom use the same one. */
 export const sessionCount = 10_000
 
-/** How often a session is saved once it was loaded: the reads are to be a small part of what saves cost. */
+/** How often a session is saved after it was loaded, so that reads are a small part of the cost of saves. */
 export const savesPerVisit = 50
 
 export interface System {
   readonly name: string
-  /** Reads one session, from what its cookie says to its values. */
+  /** Reads one session, from its cookie to its values. */
   read(index: number): Promise<void>
   /** Changes one value of a session and saves it; pgstore reads the session first, once for `savesPerVisit` saves. */
   save(index: number): Promise<void>
-  /** Makes a session and ends it again. */
+  /** Creates a session and ends it again. */
   comeAndGo(): Promise<void>
-  /** Lets go of the sessions that it has read. */
+  /** Releases the sessions that it has read. */
   forget?(): void
   close(): Promise<void>
 }
 
-/** About 350 bytes of JSON: a user, a token against forged requests, a small cart, preferences. */
+/** About 350 bytes of JSON: a user, a CSRF token, a small cart, preferences. */
 export function exampleValues(index: number): Record<string, unknown> {
   return {
     user: { id: index, name: `user ${index}`, roles: ['customer'] },
@@ -69,7 +69,7 @@ export interface PGStoreSystem extends System {
   readonly cookies: readonly string[]
 }
 
-/** Reading verifies the cookie's signature and hashes its token, which the peers' stores leave to express-session. */
+/** Reading verifies the cookie's signature and hashes its token, which the other stores leave to express-session. */
 export async function pgstoreSystem(
   connectionString: string,
   options: Partial<PGStoreOptions> = {},
@@ -78,7 +78,7 @@ export async function pgstoreSystem(
   // keyPairs: `pairs` compares with builds that know no `keys`.
   const store = await pgstore.PGStore.open({ connectionString, keyPairs: [randomBytes(32)], ...options })
   const cookies: string[] = []
-  // No server holds on to its sessions, and V8 would learn from one that did to make each of their parts long-lived.
+  // No server retains its sessions; if this did, V8 would learn to allocate all their parts as long-lived.
   const visits = new Map<number, { readonly session: Session; left: number }>()
   for (let from = 0; from < sessionCount; from += 100) {
     await Promise.all(
@@ -141,7 +141,7 @@ export async function cachedSystem(connectionString: string): Promise<System> {
 
 export type Operation = 'read' | 'save'
 
-/** So many callers who read, or save, for so long. */
+/** This many callers that read, or save, for this long. */
 export async function measureSystem(
   system: System,
   operation: Operation,

@@ -17,7 +17,7 @@ const entities: Readonly<Record<string, string>> = {
 
 type Part = Html | string | number | undefined | readonly Html[]
 
-/** Markup from a template: every text that stands in it is escaped, so none can become markup; undefined is nothing. */
+/** Markup from a template: every text in it is escaped, so none can become markup; undefined is nothing. */
 export function html(strings: TemplateStringsArray, ...parts: readonly Part[]): Html {
   return new Html(String.raw({ raw: strings }, ...parts.map(render)))
 }

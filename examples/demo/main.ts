@@ -1,4 +1,4 @@
-// `npm start`: a small site whose sessions live in Postgres. Here is what starts and ends it; the site itself is site.ts.
+// `npm start`: a small site whose sessions live in Postgres. This file starts and stops it; the site itself is site.ts.
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import fs from 'node:fs'
@@ -14,7 +14,7 @@ import { createSite, type Visit } from './site.ts'
 const env = process.env
 const home = path.resolve(env['PGSTORE_DEMO_HOME'] || fileURLToPath(new URL('../../.postgres', import.meta.url)))
 
-/** Closes what was opened; the last opened goes first. */
+/** What to close at the end, the last opened first. */
 const closing: (() => Promise<unknown>)[] = []
 
 async function start(): Promise<void> {
@@ -23,12 +23,12 @@ async function start(): Promise<void> {
   const store = await PGStore.open<Visit>({
     connectionString,
     keys: [cookieKey()],
-    // This demo speaks plain http to your own machine. A real site has https and leaves `secure` as it is: true.
+    // This demo speaks plain http to your own machine. A real site uses HTTPS and keeps the default, `secure: true`.
     options: { secure: false },
   })
   closing.unshift(() => store.close())
 
-  // The site shows each visitor the row of their session, read as the owner of the table. A real site has no need to: its
+  // The site shows each visitor the row of their session, read as the owner of the table. A real site does not need this: its
   // role may run pgstore's functions and read no table.
   const owner = new pg.Pool({ connectionString, max: 2 })
   owner.on('error', () => {}) // an idle connection died; the pool opens another
@@ -52,7 +52,7 @@ async function startDatabase(): Promise<string> {
   return server.url()
 }
 
-/** Made at the first start and kept, so that cookies outlive a restart. A real site keeps its key with its other secrets. */
+/** Created at the first start and kept, so that cookies survive a restart. A real site keeps its key with its other secrets. */
 function cookieKey(): Buffer {
   const file = path.join(home, 'cookie-key')
   fs.mkdirSync(home, { recursive: true, mode: 0o700 })
@@ -60,7 +60,7 @@ function cookieKey(): Buffer {
   return fs.readFileSync(file)
 }
 
-/** On PORT; without one on 3000, or on a free port where that is taken. */
+/** On PORT; by default on 3000, or on a free port if that is taken. */
 async function listen(server: http.Server): Promise<number> {
   const wanted = env['PORT']
   if (wanted && !(/^\d{1,5}$/.test(wanted) && Number(wanted) < 65536)) {
@@ -78,7 +78,7 @@ async function listen(server: http.Server): Promise<number> {
   }
 }
 
-/** Lets requests under way finish, for a second at the most; idle connections are closed at once. */
+/** Lets requests in progress finish, for at most a second; idle connections are closed at once. */
 async function closeServer(server: http.Server): Promise<void> {
   const timer = setTimeout(() => server.closeAllConnections(), 1000)
   await new Promise((resolve) => server.close(resolve))
@@ -95,13 +95,13 @@ async function end(code: number): Promise<void> {
   await ending
 }
 
-process.stdout.on('error', () => {}) // the terminal was closed: there is still the database to end
+process.stdout.on('error', () => {}) // the terminal was closed: the database must still be stopped
 
 let signalledAt: number | undefined
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
   process.on(signal, () => {
     signalledAt ??= Date.now()
-    // Asked twice: at once. npm passes on a Ctrl-C that the terminal sends here as well, and that is asked once.
+    // A second Ctrl-C ends it at once. Under npm one Ctrl-C arrives twice, from the terminal and from npm: that counts as one.
     if (Date.now() - signalledAt > 300) process.exit(1)
     void end(0)
   })

@@ -102,7 +102,7 @@ function deviceItem({ id, values, updatedAt }: ListedSession<Visit>, isThisOne: 
     </li>`
 }
 
-/** "Firefox on Linux": what the browser claims to be. Most claim to be several: the first of these that is named is the one. */
+/** "Firefox on Linux": what the browser claims to be. Most claim to be several: the first in this list counts. */
 function deviceName(userAgent: string): string {
   const named = (names: readonly string[]) => names.find((name) => userAgent.includes(name))
   const browser = named(['Edg/', 'OPR/', 'Firefox/', 'Chrome/', 'Safari/', 'curl/'])?.slice(0, -1) ?? 'A browser'
@@ -125,7 +125,7 @@ function rowTable(row: SessionRow): Html {
         <tr><th scope="row">updated_at</th><td>${time(row.updated_at)}</td></tr>
         <tr><th scope="row">expires_at</th><td>${time(row.expires_at)}</td></tr>
       </table>
-      <p class="note">The key is the SHA-256 digest of the token in your cookie. The token itself is not there: whoever reads the table can open no session with it.</p>
+      <p class="note">The key is the SHA-256 digest of the token in your cookie. The token itself is not stored: reading the table is not enough to open a session.</p>
     </section>`
 }
 

@@ -1,11 +1,11 @@
-// The site: a request comes in, the session is read, an action changes it, saves it and answers.
+// The site: for each request the session is read, and an action changes it, saves it and responds.
 import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http'
 import type pg from 'pg'
 import { type PGStore, PGStoreError, type Session } from 'pgstore'
 import type { Html } from './html.ts'
 import { contentSecurityPolicy, errorPage, homePage, type SessionRow } from './pages.ts'
 
-/** What this site keeps in a session. Whose session it is stands beside that, in `session.userId`. */
+/** What this site keeps in a session. Whose session it is, `session.userId`, is stored separately. */
 export interface Visit {
   visits?: number
   userAgent?: string
@@ -21,7 +21,7 @@ interface Exchange {
 
 type Action = (exchange: Exchange) => Promise<void>
 
-/** A request that is answered with this status and sentence. */
+/** Ends a request with this status and sentence. */
 class Refusal extends Error {
   readonly status: number
 
@@ -51,7 +51,7 @@ export function createSite(store: PGStore<Visit>, owner: pg.Pool): RequestListen
     const action = Object.hasOwn(actions, method) ? actions[method] : undefined
     if (!action) {
       res.setHeader('Allow', Object.keys(actions).join(', '))
-      throw new Refusal(405, 'This page is not for that.')
+      throw new Refusal(405, 'This page does not support that method.')
     }
     if (method === 'POST' && isCrossSite(req)) throw new Refusal(403, 'This form was sent from another site.')
     const form = method === 'POST' ? await readForm(req) : new URLSearchParams()
@@ -72,7 +72,7 @@ export function createSite(store: PGStore<Visit>, owner: pg.Pool): RequestListen
     send(res, 200, homePage({ session, flashes, devices, row: rows[0], port: req.socket.localPort }))
   }
 
-  /** Counts this visit and takes the messages left for it. Where another tab was faster, once more on what that one saved. */
+  /** Counts this visit and takes the messages left for it. If another tab was faster, again with the values it saved. */
   async function countVisit({ req, res, session }: Exchange): Promise<string[]> {
     for (let attempt = 1; ; attempt++) {
       session.values.visits = (session.values.visits ?? 0) + 1
@@ -95,8 +95,8 @@ export function createSite(store: PGStore<Visit>, owner: pg.Pool): RequestListen
       session.userId = name
       session.values.userAgent = (req.headers['user-agent'] ?? '').slice(0, 200)
       session.values.signedInAt = new Date().toISOString()
-      session.addFlash(`Signed in as ${name}, with a new cookie: the old one opens nothing any more.`)
-      // A new token for what has become worth more: whoever knew the old one (session fixation) is left outside.
+      session.addFlash(`Signed in as ${name}, with a new cookie: the old one no longer works.`)
+      // A new token, now that the session is worth more: an attacker who knew the old one (session fixation) is locked out.
       await store.regenerate(req, res, session)
     }
     goHome(res)
@@ -140,13 +140,13 @@ function answerError(res: ServerResponse, error: unknown): void {
     goHome(res) // ended on another device since this request began: the store has set its cookie's deletion
   } else {
     console.error(error)
-    send(res, 500, errorPage('Something went wrong here. The terminal says more.'))
+    send(res, 500, errorPage('Something went wrong. See the terminal for details.'))
   }
 }
 
 /**
- * A browser says where a request comes from; what says nothing is no browser, and holds no visitor's cookie. The same as
- * CrossOriginProtection in Go's net/http. SameSite=Lax alone would let in other ports of this machine: they are the same site.
+ * Browsers say where a request comes from; a client that does not is not a browser, and has no visitor's cookie. The same check
+ * as CrossOriginProtection in Go's net/http. SameSite=Lax alone would admit other ports of this machine: they are the same site.
  */
 function isCrossSite({ headers }: IncomingMessage): boolean {
   const site = headers['sec-fetch-site']
@@ -157,10 +157,10 @@ function isCrossSite({ headers }: IncomingMessage): boolean {
 async function readForm(req: IncomingMessage): Promise<URLSearchParams> {
   const chunks: Buffer[] = []
   let length = 0
-  // Left open on the way out: the refusal is still to be sent through it.
+  // Not destroyed on return: the refusal is still to be sent on this connection.
   for await (const chunk of req.iterator({ destroyOnReturn: false })) {
     length += (chunk as Buffer).length
-    if (length > maxBodyBytes) throw new Refusal(413, 'That is too much for this form.')
+    if (length > maxBodyBytes) throw new Refusal(413, 'The form is too large.')
     chunks.push(chunk as Buffer)
   }
   return new URLSearchParams(Buffer.concat(chunks).toString())
@@ -170,13 +170,13 @@ function setCommonHeaders(res: ServerResponse): void {
   res.setHeader('Content-Security-Policy', contentSecurityPolicy)
   res.setHeader('X-Content-Type-Options', 'nosniff')
   res.setHeader('Referrer-Policy', 'same-origin')
-  // Every page is one visitor's own.
+  // Every page belongs to one visitor.
   res.setHeader('Cache-Control', 'no-store')
   res.setHeader('Vary', 'Cookie')
 }
 
 function send(res: ServerResponse, status: number, page: Html): void {
-  // What is left of a refused body is not read: the connection ends with the answer.
+  // The rest of a refused body is not read: the connection ends with the response.
   if (status === 413) res.setHeader('Connection', 'close')
   res.writeHead(status, { 'Content-Type': 'text/html; charset=utf-8' }).end(page.text)
 }

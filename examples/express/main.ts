@@ -15,7 +15,7 @@ declare module 'express-session' {
   }
 }
 
-// A Postgres of its own, gone when it ends; DATABASE_URL takes its place.
+// Starts its own Postgres, gone when it ends, unless DATABASE_URL is set.
 const database = process.env['DATABASE_URL'] ? undefined : await startPostgres()
 
 const store = await ExpressSessionStore.open({
@@ -29,10 +29,10 @@ app.use(
   session({
     store,
     name: 'example.sid',
-    secret: process.env['SESSION_SECRET'] ?? randomBytes(32).toString('base64url'), // a real site's outlives a restart
+    secret: process.env['SESSION_SECRET'] ?? randomBytes(32).toString('base64url'), // a real site keeps its secret across restarts
     resave: false,
     saveUninitialized: false,
-    cookie: { maxAge: 30 * 86_400_000, sameSite: 'lax' }, // and secure: true, where there is https
+    cookie: { maxAge: 30 * 86_400_000, sameSite: 'lax' }, // on HTTPS, also secure: true
   }),
 )
 app.use(express.urlencoded({ extended: false }))
@@ -57,7 +57,7 @@ app.post('/sign-in', async (req, res) => {
   res.redirect('/')
 })
 
-// Two requests at once, one to /cart and one to /theme: both keep their change.
+// Two concurrent requests, one to /cart and one to /theme, both keep their changes.
 app.post('/cart', (req, res, next) => {
   req.session.cart = [...(req.session.cart ?? []), field(req, 'item')]
   req.session.save(returnHome(res, next))
@@ -77,7 +77,7 @@ app.post('/sign-out', (req, res, next) => {
   req.session.destroy((error) => (error ? next(error) : res.clearCookie('example.sid').redirect('/')))
 })
 
-/** After the save, or the next request could be there first. A session that was signed out meanwhile has nothing to save. */
+/** After the save, or the next request could arrive first. If the session was signed out meanwhile, there is nothing to save. */
 function returnHome(res: Response, next: NextFunction): (error?: { code?: string }) => void {
   return (error) => (error && error.code !== 'gone' ? next(error) : res.redirect('/'))
 }

@@ -15,7 +15,7 @@ import (
 	"time"
 )
 
-// A pair of keys, as pgstore's keyPairs: Block is nil where cookies are signed but not encrypted.
+// A pair of keys, as pgstore's keyPairs: Block is nil if cookies are signed but not encrypted.
 type keyPair struct{ Hash, Block []byte }
 
 var errNoSession = errors.New("no session: the cookie is not ours, was altered, or is too old")
@@ -33,13 +33,13 @@ func readCookie(name, cookie string, maxAge time.Duration, pairs []keyPair) (str
 }
 
 // base64( time | base64(payload) | HMAC-SHA256 of "name|time|base64(payload)" ), where the payload is the token in Go's gob
-// encoding, encrypted with AES-CTR where there is a block key.
+// encoding, encrypted with AES-CTR if there is a block key.
 func readCookieWith(name, cookie string, maxAge time.Duration, pair keyPair) (string, error) {
 	raw, err := base64.URLEncoding.Strict().DecodeString(cookie)
 	if err != nil {
 		return "", errNoSession
 	}
-	parts := bytes.SplitN(raw, []byte("|"), 3) // the MAC may hold a "|" itself
+	parts := bytes.SplitN(raw, []byte("|"), 3) // the MAC may contain a "|" itself
 	if len(parts) != 3 {
 		return "", errNoSession
 	}

@@ -1,5 +1,5 @@
 // A Go program that shares its visitors' sessions with a Node server: it verifies their cookie, reads the session that the
-// server saved, and changes a value of its own. Nothing but the standard library and a driver for Postgres.
+// server saved, and sets a value. It needs only the standard library and a driver for Postgres.
 //
 //	DATABASE_URL=postgres://… PGSTORE_KEYS='hash-key-in-hex block-key-in-hex-or-a-dash' go run . COOKIE-NAME COOKIE-VALUE
 //
@@ -29,15 +29,15 @@ type session struct {
 func get(db *sql.DB, key []byte) (session, error) {
 	var s session
 	var data []byte
-	// "::bytea" says which form of the function is meant: there is one for many keys too.
+	// "::bytea" selects the form for one key; there is another one for many keys.
 	err := db.QueryRow(`select id, user_id, data, version from pgstore.session_get($1::bytea)`, key).
 		Scan(&s.ID, &s.UserID, &data, &s.Version)
 	s.Data = data
 	return s, err
 }
 
-// Sets these values and leaves all others as they are, whoever changes them meanwhile. Answers "saved", or "gone" where the
-// session was ended: a save brings none back.
+// Sets these values and leaves all others alone, even if another program changes them meanwhile. Returns "saved", or "gone" if
+// the session was ended: a save never brings it back.
 func save(db *sql.DB, key []byte, values map[string]any, ttl time.Duration) (string, error) {
 	set, err := json.Marshal(values)
 	if err != nil {
@@ -55,7 +55,7 @@ func run(name, cookie string) error {
 	const maxAge = 30 * 24 * time.Hour // the server's options.maxAge
 	keys, err := parseKeys(os.Getenv("PGSTORE_KEYS"))
 	if err != nil {
-		return errors.New("PGSTORE_KEYS holds the keys in hex")
+		return errors.New("PGSTORE_KEYS must hold the keys in hex")
 	}
 	token, err := readCookie(name, cookie, maxAge, keys)
 	if err != nil {

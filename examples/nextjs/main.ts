@@ -1,6 +1,6 @@
 // npx tsx examples/nextjs/main.ts
 //
-// The route handlers in app/ are as Next.js takes them, a fetch Request in and a Response out; this serves them without it.
+// The route handlers in app/ are written for Next.js, a fetch Request in and a Response out; this serves them without it.
 import fs from 'node:fs'
 import { serve } from '@hono/node-server'
 

@@ -10,6 +10,6 @@ interface Visit {
 
 export const store: PGStore<Visit> = await PGStore.open<Visit>({
   connectionString: databaseUrl,
-  keys: [randomBytes(32)], // a real site's outlives a restart: npx pgstore key
-  options: { secure: false }, // this example speaks plain http; leave it out where you have https
+  keys: [randomBytes(32)], // a real site keeps its key across restarts: npx pgstore key
+  options: { secure: false }, // this example uses plain http; leave this out on HTTPS
 })

@@ -13,11 +13,11 @@ interface Visit {
 
 const store = await PGStore.open<Visit>({
   connectionString: databaseUrl,
-  keys: [randomBytes(32)], // a real site's outlives a restart: npx pgstore key
-  options: { secure: false }, // this example speaks plain http; leave it out where you have https
+  keys: [randomBytes(32)], // a real site keeps its key across restarts: npx pgstore key
+  options: { secure: false }, // this example uses plain http; leave this out on HTTPS
 })
 
-/** What to answer; the session is saved before it is sent. */
+/** The response's content; the session is saved before it is sent. */
 async function answer(req: IncomingMessage, res: ServerResponse): Promise<object> {
   const session = await store.get(req, 'sid')
   const { values } = session

@@ -1,4 +1,4 @@
--- The recurring purge from psql: start it, see it at work, stop it. It needs a worker somewhere that does the work:
+-- The recurring purge from psql: start it, see it at work, stop it. It needs a worker somewhere:
 --
 --   npx pgstore migrate --database-url "$DATABASE_URL"
 --   npx pgstore worker --database-url "$DATABASE_URL" &
@@ -18,15 +18,15 @@ begin
 end
 $$;
 
-\echo 'Start: one schedule for everybody. Whoever starts it again changes nothing, or the interval.'
+\echo 'Start: one schedule for all servers. Starting it again changes nothing but the interval.'
 select status, enabled, every
 from pgstore.cleanup_start('1 second');
 
-\echo 'An interval that cannot be is a status, and changes nothing.'
+\echo 'An invalid interval is answered with a status, and changes nothing.'
 select status, enabled, every
 from pgstore.cleanup_start('1 microsecond');
 
--- A worker that runs has heard of it by now. Here the script waits until one has purged and recorded it, for half a minute at most.
+-- A running worker knows of it by now. The script waits until one has purged and recorded the run, for at most half a minute.
 do $$
 begin
   for attempt in 1 .. 300 loop
@@ -48,6 +48,6 @@ select
 from pgstore.cleanup_status();
 select pgstore.count_expired() as due;
 
-\echo 'Stop: for everybody. Workers wait for the next start.'
+\echo 'Stop: for all servers. Workers wait for the next start.'
 select status, enabled, next_run_at
 from pgstore.cleanup_stop();

@@ -1,9 +1,9 @@
 """A Python program that shares its visitors' sessions with a Node server: it verifies their cookie, reads the session that the
-server saved, and changes a value of its own. Nothing but the standard library and psycopg2 (Debian: python3-psycopg2).
+server saved, and sets a value. It needs only the standard library and psycopg2 (Debian: python3-psycopg2).
 
     DATABASE_URL=postgres://… PGSTORE_KEYS='hash-key-in-hex -' python3 session.py COOKIE-NAME COOKIE-VALUE
 
-The standard library has no AES: where cookies are encrypted too, decrypt() below needs the package "cryptography".
+The standard library has no AES: if cookies are encrypted too, decrypt() below needs the package "cryptography".
 """
 
 import base64
@@ -35,7 +35,7 @@ def read_cookie_with(name, cookie, max_age, hash_key, block_key):
     raw = decode_base64(cookie.encode())
     if raw is None or raw.count(b"|") < 2:
         return None
-    signed_at, inner, mac = raw.split(b"|", 2)  # the MAC may hold a "|" itself
+    signed_at, inner, mac = raw.split(b"|", 2)  # the MAC may contain a "|" itself
     signed = name.encode() + b"|" + signed_at + b"|" + inner
     if not hmac.compare_digest(hmac.digest(hash_key, signed, "sha256"), mac):
         return None
@@ -56,7 +56,7 @@ def decode_base64(text):
 
 
 def decrypt(block_key, payload):
-    """AES-CTR, the counter's first value in front."""
+    """AES-CTR; the initial counter comes first."""
     from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
     if len(payload) <= 16:
@@ -66,7 +66,7 @@ def decrypt(block_key, payload):
 
 
 def decode_gob_string(payload):
-    """Go's gob encoding of a text of up to 127 bytes: lengths, a type, and the text. A token has 43, or 52 where Go made it."""
+    """Go's gob encoding of a text of up to 127 bytes: lengths, a type, and the text. A token has 43, or 52 if Go made it."""
     if len(payload) < 4 or payload[1:3] != b"\x0c\x00":
         return None
     text = payload[4:]
@@ -82,15 +82,15 @@ def session_key(token):
 
 def get(cursor, key):
     """The live session with this key, or None: unknown and expired are the same."""
-    # "::bytea" says which form of the function is meant: there is one for many keys too.
+    # "::bytea" selects the form for one key; there is another one for many keys.
     cursor.execute("select id, user_id, data, version from pgstore.session_get(%s::bytea)", (key,))
     row = cursor.fetchone()
     return row and dict(zip(("id", "userId", "data", "version"), row))
 
 
 def save(cursor, key, values, ttl):
-    """Sets these values and leaves all others as they are, whoever changes them meanwhile. Answers "saved", or "gone" where
-    the session was ended: a save brings none back."""
+    """Sets these values and leaves all others alone, even if another program changes them meanwhile. Returns "saved", or "gone"
+    if the session was ended: a save never brings it back."""
     cursor.execute(
         "select status from pgstore.session_save(%s::bytea, %s::jsonb, p_ttl => make_interval(secs => %s))",
         (key, json.dumps(values), ttl),

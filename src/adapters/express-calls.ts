@@ -1,8 +1,8 @@
-// The calls of express-session's protocol: a callback each, and the order that they keep in this process.
+// The calls of express-session's store interface: their callbacks, and their order within this process.
 
 export type Callback<Value> = (error: unknown, value?: Value) => void
 
-/** To the callback where there is one, outside of any promise: what it throws is the caller's. */
+/** To the callback if there is one, outside of any promise: what it throws is the caller's problem. */
 export async function answer<Value>(callback: Callback<Value> | undefined, work: () => Promise<Value>): Promise<Value> {
   if (!callback) return await work()
   work().then(
@@ -12,11 +12,11 @@ export async function answer<Value>(callback: Callback<Value> | undefined, work:
   return undefined as Value
 }
 
-/** What this process is changing, by sid: a request that comes before the change is done waits for it, as it belongs after it. */
+/** What this process is changing, by sid: a request that arrives before a change is done waits for it. */
 export class Changes {
   readonly #underWay = new Map<string, Promise<unknown>>()
 
-  /** Resolves when the changes of this session that are under way have ended, well or not; undefined when there are none. */
+  /** Resolves when the changes to this session in progress have ended, successfully or not; undefined if there are none. */
   of(sid: string): Promise<unknown> | undefined {
     return this.#underWay.get(sid)
   }

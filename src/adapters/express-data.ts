@@ -1,5 +1,5 @@
-// What of an express-session session is stored, and what a session is read back as. Its `cookie` is one key of the data like
-// any other; only its expiry moves at every request, and so it stands in the row alone.
+// What is stored of an express-session session, and how it is read back. Its `cookie` is a key of the data like any other;
+// only its expiry moves at every request, so that is kept only in the row.
 import type { SessionData } from 'express-session'
 import { longestLife } from '../cookie/cookie-options.ts'
 import { readJson } from '../database/read-json.ts'
@@ -7,19 +7,19 @@ import type { KnownSession } from '../session/token-sessions.ts'
 
 type RollingCookie = SessionData['cookie'] & { originalMaxAge: number; originalExpires?: unknown }
 
-/** Whether the cookie's expiry is counted from each visit; a fixed date, or none, is stored as it is. */
+/** Whether the cookie's expiry is counted from each visit; a fixed date, or none, is stored unchanged. */
 function isRolling(cookie: SessionData['cookie'] | undefined): cookie is RollingCookie {
   return typeof cookie?.originalMaxAge === 'number'
 }
 
-/** What may pass between two looks at the clock, in milliseconds: a garbage collection, say. */
+/** How much time may pass between two readings of the clock, in milliseconds: a garbage collection, for example. */
 const pause = 100
 
 /**
- * As JSON has it: dates are strings, and what JSON cannot carry is left out, as by every store for express-session.
+ * As JSON: dates are strings, and what JSON cannot carry is left out, as in every store for express-session.
  *
- * express-session 1.19 looks at the clock twice when it renews a cookie's maxAge: where milliseconds pass in between, the cookie's
- * originalMaxAge has lost them, and a visit that changes nothing would be a change.
+ * express-session 1.19 reads the clock twice when it renews a cookie's maxAge: the milliseconds that pass in between are
+ * missing from the cookie's originalMaxAge, and a visit that changes nothing would count as a change.
  *
  * @param before what the session held when it was read
  */
@@ -27,7 +27,7 @@ export function storedValues(data: SessionData, before: Record<string, unknown> 
   const values = readJson(JSON.stringify(data)) as Record<string, unknown> & Pick<SessionData, 'cookie'>
   if (!isRolling(values.cookie)) return values
   delete values.cookie.expires
-  delete values.cookie.originalExpires // @fastify/session's own note of it
+  delete values.cookie.originalExpires // @fastify/session's own record of it
   const cookie = before['cookie'] as SessionData['cookie'] | undefined
   if (isRolling(cookie) && Math.abs(cookie.originalMaxAge - values.cookie.originalMaxAge) <= pause) {
     values.cookie.originalMaxAge = cookie.originalMaxAge
@@ -35,7 +35,7 @@ export function storedValues(data: SessionData, before: Record<string, unknown> 
   return values
 }
 
-/** The session's data; its expiry is by this server's clock, whatever the database's says. */
+/** The session's data; its expiry is by this server's clock, whatever the database's clock says. */
 export function sessionData(known: KnownSession): SessionData {
   const data = known.values() as unknown as SessionData
   if (isRolling(data.cookie)) {
@@ -50,7 +50,7 @@ export function isFixed({ cookie }: SessionData): boolean {
   return Boolean(cookie?.expires) && !isRolling(cookie)
 }
 
-/** Seconds that the session lives without a visit; 0 or less when it is over. */
+/** Seconds that the session lives without a visit; 0 or less if it has expired. */
 export function ttlOf({ cookie }: SessionData, ttlWithoutExpiry: number): number {
   const untilExpiry = cookie?.expires ? new Date(cookie.expires).getTime() - Date.now() : Number.NaN
   const ms = isRolling(cookie) ? cookie.originalMaxAge : untilExpiry

@@ -1,5 +1,6 @@
 // The end of a response under express-session. It saves from within `res.end`, and while it waits for the store it sends the
-// headers and all of the body but the last byte: a browser that follows a redirect at its headers is then faster than the save.
+// headers and all of the body but the last byte: a browser that follows a redirect at its headers can then be faster than the
+// save.
 import { type IncomingMessage, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import { attachment } from '../session/attachment.ts'
@@ -8,20 +9,20 @@ type Request = IncomingMessage & { res?: ServerResponse | undefined }
 type Generate = (req: Request) => void
 type Done = (error?: unknown, ...values: never[]) => void
 
-/** Express keeps the response with the request. Under connect and node:http it is the one that its connection works on. */
+/** Express keeps the response with the request. Under connect and node:http it is the one that the connection is working on. */
 function responseOf(req: Request): ServerResponse | undefined {
   if (req.res) return req.res
   const current = (req.socket as { _httpMessage?: ServerResponse } | undefined)?._httpMessage
   return current?.req === req ? current : undefined
 }
 
-/** Knows which calls of the store come from within `res.end`: express-session makes them as an application does. */
+/** Knows which calls of the store come from within `res.end`: express-session makes them just as an application does. */
 export class ResponseEnds {
   readonly #watched = attachment<boolean>()
   /** It is set while `end` runs, which is synchronous. */
   #ending: ServerResponse | undefined
 
-  /** @param store gets a `generate` from express-session, which makes the sessions that are new */
+  /** @param store gets a `generate` from express-session, which creates new sessions */
   constructor(store: object) {
     let generate: Generate | undefined
     Object.defineProperty(store, 'generate', {
@@ -37,7 +38,7 @@ export class ResponseEnds {
     })
   }
 
-  /** For a request that gets its session, when express-session's `end` is in place. */
+  /** For a request that gets its session, once express-session's `end` is in place. */
   watch(req: Request): void {
     const res = responseOf(req)
     if (!res || this.#watched.get(res)) return
@@ -58,7 +59,7 @@ export class ResponseEnds {
     return this.#ending !== undefined
   }
 
-  /** Keeps the response that is ending from leaving before this callback is called. Under HTTP/2 it leaves. */
+  /** Holds back the response that is ending until this callback is called. Under HTTP/2 it is not held back. */
   hold<Callback extends Done>(callback: Callback | undefined): Callback | undefined {
     const res = this.#ending
     if (!callback || !(res instanceof ServerResponse)) return callback
@@ -69,7 +70,7 @@ export class ResponseEnds {
         whenSent(res, () => callback(error))
       } else {
         try {
-          callback(error, ...values) // ends the response, which leaves in one piece
+          callback(error, ...values) // ends the response, which is sent in one piece
         } finally {
           release()
         }
@@ -80,10 +81,10 @@ export class ResponseEnds {
 }
 
 /**
- * Holds back what is sent from now on, until the function that it returns is called or the response has ended.
+ * Holds back what is sent from now on, until the returned function is called or the response has ended.
  *
- * The connection is corked and not the response: of one that is corked, Node 22 and 24 send the end of a chunked body before its
- * last chunk. A response that waits for its turn on the connection gets it by the event.
+ * It corks the connection, not the response: when a response is corked, Node 22 and 24 send the end of a chunked body before its
+ * last chunk. A response that is waiting for its turn on the connection gets it with the event.
  */
 function cork(res: ServerResponse): () => void {
   const { socket } = res
@@ -92,12 +93,12 @@ function cork(res: ServerResponse): () => void {
   else res.once('socket', later)
   return () => {
     res.off('socket', later)
-    // The end has uncorked the connection, which may be another response's by now.
+    // The end has uncorked the connection, which may belong to another response by now.
     if (!res.writableEnded) res.socket?.uncork()
   }
 }
 
-/** Express closes the connection of a response that fails once it has begun: not before the client has been sent it all. */
+/** Express closes the connection of a response that fails after it has begun: not before everything is sent to the client. */
 function whenSent(res: ServerResponse, then: () => void): void {
   if (!res.writableNeedDrain) {
     then()

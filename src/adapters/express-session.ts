@@ -1,5 +1,5 @@
 // Express's sessions in Postgres: a store for express-session, and for @fastify/session, which takes the same stores.
-/* oxlint-disable typescript/no-misused-promises -- with a callback, the promise that Store's types know nothing of never rejects */
+/* oxlint-disable typescript/no-misused-promises -- with a callback, the returned promise, which Store's types do not mention, never rejects */
 
 import { isDeepStrictEqual } from 'node:util'
 import session, { type SessionData } from 'express-session'
@@ -19,26 +19,26 @@ import { ResponseEnds } from './express-response.ts'
 
 export type { ExpressSessionStoreOptions } from './express-options.ts'
 
-/** A session as `all` shows it. */
+/** A session as returned by `all`. */
 export type IdentifiedSession = SessionData & { readonly id: string }
 
 type Request = Parameters<session.Store['createSession']>[0]
 
 const defaultMaxLength = 65_536
 
-/** express-session signs the cookie; a PGStore of ours is never asked to. */
+/** express-session signs the cookie; our PGStore never does. */
 const noCookies: Codec = { encode: () => '', decode: () => undefined }
 
-/** @fastify/session copies what it was given by `for in`, inherited keys too, and so carries along what is known of it. */
+/** @fastify/session copies sessions by `for in`, including inherited keys, and so carries along what is known of it. */
 const knownKey = '__pgstore'
 type Marked = { [knownKey]?: KnownSession }
 
 /**
- * A store for express-session: concurrent requests that change different keys both keep their change, and no save brings back
- * a session that was ended.
+ * A store for express-session: concurrent requests that change different keys both keep their changes, and no save brings
+ * back a session that was ended.
  *
- * The methods of express-session's protocol take a callback, or return a promise where none is given. They fail with a
- * `PGStoreError`; what its codes mean stands there.
+ * The methods of express-session's store interface take a callback, or return a promise without one. They fail with a
+ * `PGStoreError`, which explains its codes.
  */
 export class ExpressSessionStore extends session.Store {
   readonly #store: PGStore
@@ -48,17 +48,17 @@ export class ExpressSessionStore extends session.Store {
   readonly #known = attachment<KnownSession>()
   readonly #ends: ResponseEnds
   readonly #changes = new Changes()
-  /** The store to close: one that was given is not ours. */
+  /** The store to close: one that was given is not ours to close. */
   #own: PGStore | undefined
 
   /** @throws {PGStoreError} `invalid_option` */
   constructor({ store, ttl = 86_400, userId, ...options }: ExpressSessionStoreOptions) {
     super()
     if (!(typeof ttl === 'number' && ttl >= 0.001 && ttl <= longestLife)) {
-      throw new PGStoreError('invalid_option', 'ttl must be a number of seconds up to a hundred years.')
+      throw new PGStoreError('invalid_option', 'ttl must be a number of seconds, at most a hundred years.')
     }
     const [extra] = Object.keys(options)
-    if (store && extra) throw new PGStoreError('invalid_option', `${extra} is set on the store that you pass.`)
+    if (store && extra) throw new PGStoreError('invalid_option', `${extra} must be set on the store that you pass.`)
     if (!store) this.#own = new PGStore({ maxLength: defaultMaxLength, ...options, codecs: [noCookies] })
     this.#store = store ?? (this.#own as PGStore)
     this.#sessions = this.#store.byToken
@@ -86,7 +86,7 @@ export class ExpressSessionStore extends session.Store {
     return this.#store
   }
 
-  /** The live session; where this process is saving or ending it, as it is after that. */
+  /** The live session; if this process is saving or ending it, as it is afterwards. */
   override async get(sid: string, callback?: Callback<SessionData>): Promise<SessionData | undefined> {
     return await answer(callback, async () => {
       await this.#changes.of(sid)
@@ -98,11 +98,11 @@ export class ExpressSessionStore extends session.Store {
   }
 
   /**
-   * Saves what changed since the session was read. One that was not read is created, or replaces what is there; one whose time
-   * is over is ended.
+   * Saves what changed since the session was read. One that was not read is created, or replaces the stored one; one that has
+   * expired is ended.
    *
-   * A session that was ended meanwhile stays so, and nothing is saved: `gone`. It is no error of the save that express-session
-   * makes at the end of a response: nobody can be told any more, and the connection would be closed.
+   * A session that was ended in the meantime stays ended, and nothing is saved: `gone`. The save that express-session makes at
+   * the end of a response does not fail with it: it is too late to report, and the connection would be closed.
    */
   override async set(sid: string, data: SessionData, callback?: Callback<void>): Promise<void> {
     const { isEnding } = this.#ends
@@ -114,15 +114,15 @@ export class ExpressSessionStore extends session.Store {
   }
 
   /**
-   * Extends the session's life once a tenth of it has passed; one whose time is over is ended. A session that has ended is no
-   * error, nor is a database that does not take it just now: there is nothing to keep but the time of this visit.
+   * Extends the session's life once a tenth of it has passed; one that has expired is ended. A session that was ended is not
+   * an error, nor is a database that cannot write at the moment: only the time of this visit is lost.
    */
   override async touch(sid: string, data: SessionData, callback?: Callback<void>): Promise<void> {
     await this.#change(sid, callback, async () => {
       if (this.#isOver(data)) return void (await this.#sessions.destroy(sid))
       const known = this.#knownOf(data) ?? (await this.#sessions.get(sid, { fresh: true }))
       if (!known) return
-      // With the cookie: express-session only touches a session when nothing else changed, a new maxAge included.
+      // With the cookie: express-session only touches a session when nothing else changed, which includes a new maxAge.
       const values = known.values()
       const { cookie } = storedValues(data, values)
       if (cookie) values['cookie'] = cookie
@@ -138,7 +138,7 @@ export class ExpressSessionStore extends session.Store {
     await this.#change(sid, callback, async () => void (await this.#sessions.destroy(sid)))
   }
 
-  /** All live sessions, each with its number as `id`: no sid can be told from what is stored. Takes the role admin. */
+  /** All live sessions, each with its number as `id`: the sid cannot be derived from what is stored. Needs the right admin. */
   override async all(callback?: Callback<IdentifiedSession[]>): Promise<IdentifiedSession[]> {
     return await answer(callback, async () => {
       const sessions: IdentifiedSession[] = []
@@ -147,38 +147,38 @@ export class ExpressSessionStore extends session.Store {
     })
   }
 
-  /** The numbers of all live sessions, not their sids. Takes the role admin. */
+  /** The numbers of all live sessions, not their sids. Needs the right admin. */
   async ids(callback?: Callback<string[]>): Promise<string[]> {
     return await answer(callback, async () => (await this.all()).map(({ id }) => id))
   }
 
-  /** How many live sessions there are. Takes the role admin. */
+  /** How many live sessions there are. Needs the right admin. */
   override async length(callback?: Callback<number>): Promise<number> {
     return await answer(callback, async () => await this.#sessions.count())
   }
 
-  /** Ends all sessions. Takes the role admin. */
+  /** Ends all sessions. Needs the right admin. */
   override async clear(callback?: Callback<void>): Promise<void> {
     return await answer(callback, async () => void (await this.#sessions.clear()))
   }
 
   /**
-   * Saves the request's session under a new sid, in one statement: the old sid is dead at once, and what it holds stays. For
-   * sign-in, where `req.session.regenerate()` begins an empty session in its place. `req.session` is a new object afterwards.
+   * Saves the request's session under a new sid, in one statement: the old sid is dead at once, and the values are kept. For
+   * sign-in, where `req.session.regenerate()` would begin an empty session. `req.session` is a new object afterwards.
    *
-   * @throws {PGStoreError} `gone` when somebody else renewed or ended it first
+   * @throws {PGStoreError} `gone` when another request renewed or ended it first
    */
   async renew(req: Request): Promise<void> {
     const data = req.session as SessionData
     const known = this.#knownOf(data)
-    if (!known) return await this.set(req.sessionID, data) // never stored: nobody has its sid
+    if (!known) return await this.set(req.sessionID, data) // never stored: nobody else has its sid
     const renewed = await this.#sessions.regenerate(known, storedValues(data, known.values()), this.#options(data))
     if (!renewed) throw gone()
     req.sessionID = renewed.token
     this.createSession(req, this.#show(renewed.known))
   }
 
-  /** A user's live sessions, newest first; a number is `idOf` the session that has it. */
+  /** A user's live sessions, newest first; `idOf` tells which of them a session is. */
   async list(userId: string, options: ListOptions = {}): Promise<ListedSession<SessionData>[]> {
     return (await this.#store.list(userId, options)) as unknown as ListedSession<SessionData>[]
   }
@@ -191,17 +191,17 @@ export class ExpressSessionStore extends session.Store {
     return await this.#store.revoke(userId, options)
   }
 
-  /** The number of a session that was read or saved: not secret, fit for logs. */
+  /** The number of a session that was read or saved: not secret, safe to log. */
   idOf(data: object): string | undefined {
     return this.#knownOf(data)?.id
   }
 
-  /** Ends what the store opened, and nothing that it was given. */
+  /** Closes what the store opened, and nothing that it was given. */
   async close(): Promise<void> {
     await this.#own?.close()
   }
 
-  /** express-session's own, which keeps in mind what the session was read with. */
+  /** express-session's method, which also remembers what the session was read with. */
   override createSession(req: Request, data: SessionData): session.Session & SessionData {
     const known = this.#knownOf(data)
     const created = super.createSession(req, data)
@@ -211,7 +211,7 @@ export class ExpressSessionStore extends session.Store {
     return created
   }
 
-  /** Until this is done, the session is not read, and a response that is ending does not leave. */
+  /** Until this is done, the session is not read, and a response that is ending is held back. */
   async #change(sid: string, callback: Callback<void> | undefined, work: () => Promise<void>): Promise<void> {
     const change = work()
     void this.#changes.add(sid, change)
@@ -254,7 +254,7 @@ function gone(): PGStoreError {
   return failure('session_save', { status: 'gone' })
 }
 
-/** The database cannot write, and may be able to soon. */
+/** The database cannot write now, but may soon. */
 function isOutage(error: unknown): boolean {
   return error instanceof PGStoreError && error.statusCode === 503
 }

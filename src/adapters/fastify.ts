@@ -13,10 +13,11 @@ export interface SessionsOptions extends RequestSessionOptions {
 }
 
 /**
- * What your sessions hold: `declare module 'pgstore/fastify' { interface SessionValues { visits?: number } }`. Fastify types
- * what a plugin adds once for all requests, so this cannot come from the store's own type. Until you declare it, anything.
+ * What your sessions hold: `declare module 'pgstore/fastify' { interface SessionValues { visits?: number } }`. Fastify has
+ * one type for what a plugin adds to all requests, so this cannot come from the store's type. Until you declare it,
+ * anything.
  */
-// biome-ignore lint/suspicious/noEmptyInterface: it is the user's to fill
+// biome-ignore lint/suspicious/noEmptyInterface: for the user to fill
 export interface SessionValues {}
 
 declare module 'fastify' {
@@ -39,7 +40,7 @@ export function sessions(app: FastifyInstance, { store, ...options }: SessionsOp
   })
   app.addHook('onSend', async (request, reply, payload) => {
     const own = opened.get(request)
-    opened.set(request, undefined) // a save that fails here is answered by an error, which is sent too
+    opened.set(request, undefined) // a save that fails here becomes an error response, which is sent too
     const { status } = payload instanceof Response ? payload : { status: reply.statusCode }
     await own?.finish(headersOf(reply), status)
   })
@@ -47,15 +48,15 @@ export function sessions(app: FastifyInstance, { store, ...options }: SessionsOp
 }
 
 Object.assign(sessions, {
-  [Symbol.for('skip-override')]: true, // for the instance that registers it, not for one of its own
+  [Symbol.for('skip-override')]: true, // for the instance that registers it, not a new one
   [Symbol.for('fastify.display-name')]: 'pgstore',
   [Symbol.for('plugin-meta')]: { name: 'pgstore', fastify: '>=5' },
 })
 
 /**
- * Fastify's own headers, which would win over the same ones of its raw response.
+ * Fastify's own headers, which would override those of the raw response.
  *
- * @param isCopied whether the raw response may have them already: those of a stream wait there for its first piece
+ * @param isCopied whether the raw response may have them already: those of a stream wait there for its first chunk
  */
 function headersOf(reply: FastifyReply, isCopied = () => false): NodeResponseLike {
   return {

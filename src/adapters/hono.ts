@@ -1,4 +1,4 @@
-// `pgstore/hono`: a middleware that gives every request its session. It touches nothing of node's: it runs where pg does.
+// `pgstore/hono`: a middleware that gives every request its session. It uses nothing from Node: it runs where pg does.
 import type { MiddlewareHandler } from 'hono'
 import type { NodeResponseLike } from '../cookie/response.ts'
 import { PGStoreError } from '../errors.ts'
@@ -8,8 +8,8 @@ import { openSession, type RequestSession, type RequestSessionOptions } from './
 export type { RequestSession, RequestSessionOptions } from './request-session.ts'
 
 /**
- * What the middleware adds to a context. `new Hono().use(sessions(store))` knows it from there on; an app in several files
- * says it once: `new Hono<{ Variables: SessionVariables<Visit> }>()`.
+ * What the middleware adds to a context. `new Hono().use(sessions(store))` infers it; an app in several files names it:
+ * `new Hono<{ Variables: SessionVariables<Visit> }>()`.
  */
 export interface SessionVariables<Values extends object = Record<string, unknown>> {
   /** `const session = await c.var.session()`. */
@@ -31,16 +31,16 @@ export function sessions<Values extends object>(
       early.headersSent = true
     }
     if (!isRead() || c.res.status < 200) return // a websocket's 101 takes no cookie
-    // A new one: those of fetch() are immutable, and nothing keeps a handler from giving one to two visitors.
+    // A new one: those of fetch() are immutable, and a handler may return the same one to two visitors.
     const answer = new Response(c.res.body, c.res)
     for (const line of early.cookies) answer.headers.append('set-cookie', line)
-    c.res = undefined // or Hono would put the old headers over the new
+    c.res = undefined // or Hono would overwrite the new headers with the old
     c.res = answer
     await finish(answer, answer.status)
   }
 }
 
-/** Takes the cookies of what a handler saves by itself, ahead of its answer; what a stream saves later is too late for one. */
+/** Takes the cookies of what a handler saves itself, before its response; what a stream saves later is too late for a cookie. */
 class EarlyHeaders implements NodeResponseLike {
   headersSent = false
   cookies: readonly string[] = []
@@ -54,7 +54,7 @@ class EarlyHeaders implements NodeResponseLike {
   }
 }
 
-/** Hono asks an error for its answer, as HTTPException has one; what has none is logged, and is a 500. */
+/** Hono asks an error for its response, as with HTTPException; an error without one is logged and becomes a 500. */
 function answerable(error: unknown): unknown {
   if (!(error instanceof PGStoreError) || error.statusCode !== 409) return error
   return Object.assign(error, { getResponse: () => new Response(error.message, { status: 409 }) })

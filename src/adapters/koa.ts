@@ -7,8 +7,8 @@ import { openSession, type RequestSession, type RequestSessionOptions } from './
 export type { RequestSession, RequestSessionOptions } from './request-session.ts'
 
 /**
- * What the middleware adds to a context. `new Koa().use(sessions(store))` knows it from there on; an app in several files
- * says it once: `new Koa<Koa.DefaultState, SessionContext<Visit>>()`.
+ * What the middleware adds to a context. `new Koa().use(sessions(store))` infers it; an app in several files names it:
+ * `new Koa<Koa.DefaultState, SessionContext<Visit>>()`.
  */
 export interface SessionContext<Values extends object = Record<string, unknown>> {
   /** `const session = await ctx.session()`. */
@@ -44,14 +44,14 @@ interface KoaError {
   headers?: object
 }
 
-/** The status that Koa answers with to this error. */
+/** The status with which Koa answers this error. */
 function statusOf(error: unknown): number {
   const { status, statusCode } = Object(error) as KoaError
   const found = status || statusCode
   return typeof found === 'number' ? found : 500
 }
 
-/** Koa takes all headers off an answer that becomes an error, but for those in the error: ours are to stay. */
+/** Koa removes all headers from a response that becomes an error, except those in the error: ours must stay. */
 function keepHeaders(res: ServerResponse, name: string, error: unknown): void {
   if (!(error instanceof Error)) return
   const headers: Record<string, unknown> = {}

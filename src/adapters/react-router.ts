@@ -1,5 +1,5 @@
-// `pgstore/react-router`: a SessionStorage for React Router and Remix. Not createSessionStorage's four callbacks: they get the
-// whole data and an id, so that a late commit overwrites what others saved, or brings back what was ended.
+// `pgstore/react-router`: a SessionStorage for React Router and Remix. Not createSessionStorage's four callbacks: they get
+// only an id and the whole data, so a late commit would overwrite what others saved, or revive an ended session.
 
 import type { CookieSerializeOptions, Session as RouterSession, SessionData, SessionStorage } from 'react-router'
 import { PGStoreError } from '../errors.ts'
@@ -8,7 +8,7 @@ import type { Session } from '../session/session.ts'
 import type { PGStore } from '../store.ts'
 import { type OpenedSession, openSession, type RequestSessionOptions } from './request-session.ts'
 
-/** React Router's session, and whose it is: for `store.list()` and `store.revoke()`. */
+/** React Router's session, with its user, for `store.list()` and `store.revoke()`. */
 export interface PGSession<Data, FlashData = Data> extends RouterSession<Data, FlashData> {
   /** Set it at sign-in, before `regenerateSession`. A string of 1 to 1024 bytes. */
   userId: string | undefined
@@ -17,39 +17,43 @@ export interface PGSession<Data, FlashData = Data> extends RouterSession<Data, F
 export interface PGSessionStorage<Data = SessionData, FlashData = Data> extends SessionStorage<Data, FlashData> {
   getSession: (cookieHeader?: string | null) => Promise<PGSession<Data, FlashData>>
   /**
-   * Saves the keys that changed, and resolves to the Set-Cookie header: '' where there is none to set, which browsers ignore.
-   * Of the options it takes `maxAge`, kept with the session; the cookie's other attributes are the store's. A session that was
-   * ended elsewhere meanwhile is not saved, and is a new one from here on.
+   * Saves the keys that changed, and resolves to the Set-Cookie header: '' if there is none to set, which browsers ignore. The
+   * only option it accepts is `maxAge`, stored with the session; the cookie's other attributes are set on the store. A session
+   * that was ended elsewhere in the meantime is not saved, and is a new one from here on.
    */
   commitSession: (session: RouterSession<Data, FlashData>, options?: CookieSerializeOptions) => Promise<string>
   /** Ends the session, and resolves to the Set-Cookie header that deletes the cookie. */
   destroySession: (session: RouterSession<Data, FlashData>) => Promise<string>
   /**
-   * Commits with a new token, and the old one is dead at once: in place of `commitSession` at sign-in and at every change of
-   * privilege.
+   * Commits with a new token and invalidates the old one at once: use it instead of `commitSession` at sign-in and at every
+   * change of privilege.
    *
    * @throws {PGStoreError} `gone` when another request regenerated or ended the session first
    */
   regenerateSession: (session: RouterSession<Data, FlashData>, options?: CookieSerializeOptions) => Promise<string>
 }
 
-/** In place of `createCookieSessionStorage()` and its like; cookies are signed by the store. */
+/** To use instead of `createCookieSessionStorage()` and the like; the store signs the cookies. */
 export function createPGSessionStorage<Data = SessionData, FlashData = Data>(
   store: PGStore<object>,
   options: RequestSessionOptions = {},
 ): PGSessionStorage<Data, FlashData> {
   const opened = attachment<{ own: OpenedSession<object>; session: Session<object>; headers: Headers }>()
 
-  /** Does this with a session of ours, and returns the cookie that was set on the way. */
+  /** Does this with a pgstore session, and returns the cookie that was set on the way. */
   async function cookieOf(
     given: object,
     { maxAge, ...others }: CookieSerializeOptions,
     work: (own: OpenedSession<object>, headers: Headers) => Promise<void>,
   ): Promise<string> {
     const found = opened.get(given)
-    if (!found) throw new PGStoreError('invalid_option', 'This session is not from getSession().')
+    if (!found) throw new PGStoreError('invalid_option', 'This session does not come from getSession().')
     const [refused] = Object.entries(others).find(([, value]) => value !== undefined) ?? []
-    if (refused) throw new PGStoreError('invalid_option', `${refused} is the store's to set, for all sessions.`)
+    if (refused)
+      throw new PGStoreError(
+        'invalid_option',
+        `${refused} cannot be set for one session: set it in the store's options.`,
+      )
     if (maxAge !== undefined) found.session.options.maxAge = maxAge
     await work(found.own, found.headers)
     return found.headers.getSetCookie()[0] ?? ''
@@ -70,7 +74,7 @@ export function createPGSessionStorage<Data = SessionData, FlashData = Data>(
   }
 }
 
-/** A session's values by React Router's methods. */
+/** A session's values through React Router's methods. */
 class KeyedSession {
   readonly #session: Session<Record<string, unknown>>
 
@@ -121,5 +125,5 @@ class KeyedSession {
   }
 }
 
-/** React Router's own key for what lasts until it is read, as `FlashSessionData` spells it. */
+/** React Router's own key for a value that lasts until it is read, as `FlashSessionData` spells it. */
 const flashName = (name: string): string => `__flash_${name}__`

@@ -1,4 +1,4 @@
-// One request's session, for the frameworks that save it by themselves. Every adapter does the same: docs/frameworks.md.
+// One request's session, for the adapters that save it themselves. All of them do the same: docs/frameworks.md.
 
 import type { RequestLike } from '../cookie/cookie-header.ts'
 import type { ResponseLike } from '../cookie/response.ts'
@@ -7,11 +7,11 @@ import type { RegenerateOptions, SaveOptions } from '../saver.ts'
 import type { Session } from '../session/session.ts'
 import type { PGStore } from '../store.ts'
 
-/** A request's session: call it, and it is read. */
+/** A request's session: calling it reads it. */
 export interface RequestSession<Values extends object = Record<string, unknown>> {
   /**
-   * The visitor's session: one query at the first call, the same object from then on. What you change in it is saved before
-   * the answer's headers leave, unless its status is 500 or above. A request that never calls this costs nothing.
+   * The visitor's session: one query at the first call, the same object from then on. Your changes are saved before the
+   * response headers are sent, unless the status is 500 or above. A request that never calls this costs nothing.
    */
   (): Promise<Session<Values>>
   /**
@@ -31,23 +31,23 @@ export interface RequestSession<Values extends object = Record<string, unknown>>
 }
 
 export interface RequestSessionOptions {
-  /** Name of the cookie: `__Host-sid` where the store's cookies are secure, have path '/' and no domain. Default: 'sid'. */
+  /** Name of the cookie: use `__Host-sid` if the store's cookies are secure, have path '/' and no domain. Default: 'sid'. */
   readonly name?: string
 }
 
-/** What an adapter needs of it: the session for its handlers, and the save at the end. */
+/** What an adapter needs: the session for its handlers, and the save at the end. */
 export interface OpenedSession<Values extends object> {
   readonly session: RequestSession<Values>
   /** Name of its cookie. */
   readonly name: string
-  /** Whether a handler asked for it: only then is there anything to save, and an answer that depends on the visitor. */
+  /** Whether a handler read it: only then is there anything to save, and a response that depends on the visitor. */
   readonly isRead: () => boolean
-  /** Saves what the handlers changed, to an answer with this status. */
+  /** Saves what the handlers changed, for a response with this status. */
   readonly finish: (res: ResponseLike, status: number) => Promise<void>
 }
 
 /**
- * @param res takes the cookie of what handlers save by themselves
+ * @param res takes the cookies of what handlers save themselves
  * @param inFramework what an error becomes before a handler sees it
  */
 export function openSession<Values extends object>(
@@ -79,7 +79,7 @@ export function openSession<Values extends object>(
       try {
         await store.save(req, answer, session)
       } catch (error) {
-        // Ended elsewhere while the handler ran. It is as if it had ended a moment later: the answer stands.
+        // Ended elsewhere while the handler ran. It is as if it had ended a moment later: the response stands.
         if (!(error instanceof PGStoreError && error.code === 'gone')) throw error
       }
     },

@@ -1,7 +1,7 @@
-// graphile-worker as an alarm clock: exactly one job, which rings when it is due, in one of the processes that wait for it.
+// graphile-worker as an alarm clock: exactly one job, which rings when it is due, in one of the processes waiting for it.
 //
-// The job is done within milliseconds and what it starts runs beside it: a job that is locked when its process is killed stays
-// locked for four hours, and this one is locked for no time worth killing it in.
+// The job is done within milliseconds and the run that it starts continues beside it: a job whose process is killed stays
+// locked for four hours, and this one is locked too briefly for that to happen in practice.
 
 import { EventEmitter } from 'node:events'
 import fs from 'node:fs'
@@ -13,8 +13,8 @@ import { atMost } from '../events/deadline.ts'
 
 export interface AlarmSettings {
   /**
-   * Of the task and of its one job, among those of an application that shares graphile-worker's schema. A runner takes every
-   * job of a task that it knows: each schema of pgstore in a database needs a name of its own.
+   * Name of the task and of its job, among those of an application that shares graphile-worker's schema. A runner takes
+   * every job of a task that it knows, so each pgstore schema in a database needs a different name.
    */
   readonly name: string
   readonly workerSchema: string
@@ -33,7 +33,7 @@ export class Alarm {
 
   /**
    * @param pool of at least two connections, one of which graphile-worker keeps, and with listeners for the errors of its
-   *   clients; stays the caller's to end
+   * clients; the caller ends it
    */
   constructor(pool: pg.Pool, settings: AlarmSettings) {
     this.#pool = pool
@@ -41,9 +41,9 @@ export class Alarm {
   }
 
   /**
-   * Installs graphile-worker's schema where it is missing, and waits for the job from here on.
+   * Installs graphile-worker's schema if it is missing, and waits for the job from then on.
    *
-   * @throws {PGStoreError} `invalid_option` where the schema is another version's, which ours would change under its users
+   * @throws {PGStoreError} `invalid_option` if the schema has another version, which ours would change under its users
    */
   async start(): Promise<void> {
     const { name, workerSchema, ring, warn } = this.#settings
@@ -55,15 +55,15 @@ export class Alarm {
       concurrency: 1,
       noHandleSignals: true,
       noPreparedStatements: true, // for poolers
-      // Without a batch, 0.17 awaits nobody's answer to "this job is done": a connection lost just then would be an unhandled
-      // rejection, and end the process.
+      // Without a batch, 0.17 does not await the response to "this job is done": a connection lost at that moment would be an
+      // unhandled rejection and end the process.
       preset: { worker: { completeJobBatchDelay: 0, failJobBatchDelay: 0 } },
       logger: new Logger(() => (level, message) => {
         if ((level === 'error' || level === 'warning') && !this.#isStopped) warn(message)
       }),
       events: this.#pools(),
     })
-    // It ends by itself when it cannot report a job as done: an outage at the wrong moment.
+    // It ends by itself if it cannot report a job as done, after an outage at the wrong moment.
     const ended = () => this.#startAnew(1000)
     runner.promise.then(ended, ended)
     if (this.#isStopped) return void runner.stop().catch(() => {})
@@ -71,8 +71,8 @@ export class Alarm {
   }
 
   /**
-   * Deletes what a process left that was killed, or cut off, in the very moment of a ring: a ring takes milliseconds, and one of
-   * twenty seconds is none.
+   * Deletes the job of a process that was killed or cut off during a ring: a ring takes milliseconds, so a job locked for twenty
+   * seconds is left over.
    */
   async tidy(): Promise<void> {
     const { name, workerSchema } = this.#settings
@@ -83,31 +83,31 @@ export class Alarm {
     )
     if (rows.length === 0) return
     const ids = rows.map(({ id }) => id)
-    const lockers = rows.flatMap(({ locked_by }) => locked_by ?? []) // runners of ours: they hold nothing else
+    const lockers = rows.flatMap(({ locked_by }) => locked_by ?? []) // our runners: they hold nothing else
     await this.#pool.query(`select ${workerSchema}.force_unlock_workers($1::text[])`, [lockers])
     await this.#pool.query(`select ${workerSchema}.complete_jobs($1::bigint[])`, [ids])
   }
 
-  /** Sets the job for this time by the database's clock, in place of any other time. */
+  /** Sets the job for this time by the database's clock, replacing any other time. */
   async set(due: Date): Promise<void> {
     const { name } = this.#settings
     await this.#runner?.addJob(name, {}, { jobKey: name, runAt: due, maxAttempts: 1 })
   }
 
-  /** Looks for the job now: by itself graphile-worker looks every two seconds. */
+  /** Looks for the job now: by default graphile-worker looks every two seconds. */
   look(): void {
     try {
       this.#workerPool?.nudge(1)
     } catch {
-      // It has ended, and another is being started.
+      // It has ended, and another one is starting.
     }
   }
 
-  /** Waits for a ring under way, a second at the most. */
+  /** Waits for a ring in progress, at most a second. */
   async stop(): Promise<void> {
     this.#isStopped = true
     clearTimeout(this.#restart)
-    await atMost(1000, this.#runner?.stop()) // it rejects when it has ended already
+    await atMost(1000, this.#runner?.stop()) // it rejects if it has already ended
   }
 
   #pools(): EventEmitter {
@@ -130,8 +130,8 @@ export class Alarm {
 }
 
 /**
- * graphile-worker brings a schema that it finds to its own revision, and the runners of an application that has another version
- * end. While another process installs the schema its revision grows, so that a low one is looked at again.
+ * graphile-worker migrates any schema it finds to its own revision, and the runners of an application with another version end.
+ * While another process installs the schema its revision grows, so a low one is checked again.
  */
 async function checkRevision(pool: pg.Pool, workerSchema: string): Promise<void> {
   const wanted = shippedRevision()
@@ -145,11 +145,11 @@ async function checkRevision(pool: pg.Pool, workerSchema: string): Promise<void>
   if (wanted === undefined || found === undefined || found === wanted) return
   throw new PGStoreError(
     'invalid_option',
-    `Schema ${workerSchema} is at revision ${found} of graphile-worker's, and the graphile-worker installed here needs ${wanted}: install the version that the other programs use, or give the worker a schema to itself (workerSchema, --worker-schema). If no other program uses it, "npx graphile-worker --schema-only" upgrades an older one.`,
+    `Schema ${workerSchema} is at revision ${found} of graphile-worker's, but the graphile-worker installed here needs ${wanted}: install the version that the other programs use, or give the worker a separate schema (workerSchema, --worker-schema). If no other program uses it, "npx graphile-worker --schema-only" upgrades an older one.`,
   )
 }
 
-/** undefined where nothing is installed, or not begun with. */
+/** undefined if nothing is installed, or an installation has not begun. */
 async function installedRevision(pool: pg.Pool, workerSchema: string): Promise<number | undefined> {
   const table = `${workerSchema}.migrations`
   const { rows } = await pool.query<{ found: boolean }>('select to_regclass($1) is not null as found', [table])
@@ -158,7 +158,7 @@ async function installedRevision(pool: pg.Pool, workerSchema: string): Promise<n
   return revision.rows[0]?.id ?? undefined
 }
 
-/** graphile-worker exports none, but carries its migrations as files; undefined in a bundle, which has no such folder. */
+/** graphile-worker does not export it, but has its migrations as files; undefined in a bundle, which lacks that folder. */
 function shippedRevision(): number | undefined {
   let folder: URL
   try {
@@ -172,8 +172,8 @@ function shippedRevision(): number | undefined {
 }
 
 /**
- * At some errors of a connection graphile-worker sleeps for seconds, later for minutes, before it tries again, and nothing wakes
- * it or lets its process end meanwhile. It goes by their codes; without them it tries every two seconds.
+ * After some connection errors graphile-worker sleeps for seconds, later for minutes, before it retries, and nothing wakes it or
+ * lets its process end meanwhile. It goes by their codes; without a code it retries every two seconds.
  */
 function withoutCodes(pool: pg.Pool): pg.Pool {
   const connect = async () =>

@@ -1,19 +1,19 @@
-// What the recurring purge does, told by the channel <schema>_cleanup.
+// What the recurring purge does, announced on the channel <schema>_cleanup.
 import type { CleanupState, CleanupStatus, MaintenanceDatabase } from '../database/cleanup-functions.ts'
 import { ChannelEvents } from '../events/channel-events.ts'
 import type { ListenConnection } from '../events/listen.ts'
 
 /**
- * What the recurring purge does. `status` comes first, and again after an outage or where announcements may have been lost: it
- * holds whatever they would have told.
+ * What the recurring purge does. `status` comes first, and again after an outage or when announcements may have been lost: it
+ * covers what they would have said.
  */
 export type CleanupEvent =
   | { readonly type: 'status'; readonly status: CleanupStatus }
   | { readonly type: 'started'; readonly everyMs: number }
   | { readonly type: 'stopped' }
-  /** A run ended: sessions purged, milliseconds it took, and how many expired ones were left. */
+  /** A run ended: sessions purged, milliseconds taken, and how many expired sessions were left. */
   | { readonly type: 'purged'; readonly purged: number; readonly ms: number; readonly remaining: number }
-  /** A run failed, with an SQLSTATE or a `PGStoreError`'s code; the next is tried at its time. */
+  /** A run failed, with an SQLSTATE or a `PGStoreError`'s code; the next starts when it is due. */
   | {
       readonly type: 'failed'
       readonly code: string

@@ -1,4 +1,4 @@
-// The recurring purge as a client sees it: one schedule for everybody, in the database. The work itself is worker.ts.
+// The recurring purge for clients: one shared schedule, in the database. The work itself is in worker.ts.
 
 import type { CleanupState, CleanupStatus, MaintenanceDatabase } from '../database/cleanup-functions.ts'
 import { closedError, PGStoreError } from '../errors.ts'
@@ -10,13 +10,13 @@ import type { CleanupHandle } from './worker.ts'
 
 export interface StartCleanupOptions {
   /**
-   * Run a worker in this process, which needs the package graphile-worker. false only sets the schedule, for a worker that
-   * runs elsewhere (`npx pgstore worker`). Default: true.
+   * Run a worker in this process, which needs the package graphile-worker. false only sets the schedule, for a worker
+   * elsewhere (`npx pgstore worker`). Default: true.
    */
   readonly worker?: boolean
   /**
-   * graphile-worker's schema, which an application may share that has the same version of it; a worker that runs already on this
-   * store keeps its own. Default: 'graphile_worker'.
+   * graphile-worker's schema, which an application with the same version of graphile-worker may share; a worker already running
+   * on this store keeps its schema. Default: 'graphile_worker'.
    */
   readonly workerSchema?: string | undefined
 }
@@ -38,13 +38,13 @@ export abstract class SessionCleanup {
     this.#events = cleanupEvents(database, connection, schema)
   }
 
-  /** How many expired sessions wait to be purged. */
+  /** How many expired sessions are waiting to be purged. */
   async countExpiredSessions(): Promise<number> {
     this.#checkOpen()
     return await this.#database.countExpired()
   }
 
-  /** Purges expired sessions now, until none is left, in batches of `limit` (default 1000). Returns how many. */
+  /** Purges all expired sessions now, in batches of `limit` (default 1000). Returns how many. */
   async purgeExpired({ limit = 1000 }: { readonly limit?: number } = {}): Promise<number> {
     if (!Number.isInteger(limit) || limit < 1) {
       throw new PGStoreError('invalid_option', 'limit must be a whole number of at least 1.')
@@ -54,12 +54,12 @@ export abstract class SessionCleanup {
   }
 
   /**
-   * Switches the recurring purge on for everybody, and runs a worker for it in this process. Any number of servers may do so:
-   * of their workers one does each run. Starting it again with another interval changes the interval.
+   * Switches the recurring purge on for all servers, and runs a worker for it in this process. Any number of servers may do so:
+   * one of their workers does each run. Starting it again with another interval changes the interval.
    *
    * @param every the time between two runs as a Postgres interval, from '100 milliseconds' to '1 year'; default '5 minutes'
-   * @throws {PGStoreError} `invalid_option` for another interval, or where graphile-worker is not installed or is another version than the
-   *   schema's
+   * @throws {PGStoreError} `invalid_option` for any other interval, or if graphile-worker is not installed or its version is not
+   * the schema's
    */
   async startCleanup(
     every = '5 minutes',
@@ -67,7 +67,7 @@ export abstract class SessionCleanup {
   ): Promise<CleanupHandle> {
     checkInterval(every)
     this.#checkOpen()
-    // First, so that a worker that cannot start does not leave a schedule that nobody keeps.
+    // First, so that a worker that cannot start does not leave a schedule without a worker.
     const handle = worker ? await this.#joinWorker(workerSchema) : { stop: async () => {}, done: Promise.resolve() }
     try {
       this.#checkOpen()
@@ -80,8 +80,8 @@ export abstract class SessionCleanup {
   }
 
   /**
-   * Switches the recurring purge off for everybody. After the answer no run begins. One that has begun asks before each batch
-   * whether it may go on: it deletes at most the batch that it had leave for, 1,000 sessions by default.
+   * Switches the recurring purge off for all servers. Once this resolves no run begins. A run in progress checks before each
+   * batch whether it may continue: it deletes at most the batch already started, 1,000 sessions by default.
    */
   async stopCleanup(): Promise<CleanupStatus> {
     this.#checkOpen()
@@ -93,7 +93,7 @@ export abstract class SessionCleanup {
     return publicStatus(await this.#database.cleanupStatus())
   }
 
-  /** What the purge does, everywhere, as it happens; begins with the present state and goes on through outages. */
+  /** What the purge does, on all servers, as it happens; begins with the current state and continues through outages. */
   watchCleanup(): EventStream<CleanupEvent> {
     this.#checkOpen()
     return this.#events.subscribe()
@@ -109,7 +109,7 @@ export abstract class SessionCleanup {
     if (this.#isClosed) throw closedError()
   }
 
-  /** One worker for all who start the cleanup on this store; it ends with the last of them. */
+  /** One worker for all callers that start the cleanup on this store; it ends with the last of them. */
   async #joinWorker(workerSchema: string | undefined): Promise<Pick<CleanupHandle, 'stop' | 'done'>> {
     this.#worker ??= { handle: startWorker(this.#connection, this.#schema, workerSchema), users: 0 }
     const worker = this.#worker
@@ -144,7 +144,7 @@ export abstract class SessionCleanup {
     if (this.#worker?.handle === handle) this.#worker = undefined
     const ending = handle.then(
       (worker) => worker.stop(),
-      () => {}, // it never began, which whoever started it has been told
+      () => {}, // it never began, as its caller has been told
     )
     this.#ending.add(ending)
     await ending
@@ -162,7 +162,7 @@ async function startWorker(
   return await CleanupWorker.start(connection, { schema, workerSchema })
 }
 
-/** @throws {PGStoreError} `invalid_option` where graphile-worker, which only this part needs, is not installed */
+/** @throws {PGStoreError} `invalid_option` if graphile-worker, which only this part needs, is not installed */
 export async function loadWorker(): Promise<typeof import('./worker.ts')> {
   return await import('./worker.ts').catch((error: NodeJS.ErrnoException) => {
     if (error.code !== 'ERR_MODULE_NOT_FOUND') throw error
@@ -173,7 +173,7 @@ export async function loadWorker(): Promise<typeof import('./worker.ts')> {
   })
 }
 
-/** @throws {PGStoreError} `invalid_option` for an interval that cannot be one */
+/** @throws {PGStoreError} `invalid_option` for what cannot be an interval */
 export async function setSchedule(database: MaintenanceDatabase, every: string): Promise<CleanupState> {
   checkInterval(every)
   const state = await database.cleanupStart(every).catch((error: PGStoreError) => {
@@ -190,7 +190,7 @@ function notAnInterval(): PGStoreError {
   return new PGStoreError('invalid_option', "every must be an interval such as '5 minutes' or '00:05:00'.")
 }
 
-/** Postgres has the last word on intervals; what is none at all would be an error there, and end a connection. */
+/** Postgres decides what an interval is; text that is clearly not one would be an error there and end a connection. */
 function checkInterval(every: unknown): void {
   const unit = '(milliseconds?|ms|seconds?|secs?|s|minutes?|mins?|m|hours?|h|days?|d|weeks?|w|months?|mons?|years?|y)'
   const isInterval =

@@ -1,10 +1,10 @@
-// Whether announcements arrive: behind a transaction pooler LISTEN is accepted, and nothing is ever heard.
+// Whether announcements arrive: a transaction pooler accepts LISTEN, but nothing is ever delivered.
 import type { MaintenanceDatabase } from '../database/cleanup-functions.ts'
 
-/** A server that is busy takes seconds to deliver one. */
+/** A busy server takes seconds to deliver one. */
 const patienceMs = 10_000
 
-/** Rings the bell of a channel that is listened to, and complains where it is not heard. */
+/** Rings the doorbell of a channel that is being listened to, and warns if it is not heard. */
 export class DeliveryProbe {
   readonly #database: MaintenanceDatabase
   readonly #channel: string
@@ -25,7 +25,7 @@ export class DeliveryProbe {
     this.#database.notify(this.#channel, { type: 'probe', probe: this.#text }).catch(() => this.stop())
   }
 
-  /** @param probe of a message of type `probe`, which may be another worker's */
+  /** @param probe from a message of type `probe`, which may be another worker's */
   heard(probe: unknown): void {
     if (probe === this.#text) this.stop()
   }

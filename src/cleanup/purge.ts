@@ -1,9 +1,9 @@
-// Deleting what has expired, batch by batch: short statements, with room for others in between.
+// Deletes expired sessions in batches: short statements, with room for others in between.
 
 import type { MaintenanceDatabase } from '../database/cleanup-functions.ts'
 import { PGStoreError } from '../errors.ts'
 
-/** A smaller batch, after one that took too long. */
+/** The size of a batch after one that took too long. */
 const smallBatch = 100
 
 export interface PurgeOptions {
@@ -11,11 +11,11 @@ export interface PurgeOptions {
   readonly batchSize: number
   /** Milliseconds between two batches. */
   readonly pauseMs: number
-  /** Asked before each batch, the first too, with the number purged so far: false ends the purge. */
+  /** Called before each batch, including the first, with the number purged so far: false ends the purge. */
   readonly goOn: (purged: number) => Promise<boolean> | boolean
 }
 
-/** Purges until a batch is short or `goOn` says no. Returns how many; what a failure left behind is told by `goOn` alone. */
+/** Purges until a batch is short or `goOn` returns false. Returns how many; after a failure only `goOn` knows the number. */
 export async function purge(
   database: MaintenanceDatabase,
   { batchSize, pauseMs, goOn }: PurgeOptions,

@@ -1,19 +1,19 @@
-// How a worker is set up, checked before it starts.
+// The options of a worker, checked before it starts.
 import { PGStoreError } from '../errors.ts'
 import { identifierProblems, schemaProblems } from '../schema/schema-name.ts'
 
 export interface RunWorkerOptions {
-  /** Leads to Postgres itself, as LISTEN is not delivered behind a transaction pooler. */
+  /** Must lead directly to Postgres, as nothing is delivered to LISTEN behind a transaction pooler. */
   readonly connectionString: string
   /** pgstore's schema. Default: 'pgstore'. */
   readonly schema?: string | undefined
-  /** graphile-worker's schema, which an application may share that has the same version of it. Default: 'graphile_worker'. */
+  /** graphile-worker's schema, which an application with the same version of it may share. Default: 'graphile_worker'. */
   readonly workerSchema?: string | undefined
   /** Sessions deleted by one statement; a hundred after a timeout. Default: 1000. */
   readonly batchSize?: number | undefined
-  /** Milliseconds between two batches, which leave the database to others. Default: 50. */
+  /** Milliseconds between two batches, to leave the database to others. Default: 50. */
   readonly pauseMs?: number | undefined
-  /** Hears what happens. Default: warnings go to the console. */
+  /** Receives what happens. Default: warnings go to the console. */
   readonly log?: ((level: 'info' | 'warning', message: string) => void) | undefined
 }
 

@@ -1,4 +1,4 @@
-// The process side of the recurring purge: it learns the schedule, keeps the alarm set for the next run, and purges when it rings here.
+// The worker of the recurring purge: reads the schedule, keeps the alarm set for the next run, and purges when it rings here.
 import type pg from 'pg'
 import { type CleanupState, MaintenanceDatabase } from '../database/cleanup-functions.ts'
 import { openPool } from '../database/pool.ts'
@@ -13,17 +13,17 @@ import { parseWorkerOptions, type RunWorkerOptions, type WorkerSettings } from '
 
 export type { RunWorkerOptions } from './worker-options.ts'
 
-/** A part of the recurring purge that runs in this process. */
+/** This process's part in the recurring purge. */
 export interface CleanupHandle extends AsyncDisposable {
-  /** Ends this process's part, after the batch in hand; the schedule stays. Idempotent. */
+  /** Ends this process's part, after the current batch; the schedule stays. Idempotent. */
   stop(): Promise<void>
   /** Settles when this process's part has ended. */
   readonly done: Promise<void>
 }
 
 /**
- * Runs a worker for the recurring purge in this process: `npx pgstore worker` as a function. It waits for a schedule, through
- * `startCleanup`, psql or the command line, for as long as it runs, and outlives outages of the database.
+ * Runs a worker for the recurring purge in this process: `npx pgstore worker` as a function. It waits for a schedule, set by
+ * `startCleanup`, psql or the command line, for as long as it runs, and survives outages of the database.
  *
  * @throws {PGStoreError} `invalid_option`; `unavailable`, `forbidden` or `not_installed` when it cannot start
  */
@@ -33,10 +33,10 @@ export async function runWorker({ connectionString, ...settings }: RunWorkerOpti
   return await CleanupWorker.start({ connectionString }, settings)
 }
 
-/** Changes are announced; what an announcement missed is found by looking now and then. */
+/** Changes are announced; missed announcements are made up for by polling. */
 const pollMs = 30_000
 
-const unheard = `This connection leads through a transaction pooler: announcements do not arrive. Use one that leads directly to Postgres; until then changes are noticed every ${pollMs / 1000} seconds.`
+const unheard = `This connection leads through a transaction pooler: announcements do not arrive. Use one that leads directly to Postgres; until then the worker polls every ${pollMs / 1000} seconds.`
 
 export class CleanupWorker implements CleanupHandle {
   readonly done: Promise<void>
@@ -53,7 +53,7 @@ export class CleanupWorker implements CleanupHandle {
   #purge: Promise<void> | undefined
   #syncing: Promise<void> | undefined
   #syncAgain = false
-  /** Time of the job that this worker knows to be set; undefined to set it again. */
+  /** The time for which this worker knows the job to be set; undefined to set it again. */
   #armedFor: number | undefined
   #wasEnabled = false
   #complaint: string | undefined
@@ -66,7 +66,7 @@ export class CleanupWorker implements CleanupHandle {
   ): Promise<CleanupWorker> {
     const worker = new CleanupWorker(connection, schema, parseWorkerOptions(schema, settings))
     try {
-      await worker.#database.cleanupBeat() // what stands in the way is told here, and not in a loop
+      await worker.#database.cleanupBeat() // an obstacle is reported here, and not in a loop
       await worker.#alarm.start()
       worker.#listen(connection)
       return worker
@@ -79,7 +79,7 @@ export class CleanupWorker implements CleanupHandle {
   private constructor(connection: ListenConnection, schema: string, settings: WorkerSettings) {
     const { create: stream } = this.#sockets
     const pool = openPool({ ...connection, application_name: 'pgstore worker', max: 4, stream })
-    // graphile-worker borrows clients and does not listen to all of them: one that is lost meanwhile would end the process.
+    // graphile-worker borrows clients without listening to all of them: losing one meanwhile would end the process.
     pool.on('connect', (client) => client.on('error', () => {}))
     this.done = new Promise((resolve) => {
       this.#resolveDone = resolve
@@ -114,7 +114,7 @@ export class CleanupWorker implements CleanupHandle {
     this.#alarm.tidy().catch((error) => this.#complain(error))
   }
 
-  /** After the batch in hand; within two seconds, whether the database answers or not: a batch that is cut off is purged later. */
+  /** After the current batch; within two seconds even if the database does not respond: a batch cut off is purged later. */
   async stop(): Promise<void> {
     this.#stopping ??= (async () => {
       clearInterval(this.#poll)
@@ -136,12 +136,12 @@ export class CleanupWorker implements CleanupHandle {
     await this.stop()
   }
 
-  /** The job's work. It never fails: a failed job would stay in the table, and the next look sets another anyway. */
+  /** The job's work. It never fails: a failed job would stay in the table, and the next poll sets another anyway. */
   async #ring(): Promise<void> {
     this.#armedFor = undefined // this job is used up
     try {
       const state = await this.#database.cleanupBeginRun()
-      await this.#apply(state).catch((error) => this.#lookAgain(error)) // the run is ours, whatever became of the next job
+      await this.#apply(state).catch((error) => this.#lookAgain(error)) // the run is ours, whatever happens to the next job
       if (state.status !== 'due') return
       this.#purge ??= this.#runPurge().finally(() => {
         this.#purge = undefined
@@ -191,15 +191,15 @@ export class CleanupWorker implements CleanupHandle {
     this.#look = setTimeout(() => void this.#sync(), 1000)
   }
 
-  /** Once, and not every second of an outage. */
+  /** Once, not every second of an outage. */
   #complain(error: unknown): void {
-    const { message } = databaseError('Looking at the schedule', error)
+    const { message } = databaseError('Reading the schedule', error)
     if (this.#stopping || message === this.#complaint) return
     this.#complaint = message
     this.#settings.log('warning', message)
   }
 
-  /** Keeps exactly one job, set for the next run; a job that is no longer wanted rings once and finds nothing to do. */
+  /** Keeps exactly one job, set for the next run; a job no longer needed rings once and finds nothing to do. */
   async #apply({ enabled, nextRunAt, now }: CleanupState): Promise<void> {
     const due = enabled ? nextRunAt : this.#wasEnabled ? now : undefined
     this.#wasEnabled = enabled
@@ -213,14 +213,14 @@ export class CleanupWorker implements CleanupHandle {
     const wait = Math.min(Math.max(due.getTime() - now.getTime(), 0) + 2, pollMs) // both times are the database's
     this.#look = setTimeout(() => {
       this.#alarm.look()
-      // Another worker may have been faster, or the job may be lost: see where the schedule stands.
+      // Another worker may have been faster, or the job may be lost: read the schedule.
       this.#look = setTimeout(() => void this.#sync(), 250)
     }, wait)
   }
 
   /**
-   * Until nothing is due, cleaning is switched off, or this worker stops. The run was claimed a while ago, and cleaning may have
-   * been switched off since: then nothing is deleted, and there is nothing to record.
+   * Until nothing is due, the cleanup is switched off, or this worker stops. The run was claimed a while ago, and the cleanup
+   * may have been switched off since: then nothing is deleted, and there is nothing to record.
    */
   async #runPurge(): Promise<void> {
     const started = performance.now()
@@ -252,8 +252,8 @@ export class CleanupWorker implements CleanupHandle {
 }
 
 /**
- * The job did not ring: a process that was killed took it along, or graphile-worker is still waiting out an outage, which may
- * take it minutes. The schedule does not need it, only one who asks.
+ * The job did not ring: a killed process took it along, or graphile-worker is still waiting out an outage, which may take
+ * minutes. The schedule does not need the job, only a worker that claims the run.
  */
 function isOverdue({ enabled, nextRunAt, now }: CleanupState): boolean {
   return enabled && nextRunAt !== undefined && now.getTime() - nextRunAt.getTime() > 2000

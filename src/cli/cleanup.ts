@@ -12,10 +12,11 @@ const withDatabase = async <Result>(
 
 export const cleanupStart: Command = {
   name: 'cleanup start',
-  summary: 'switch the recurring purge on, for everybody',
+  summary: 'switch the recurring purge on, for all servers',
   options: ['every'],
-  details: `The schedule is kept in the database, and one for all. Some process must run the worker: "pgstore worker", or a server that calls
-store.startCleanup(). The interval is one of Postgres', from 100 milliseconds to a year. Started already, it takes the new interval.
+  details: `The schedule is kept in the database and shared by all servers. Some process must run the worker: "pgstore worker",
+or a server that calls store.startCleanup(). The interval is a Postgres interval from 100 milliseconds to a year. If the purge is on
+already, only the interval changes.
 
   pgstore cleanup start --every '1 minute'`,
   async run(flags) {
@@ -28,8 +29,8 @@ store.startCleanup(). The interval is one of Postgres', from 100 milliseconds to
 
 export const cleanupStop: Command = {
   name: 'cleanup stop',
-  summary: 'switch the recurring purge off, for everybody',
-  details: `Workers stay and wait; a purge under way ends after its batch. An expired session is dead at once, purged or not.`,
+  summary: 'switch the recurring purge off, for all servers',
+  details: `Workers keep running and wait; a purge in progress ends after its batch. Expired sessions stay expired, purged or not.`,
   async run(flags) {
     const state = await withDatabase(flags, (database) => database.cleanupStop())
     if (flags.json) printJson(state)
@@ -40,28 +41,28 @@ export const cleanupStop: Command = {
 export const cleanupStatus: Command = {
   name: 'cleanup status',
   summary: 'show the recurring purge: schedule, worker, last run',
-  details: `It counts all expired sessions. "pgstore status" tells more, and reads less.`,
+  details: `It counts all expired sessions. "pgstore status" shows more and reads less.`,
   async run(flags) {
     const { state, expired } = await withDatabase(flags, async (database) => ({
       state: await database.cleanupStatus(),
       expired: await database.countExpired(),
     }))
     if (flags.json) print(JSON.stringify({ ...publicStatus(state), expired }))
-    else print(`${describeCleanup(state)}\nExpired sessions: ${count(expired)} wait to be purged.`)
+    else print(`${describeCleanup(state)}\nExpired sessions: ${count(expired)} waiting to be purged.`)
   },
 }
 
 export const cleanupWatch: Command = {
   name: 'cleanup watch',
-  summary: 'print what the recurring purge does, a line an event, until Ctrl-C',
-  details: `First the state, then starts, stops, purges and failures as they happen. It listens, and so needs a connection that leads to
-Postgres itself: behind a pooler in transaction mode nothing is heard.
+  summary: 'print what the recurring purge does, one line per event, until Ctrl-C',
+  details: `First the state, then starts, stops, purges and failures as they happen. It uses LISTEN, so it needs a connection that leads
+directly to Postgres: behind a pooler in transaction mode nothing arrives.
 
   pgstore cleanup watch --json | jq -r 'select(.type == "failed")'`,
   async run(flags) {
     const connection = { connectionString: databaseUrl(flags) }
     await withDatabase(flags, async (database) => {
-      await database.cleanupStatus() // what stands in the way is told here, and not waited for
+      await database.cleanupStatus() // an obstacle is reported here, instead of waiting
       const channel = cleanupEvents(database, connection, flags.schema)
       const events = channel.subscribe()
       onSignal(() => void events.return?.())
@@ -73,9 +74,9 @@ Postgres itself: behind a pooler in transaction mode nothing is heard.
 
 export const purgeCommand: Command = {
   name: 'purge',
-  summary: 'purge what has expired, now, until nothing is left',
-  details: `It deletes in batches of 1,000 with pauses in between, whether or not the recurring purge is on: for a schedule of your own, or
-after a long time without one. Interrupted, it has deleted what it had reached.
+  summary: 'purge all expired sessions now',
+  details: `It deletes in batches of 1,000 with pauses in between, whether or not the recurring purge is on: for your own schedule, or
+after a long time without one. If interrupted, it keeps what it has deleted so far.
 
   pgstore purge --json`,
   async run(flags) {
@@ -97,11 +98,12 @@ after a long time without one. Interrupted, it has deleted what it had reached.
 
 export const workerCommand: Command = {
   name: 'worker',
-  summary: 'run the worker that purges, until it is told to end; needs the package graphile-worker',
+  summary: 'run the worker that purges, until it is stopped; needs the package graphile-worker',
   options: ['workerSchema'],
-  details: `Any number may run; each purge is done by one of them. It ends with SIGINT or SIGTERM, after its batch. It listens, and so needs a
-connection that leads to Postgres itself and a role with the right "cleanup". Its jobs are kept in graphile-worker's own schema, which an
-application may share that runs the same version of it; for another version give --worker-schema a name of its own.
+  details: `Any number may run; each purge is done by one of them. It ends on SIGINT or SIGTERM, after its batch. It uses LISTEN, so it needs
+a connection that leads directly to Postgres, and a role with the right "cleanup". Its jobs are kept in graphile-worker's schema,
+which an application with the same version of graphile-worker may share; for another version, name a separate schema with
+--worker-schema.
 
   DATABASE_URL=postgres://cleaner@localhost/app pgstore worker`,
   async run(flags) {
@@ -162,7 +164,9 @@ function line(event: CleanupEvent): string {
 
 export function describeCleanup(state: CleanupStatus): string {
   const lines = [
-    state.enabled ? `On, every ${state.every}.${workerNote(state)}` : 'Off: expired sessions stay until it is started.',
+    state.enabled
+      ? `On, every ${state.every}.${workerNote(state)}`
+      : 'Off: expired sessions are not deleted until it is started.',
   ]
   if (state.nextRunAt) lines.push(`Next run: ${state.nextRunAt.toISOString()}.`)
   if (state.lastRunAt) {
@@ -176,7 +180,7 @@ export function describeCleanup(state: CleanupStatus): string {
 function workerNote({ workerSeenAt }: CleanupStatus): string {
   return workerSeenAt
     ? ` A worker was last seen at ${workerSeenAt.toISOString()}.`
-    : ' No worker was seen yet: npx pgstore worker.'
+    : ' No worker has been seen yet: run "npx pgstore worker".'
 }
 
 function count(value: number): string {

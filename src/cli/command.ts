@@ -1,4 +1,4 @@
-// What a command of the command line is, and what all of them share.
+// What a command is, and what all commands share.
 import type pg from 'pg'
 import { openPool } from '../database/pool.ts'
 
@@ -17,7 +17,7 @@ export interface Flags {
   readonly maxLength: string | undefined
   readonly lifetime: string | undefined
   readonly dryRun: boolean
-  /** The word behind the command's name, for a command that takes one. */
+  /** The word after the command's name, for a command that takes one. */
   readonly argument: string | undefined
   readonly as: string | undefined
   readonly print: boolean
@@ -26,30 +26,30 @@ export interface Flags {
 export interface Command {
   /** Words after `pgstore`. */
   readonly name: string
-  /** What the one word behind the name is, in capitals; the command needs it. Default: it takes none. */
+  /** The name of the required word after the command's name, in capitals. Default: it takes none. */
   readonly argument?: string
   readonly summary: string
-  /** Options of its own, by their names in `Flags`. */
+  /** Its options, by their names in `Flags`. */
   readonly options?: readonly (keyof Flags)[]
-  /** What `--help` says of it beyond the summary. */
+  /** What `--help` says beyond the summary. */
   readonly details?: string
   run(flags: Flags): Promise<void>
 }
 
-/** A command that was used wrongly: exit code 2. */
+/** A usage error: exit code 2. */
 export class UsageError extends Error {}
 
-/** A command that did not come to its end, and has said so itself: exit code 1. */
+/** A command that did not finish and has already said so: exit code 1. */
 export class Unfinished extends Error {}
 
 export function databaseUrl({ databaseUrl }: Flags): string {
-  if (!databaseUrl) throw new UsageError('Which database? Give --database-url or set DATABASE_URL.')
+  if (!databaseUrl) throw new UsageError('Database URL missing: give --database-url or set DATABASE_URL.')
   return databaseUrl
 }
 
 export async function withPool<Result>(flags: Flags, work: (pool: pg.Pool) => Promise<Result>): Promise<Result> {
   const connectionString = databaseUrl(flags)
-  // Nobody's page waits for a command: a server that is busy may take its time.
+  // No page waits for a command, so a busy server may take its time.
   const patience = { connectionTimeoutMillis: 10_000, query_timeout: 60_000 }
   const pool = openPool({ connectionString, application_name: 'pgstore command', max: 2, ...patience })
   try {

@@ -11,13 +11,13 @@ export const grantCommand: Command = {
   summary: 'let a role run the functions',
   options: ['as', 'print'],
   details: `Rights: client (the application), account (its pages that list and end a user's sessions), cleanup (the worker), admin (all). They
-add to what the role was granted before, and the table "grants" remembers them. Rights on pgstore's objects that are not in it, of
-this role or any other, are taken away: here and at each "migrate".
+add to those granted to the role before, and the table "grants" records them. Rights on pgstore's objects that are not recorded there,
+of this role or any other, are revoked, now and at each "migrate".
 
   pgstore grant app --as client,account`,
   async run(flags) {
     const { argument: role = '', as, schema, json } = flags
-    if (as === undefined) throw new UsageError('Grant what? Give --as client, account, cleanup or admin.')
+    if (as === undefined) throw new UsageError('Right missing: give --as client, account, cleanup or admin.')
     const rights = as.split(',').map((right) => right.trim()) as Right[]
     const statements = grantStatements(role, rights, schema)
     const sql = statements.join('\n')
@@ -31,23 +31,23 @@ this role or any other, are taken away: here and at each "migrate".
   },
 }
 
-/** All of it or nothing; returns what else the role can do that it should not. */
+/** All of it or nothing; returns warnings about what else the role can do. */
 async function grant(pool: pg.Pool, role: string, statements: readonly string[], schema: string): Promise<string[]> {
   try {
-    // As text: as a name, a longer one would be cut, and found.
+    // As text: a longer name would be truncated, and found.
     const { rows } = await pool.query('select from pg_catalog.pg_roles where rolname::text = $1', [role])
     if (rows.length === 0) {
-      throw new PGStoreError('database', `There is no role "${role}" here: create it first.`, '42704')
+      throw new PGStoreError('database', `Role "${role}" does not exist: create it first.`, '42704')
     }
     await checkOwner(pool, schema)
     const lock = `select pg_advisory_xact_lock(${lockNumber(schema)});`
     await pool.query([lock, ...statements, rightsStatement(schema)].join('\n')) // one message is one transaction
     const [left] = await rightsDifferences(pool, schema)
     if (left) {
-      // To grant or revoke what is not one's own to grant is a mere warning to Postgres.
+      // To Postgres, granting or revoking without the right to do so is only a warning.
       throw new PGStoreError(
         'forbidden',
-        `${left.holder} ${left.isMissing ? 'could not be given' : 'keeps'} ${left.privilege}: only its owner can change that.`,
+        `${left.holder} ${left.isMissing ? 'could not be granted' : 'keeps'} ${left.privilege}: only its owner can change that.`,
         '42501',
       )
     }
@@ -67,13 +67,13 @@ async function checkOwner(pool: pg.Pool, schema: string): Promise<void> {
   if (rows[0]?.is_owner === false) {
     throw new PGStoreError(
       'forbidden',
-      `Schema ${schema} belongs to ${rows[0].owner}, and only its owner can grant rights on it.`,
+      `Schema ${schema} belongs to ${rows[0].owner}: only that role can grant rights on it.`,
       '42501',
     )
   }
 }
 
-/** A membership or ownership may give a role what no grant of its own gave it, and what we cannot take away. */
+/** A membership or ownership may give a role rights that were not granted to it, which we cannot revoke. */
 async function warningsAbout(pool: pg.Pool, role: string, schema: string): Promise<string[]> {
   const { rows } = await pool.query<{ name: string }>(
     `select c.relname as name
@@ -88,6 +88,6 @@ async function warningsAbout(pool: pg.Pool, role: string, schema: string): Promi
   if (rows.length === 0) return []
   const tables = rows.map(({ name }) => name).join(', ')
   return [
-    `Warning: it reaches the tables themselves (${tables}), by a right that pgstore did not give: as superuser, owner or member of another role.`,
+    `Warning: it can access the tables directly (${tables}), by a right that pgstore did not grant: as superuser, owner or member of another role.`,
   ]
 }

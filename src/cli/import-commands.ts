@@ -12,18 +12,18 @@ import { Progress } from './progress.ts'
 
 const common = ['from', 'userKey', 'maxLength', 'lifetime', 'dryRun'] as const
 
-const promise = `The old store is only read. Each session keeps its id and the life that it has left, so that visitors stay signed in. One
-that is here already stays as it is: the command may be interrupted and run again. What it leaves, it counts, with the reason.
---dry-run tells what would be taken and writes nothing.`
+const promise = `The old store is only read. Each session keeps its id and its remaining life, so that visitors stay signed in. One
+that is here already is left alone, so the command can be interrupted and run again. It counts the sessions that it skips, with the
+reason. --dry-run reports what would be imported and writes nothing.`
 
 export const importConnectPgSimple: Command = {
   name: 'import connect-pg-simple',
-  summary: 'take over the sessions of connect-pg-simple',
+  summary: 'import the sessions of connect-pg-simple',
   options: [...common, 'table'],
   details: `${promise}
 
-The table is "session" in the same database; --table and --from name another. Its times have no zone: they are read in the time
-zone that this role's connections have, as connect-pg-simple reads them.
+The table is "session" in the same database; --table and --from name another. Its times have no time zone: they are read in the
+time zone of this role's connections, as connect-pg-simple reads them.
 
   pgstore import connect-pg-simple --user-key passport.user --dry-run
   pgstore import connect-pg-simple --user-key passport.user --from postgres://reader@old.example/app --table web.session`,
@@ -33,42 +33,42 @@ zone that this role's connections have, as connect-pg-simple reads them.
 
 export const importConnectRedis: Command = {
   name: 'import connect-redis',
-  summary: 'take over the sessions of connect-redis; needs the package redis',
+  summary: 'import the sessions of connect-redis; needs the package redis',
   options: [...common, 'prefix'],
   details: `${promise}
 
-Redis is where --from or the environment's REDIS_URL says. In a cluster, run it once for each primary.
+--from or the environment variable REDIS_URL names the Redis server. In a cluster, run it once for each primary.
 
   REDIS_URL=redis://127.0.0.1:6379 pgstore import connect-redis --user-key passport.user --dry-run`,
   run: (flags) =>
     importFrom(flags, () => {
       const url = flags.from ?? process.env['REDIS_URL']
-      if (!url) throw new UsageError('Which Redis? Give --from or set REDIS_URL.')
+      if (!url) throw new UsageError('Redis URL missing: give --from or set REDIS_URL.')
       return connectRedis(url, flags.prefix)
     }),
 }
 
 export const importPgstoreGo: Command = {
   name: 'import pgstore-go',
-  summary: "take over the sessions of Go's pgstore",
+  summary: "import the sessions of Go's pgstore",
   options: [...common, 'table', 'name', 'keys'],
   details: `${promise}
 
-The table is "http_sessions" in the same database; --table and --from name another. --name is the name that the Go program gives
-its sessions and their cookie: go on with the same one, and with the same keys, and the cookies stay valid.
+The table is "http_sessions" in the same database; --table and --from name another. --name is the name that the Go program uses for
+its sessions and their cookie: keep that name, and the same keys, and the cookies stay valid.
 
-The keys are never given on the command line, where others see them. The environment's PGSTORE_IMPORT_KEYS holds them, or a file
-that --keys names: separated by white space, in the order of the Go program's NewPGStore (hash key, block key, hash key …). Each
-is written as hex:…, base64:… or text:…, and a missing block key as a single "-".
+The keys are never given on the command line, where others could see them. Put them in the environment variable
+PGSTORE_IMPORT_KEYS, or in a file named by --keys: separated by white space, in the order of the Go program's NewPGStore (hash key,
+block key, hash key …). Write each as hex:…, base64:… or text:…, and a missing block key as a single "-".
 
   PGSTORE_IMPORT_KEYS='text:my-hash-key-of-at-least-32-bytes! -' pgstore import pgstore-go --name session --dry-run
 
-Text, booleans, numbers, slices, maps and structs are read. Byte slices become base64, times ISO 8601 text, integers beyond 2^53
-text of digits.`,
+It reads text, booleans, numbers, slices, maps and structs. Byte slices become base64, times ISO 8601 text, and integers beyond 2^53
+decimal text.`,
   run: (flags) =>
     importFrom(flags, () => {
       const { name } = flags
-      if (!name) throw new UsageError('Which sessions? --name is the name that the Go program gives them.')
+      if (!name) throw new UsageError('Session name missing: give --name, the name that the Go program uses.')
       const keyPairs = readKeys(flags)
       const connectionString = flags.from ?? databaseUrl(flags)
       return Promise.resolve(pgstoreGo({ connectionString, table: flags.table, name, keyPairs }))
@@ -84,7 +84,7 @@ async function importFrom(flags: Flags, open: () => Promise<Source>): Promise<vo
   try {
     await withPool(flags, async (pool) => {
       const database = new Database(pool, flags.schema)
-      await database.getMany([]) // what stands in the way is told before anything is read
+      await database.getMany([]) // an obstacle is reported before anything is read
       const progress = flags.json ? undefined : new Progress('Importing', await source.total())
       let isTold = false
       onSignal(() => {
@@ -98,7 +98,7 @@ async function importFrom(flags: Flags, open: () => Promise<Source>): Promise<vo
         await runImport(source, database, { ...options, goOn }, report)
       } catch (error) {
         progress?.end()
-        if (!flags.json && report.read > 0) print(`Until it failed: ${sentence(report, flags.dryRun)}`)
+        if (!flags.json && report.read > 0) print(`Before it failed: ${sentence(report, flags.dryRun)}`)
         throw error
       }
       progress?.end()
@@ -123,7 +123,7 @@ function importOptions({ userKey, maxLength, lifetime, dryRun }: Flags): Omit<Im
 }
 
 function wholeNumber(name: string, text: string): number {
-  if (!/^\d{1,9}$/.test(text)) throw new UsageError(`--${name} is a whole number, or 0 for no limit.`)
+  if (!/^\d{1,9}$/.test(text)) throw new UsageError(`--${name} must be a whole number, or 0 for no limit.`)
   return Number(text)
 }
 
@@ -137,7 +137,7 @@ function readKeys({ keys: file }: Flags): (Key | null)[] {
     if (kind === 'base64' && /^[\w+/-]+={0,2}$/.test(key)) return Buffer.from(key, 'base64')
     throw new PGStoreError('invalid_option', `Key ${index} must be written as hex:…, base64:… or text:…, or be "-".`)
   })
-  if (keys.length === 0) throw new UsageError('Which keys? Set PGSTORE_IMPORT_KEYS, or name a file with --keys.')
+  if (keys.length === 0) throw new UsageError('Keys missing: set PGSTORE_IMPORT_KEYS, or name a file with --keys.')
   return keys
 }
 
@@ -146,7 +146,7 @@ function readFile(file: string): string {
     return fs.readFileSync(file, 'utf8')
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException
-    throw new PGStoreError('invalid_option', `The file that --keys names cannot be read: ${code}.`)
+    throw new PGStoreError('invalid_option', `Cannot read the file named by --keys: ${code}.`)
   }
 }
 
@@ -171,14 +171,14 @@ function text(report: ImportReport, dryRun: boolean, ms: number): string {
   const seconds = (ms / 1000).toLocaleString('en-US', { maximumFractionDigits: 1 })
   const lines = [`${sentence(report, dryRun)} It took ${seconds} s.`, ...problems]
   if (dryRun) lines.push('Dry run: nothing was written.')
-  if (report.interrupted) lines.push('Interrupted: run it again for the rest.')
+  if (report.interrupted) lines.push('Interrupted: run it again to import the rest.')
   return lines.join('\n')
 }
 
 function sentence(report: ImportReport, dryRun: boolean): string {
   const { read, taken, alreadyThere, expired, tooLarge, unreadable } = report
   return [
-    `Of ${number(read)} sessions read, ${number(taken)} ${dryRun ? 'would be' : 'were'} taken`,
+    `Of ${number(read)} sessions read, ${number(taken)} ${dryRun ? 'would be' : 'were'} imported`,
     `${number(alreadyThere)} are here already`,
     `${number(expired)} have expired`,
     `${number(tooLarge)} are too large`,

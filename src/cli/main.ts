@@ -27,11 +27,15 @@ const commands: readonly Command[] = [
   importPgstoreGo,
 ]
 
-/** Every option, those of some commands only too: the name of its value and what it does. */
+/** All options, including those of single commands: the name of the value and what the option does. */
 const options: Readonly<
   Record<string, { readonly flag: keyof Flags; readonly value?: string; readonly help: string }>
 > = {
-  'database-url': { flag: 'databaseUrl', value: 'URL', help: "the database; default: the environment's DATABASE_URL" },
+  'database-url': {
+    flag: 'databaseUrl',
+    value: 'URL',
+    help: 'the database; default: the environment variable DATABASE_URL',
+  },
   schema: { flag: 'schema', value: 'NAME', help: 'the schema; default: pgstore' },
   every: {
     flag: 'every',
@@ -40,28 +44,32 @@ const options: Readonly<
   },
   from: { flag: 'from', value: 'URL', help: 'the old store; default: the same database' },
   table: { flag: 'table', value: 'NAME', help: "the old store's table, or schema.table" },
-  prefix: { flag: 'prefix', value: 'TEXT', help: "the old store's prefix of its keys; default: sess:" },
+  prefix: { flag: 'prefix', value: 'TEXT', help: "prefix of the old store's keys; default: sess:" },
   name: { flag: 'name', value: 'NAME', help: "the name of the Go program's sessions and cookie" },
   keys: { flag: 'keys', value: 'FILE', help: "the file with the Go program's keys; default: PGSTORE_IMPORT_KEYS" },
-  'user-key': { flag: 'userKey', value: 'PATH', help: "where a session holds its user's id, such as passport.user" },
-  'max-length': { flag: 'maxLength', value: 'BYTES', help: 'leave larger sessions; default: 0, no limit' },
+  'user-key': {
+    flag: 'userKey',
+    value: 'PATH',
+    help: "path to the user's id in a session's data, such as passport.user",
+  },
+  'max-length': { flag: 'maxLength', value: 'BYTES', help: 'skip larger sessions; default: 0, no limit' },
   lifetime: {
     flag: 'lifetime',
     value: 'SECONDS',
-    help: 'from now, the longest that one may live; default: 7776000 (90 days); 0: no limit',
+    help: 'longest remaining life of a session; default: 7776000 (90 days); 0: no limit',
   },
   'worker-schema': {
     flag: 'workerSchema',
     value: 'NAME',
     help: "graphile-worker's schema; default: graphile_worker",
   },
-  'dry-run': { flag: 'dryRun', help: 'tell what would be done, and do nothing' },
+  'dry-run': { flag: 'dryRun', help: 'report what would be done, without doing it' },
   as: { flag: 'as', value: 'RIGHTS', help: 'client, account, cleanup or admin, or several: client,account' },
-  print: { flag: 'print', help: 'print the SQL and connect to nothing' },
+  print: { flag: 'print', help: 'print the SQL without connecting to a database' },
   json: { flag: 'json', help: 'print JSON' },
 }
 
-/** What every command takes. */
+/** Options of every command. */
 const common: readonly (keyof Flags)[] = ['databaseUrl', 'schema', 'json']
 
 function usage(shown: readonly Command[]): string {
@@ -81,9 +89,9 @@ function usage(shown: readonly Command[]): string {
     '',
     ...(shown.length === 1 && shown[0]?.details ? [shown[0].details, ''] : []),
     ...lines,
-    `  ${pad('--help', 20)} print this${isOverview ? '; after a command: what it does, and its own options' : ''}`,
+    `  ${pad('--help', 20)} print this${isOverview ? '; after a command, its description and options' : ''}`,
     '',
-    'Exit codes: 0 done, 1 failed, 2 wrong usage.',
+    'Exit codes: 0 success, 1 failure, 2 usage error.',
   ].join('\n')
 }
 
@@ -109,13 +117,13 @@ function parse(args: readonly string[]): Parsed {
 
 function findCommand(words: readonly string[]): { command: Command; argument: string | undefined } {
   const command = commands.find(({ name }) => name === words.slice(0, name.split(' ').length).join(' '))
-  if (!command) throw new UsageError(words.length > 0 ? `There is no command "${words.join(' ')}".` : 'Which command?')
+  if (!command) throw new UsageError(words.length > 0 ? `Unknown command "${words.join(' ')}".` : 'No command given.')
   const rest = words.slice(command.name.split(' ').length)
   const argument = command.argument === undefined ? undefined : rest.shift()
   if (command.argument !== undefined && argument === undefined) {
-    throw new UsageError(`Which ${command.argument}? "${command.name}" takes one.`)
+    throw new UsageError(`"${command.name}" needs a ${command.argument}.`)
   }
-  if (rest[0] !== undefined) throw new UsageError(`"${command.name}" takes no argument "${rest[0]}".`)
+  if (rest[0] !== undefined) throw new UsageError(`"${command.name}": unexpected argument "${rest[0]}".`)
   return { command, argument }
 }
 
@@ -130,7 +138,7 @@ async function main(args: readonly string[]): Promise<number> {
     const { command, argument } = findCommand(positionals)
     for (const [name, { flag }] of Object.entries(options)) {
       if (values[name] !== undefined && ![...common, ...(command.options ?? [])].includes(flag)) {
-        throw new UsageError(`"${command.name}" takes no option --${name}.`)
+        throw new UsageError(`"${command.name}" has no option --${name}.`)
       }
     }
     const schema = (values['schema'] as string | undefined) ?? 'pgstore'
@@ -173,5 +181,5 @@ function fail(error: unknown, json: boolean): number {
   return code === 'invalid_option' ? 2 : 1
 }
 
-process.stdout.on('error', () => process.exit(0)) // the reader has left, as `head` does
+process.stdout.on('error', () => process.exit(0)) // the reader has gone, as `head` does
 process.exitCode = await main(process.argv.slice(2))

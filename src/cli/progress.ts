@@ -1,6 +1,6 @@
 import { print } from './command.ts'
 
-/** A bar that moves on a terminal; elsewhere a line every few seconds. */
+/** A progress bar on a terminal; elsewhere a line every few seconds. */
 export class Progress {
   readonly #label: string
   readonly #total: number
@@ -28,7 +28,7 @@ export class Progress {
     process.stdout.write(`\r[${'#'.repeat(filled)}${'-'.repeat(width - filled)}] ${text} `)
   }
 
-  /** Clears the bar: what follows says how it went. */
+  /** Clears the bar, as the result follows. */
   end(): void {
     if (this.#isTerminal) process.stdout.write('\r\x1b[K')
   }

@@ -3,9 +3,9 @@ import { type Command, print, withPool } from './command.ts'
 
 export const migrateCommand: Command = {
   name: 'migrate',
-  summary: 'install the schema, or upgrade it',
-  details: `All that is missing is applied in one transaction, or nothing; any number of processes may do it at once. The role needs CREATE on
-the database, or to own the schema. PGStore.open() does the same unless it is told migrate: false.
+  summary: 'install or upgrade the schema',
+  details: `Applies everything that is missing in one transaction, or nothing; any number of processes may run it at once. The role
+needs CREATE on the database, or must own the schema. PGStore.open() does the same unless it is given migrate: false.
 
   DATABASE_URL=postgres://owner@localhost/app pgstore migrate`,
   async run(flags) {
@@ -19,9 +19,9 @@ the database, or to own the schema. PGStore.open() does the same unless it is to
 
 export const sqlCommand: Command = {
   name: 'sql',
-  summary: 'print the schema as SQL, for a history of your own',
-  details: `It is what "migrate" would run on an empty database, for tools that keep the history of yours. Run it in one transaction, and open
-the store with migrate: false. It connects to no database.
+  summary: 'print the schema as SQL, for your own migration history',
+  details: `Prints what "migrate" would run on an empty database, for your own migration tool. Run it in one transaction, and open
+the store with migrate: false. No database is needed.
 
   pgstore sql --schema sessions > migrations/0042_sessions.sql`,
   async run({ schema, json }) {

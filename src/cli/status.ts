@@ -9,10 +9,10 @@ import { type Command, print, withPool } from './command.ts'
 
 export const statusCommand: Command = {
   name: 'status',
-  summary: 'show how the sessions stand, and what is wrong',
-  details: `Counts are exact while the table is small; of one of more than 1,000 pages (8 MB) they are estimated from a random sample of as
-many, to a few percent, and are then printed with "about". Warnings say what to do. The exit code is 0 with warnings too: a monitor
-reads "warnings" in the JSON.
+  summary: 'show the state of the sessions, and what is wrong',
+  details: `Counts are exact for a small table; for one of more than 1,000 pages (8 MB) they are estimated from a random sample of that
+many pages, to a few percent, and printed with "about". Warnings say what to do. The exit code is 0 even with warnings: a monitor
+should read "warnings" in the JSON.
 
 It needs a role with the right "cleanup" or "admin".`,
   async run(flags) {
@@ -38,7 +38,7 @@ async function checkSchema(pool: pg.Pool, schema: string): Promise<void> {
   try {
     checkWorkable(await inspect(pool, schema), schema)
   } catch (error) {
-    throw databaseError('Looking at the schema', error)
+    throw databaseError('Inspecting the schema', error)
   }
 }
 
@@ -46,31 +46,31 @@ async function findDifferences(pool: pg.Pool, schema: string): Promise<RightsDif
   try {
     return await rightsDifferences(pool, schema)
   } catch (error) {
-    throw databaseError('Looking at the rights', error)
+    throw databaseError('Checking the rights', error)
   }
 }
 
-/** A sentence for each role: default privileges give dozens of rights at once. */
+/** One sentence per role: default privileges grant dozens of rights at once. */
 function rightsWarnings(differences: readonly RightsDifference[]): string[] {
-  const advice = 'As the owner of the schema run "npx pgstore migrate"'
+  const advice = 'As the owner of the schema, run "npx pgstore migrate"'
   return [false, true].flatMap((isMissing) => {
     const of = differences.filter((difference) => difference.isMissing === isMissing)
     return [...new Set(of.map(({ holder }) => holder))].map((holder) => {
       const privileges = of.filter((difference) => difference.holder === holder).map(({ privilege }) => privilege)
       const more = privileges.length > 1 ? ` and ${count(privileges.length - 1)} more` : ''
       return isMissing
-        ? `${holder} lacks what it was granted: ${privileges[0]}${more}. ${advice}, which gives it again.`
-        : `${holder} has privileges that were not granted with pgstore: ${privileges[0]}${more}. ${advice}, which takes it away, or "npx pgstore grant".`
+        ? `${holder} lacks a right that it was granted: ${privileges[0]}${more}. ${advice}, which grants it again.`
+        : `${holder} has a right that pgstore did not grant: ${privileges[0]}${more}. ${advice}, which revokes it, or "npx pgstore grant" to keep it.`
     })
   })
 }
 
-/** What is wrong, a sentence or two each, with what to do. */
+/** What is wrong and what to do, a sentence or two each. */
 export function statusWarnings(stats: SessionStats, cleanup: CleanupStatus): string[] {
   return [...schemaWarnings(stats), ...cleanupWarnings(stats, cleanup), ...tableWarnings(stats)]
 }
 
-/** Names of the migrations that this package has and the database has not. */
+/** Names of the migrations that this package has and the database lacks. */
 function pendingMigrations({ migration }: SessionStats): string[] {
   const names = migrations.map(({ name }) => name)
   return migration === undefined ? [] : names.filter((name) => name > migration)
@@ -87,10 +87,10 @@ function cleanupWarnings({ expired, oldestExpiredAt, now }: SessionStats, cleanu
   const since = (date: Date | undefined) => (date ? now.getTime() - date.getTime() : Number.POSITIVE_INFINITY)
   const waiting = oldestExpiredAt ? since(oldestExpiredAt) : 0
   if (!cleanup.enabled) {
-    // A purge by the host's own schedule is fine: it leaves no row for longer than a day.
+    // A purge on the application's own schedule is fine if it leaves no row for longer than a day.
     if (waiting < day && expired < 10_000) return []
     return [
-      `The recurring purge is off, and ${count(expired)} expired sessions pile up. Run "npx pgstore cleanup start" and a worker.`,
+      `The recurring purge is off, and ${count(expired)} expired sessions have piled up. Run "npx pgstore cleanup start" and a worker.`,
     ]
   }
   const warnings: string[] = []
@@ -116,13 +116,13 @@ function tableWarnings(stats: SessionStats): string[] {
   const rows = live + expired
   if (deadRows > 10_000 && deadRows > rows / 5 && !(vacuumedAt && now.getTime() - vacuumedAt.getTime() < 60 * minute)) {
     warnings.push(
-      `${count(deadRows)} dead rows wait for VACUUM. Is autovacuum on, and does an old transaction hold it back (pg_stat_activity.backend_xmin)?`,
+      `${count(deadRows)} dead rows are waiting for VACUUM. Check that autovacuum is on and that no old transaction holds it back (pg_stat_activity.backend_xmin).`,
     )
   }
-  // Full pages are filled to 85 %: what is half of that or less will not fill up again soon.
+  // Full pages are filled to 85 %: a table at half of that or less will not fill up again soon.
   if (tableBytes > 50 * megabyte && usedBytes < 0.4 * tableBytes) {
     warnings.push(
-      `The table takes ${size(tableBytes)} for rows of about ${size(usedBytes)}. Later sessions fill it; to shrink it now, VACUUM FULL (which locks it) or pg_repack.`,
+      `The table takes ${size(tableBytes)} for rows of about ${size(usedBytes)}. New sessions will reuse the space; to shrink it now, run VACUUM FULL (which locks the table) or pg_repack.`,
     )
   }
   if (indexBytes > 50 * megabyte && indexBytes > 500 * rows) {
@@ -167,7 +167,7 @@ function textStatus(schema: string, stats: SessionStats, cleanup: CleanupStatus,
     stats.isEstimate && value > 0 ? `about ${count(Number(value.toPrecision(3)))}` : count(value)
   const lines = [
     ['Schema', `${schema}${stats.migration ? `, ${stats.migration}` : ''}`],
-    ['Live', `${about(stats.live)}, of them ${about(stats.anonymous)} anonymous`],
+    ['Live', `${about(stats.live)}, ${about(stats.anonymous)} of them anonymous`],
     ['Expired', expiredText(stats, about)],
     ['Size', `${size(stats.totalBytes)}: table ${size(stats.tableBytes)}, indexes ${size(stats.indexBytes)}`],
     ['Updates', updatesText(stats)],

@@ -1,4 +1,4 @@
-// The options that a store's codecs are made of.
+// The options from which a store's codecs are created.
 import { PGStoreError } from '../errors.ts'
 import { type Codec, codecsFromKeys, codecsFromPairs } from './codec.ts'
 import { hashKeys, type Key } from './keys.ts'
@@ -12,7 +12,7 @@ export interface CodecOptions {
 /** Adds to `problems` what is wrong with them. */
 export function parseCodecs({ keys, keyPairs, codecs }: CodecOptions, problems: string[]): readonly Codec[] {
   if ([keys, keyPairs, codecs].filter((given) => given !== undefined).length !== 1) {
-    problems.push('give one of keys, keyPairs and codecs')
+    problems.push('give exactly one of keys, keyPairs and codecs')
     return []
   }
   if (codecs !== undefined) {

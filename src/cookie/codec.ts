@@ -1,5 +1,5 @@
-// The wire format of Go's gorilla/securecookie, read strictly: a Go program with the same keys reads our cookies, and the
-// reverse. https://github.com/gorilla/securecookie
+// The wire format of Go's gorilla/securecookie, read strictly: a Go program with the same keys reads our cookies, and
+// vice versa. https://github.com/gorilla/securecookie
 import {
   createCipheriv,
   createDecipheriv,
@@ -14,24 +14,27 @@ import { decodeGobString, encodeGobString } from './gob-string.ts'
 import { hashKeyProblems, type Key, keyBytes, keyProblems } from './keys.ts'
 
 /**
- * Why a codec refuses a cookie. `malformed`: it is not a cookie of this codec's format, or its signature is right and its block key
- * is another. `bad_signature`: it was signed with another key, for another name, or altered. `too_old`: signed longer ago than
+ * Why a codec refuses a cookie. `malformed`: it does not have this codec's format, or its signature is valid but its block key
+ * differs. `bad_signature`: it was signed with another key or for another name, or altered. `too_old`: signed longer ago than
  * `maxAge`.
  */
 export type CodecRefusal = 'malformed' | 'bad_signature' | 'too_old'
 
-/** Turns a value into a signed cookie value and back. `decode` never throws: what is not ours is `undefined`. */
+/**
+ * Turns a value into a signed cookie value and back. `decode` never throws: it returns `undefined` for a cookie that is
+ * not ours.
+ */
 export interface Codec {
   encode(name: string, value: string): string
   decode(name: string, cookie: string): string | undefined
   /** Why the last cookie that `decode` refused was refused, for `store.stats()`. Default: `bad_signature`. */
   refusal?(): CodecRefusal | undefined
   /**
-   * When the last cookie that `decode` accepted was signed, in seconds since the epoch. With a codec that does not tell, each save
-   * that changes something sets the cookie. Default: undefined.
+   * When the last cookie that `decode` accepted was signed, in seconds since the epoch. If a codec does not say, each save that
+   * changes something sets the cookie. Default: undefined.
    */
   signedAt?(): number | undefined
-  /** Sets the age in seconds beyond which `decode` refuses; 0 for no limit. `store.maxAge()` calls it where it exists. */
+  /** Sets the age in seconds beyond which `decode` refuses; 0 for no limit. `store.maxAge()` calls it if it exists. */
   maxAge?(seconds: number): void
 }
 
@@ -43,7 +46,7 @@ interface Opened {
 /** Longest cookie value in characters, as securecookie's default. Browsers ignore a cookie of more than 4096 bytes. */
 const maxLength = 4096
 
-/** Of SHA-256: the block that it works on, and its result. */
+/** SHA-256: the size of its block and of its result. */
 const blockBytes = 64
 const macBytes = 32
 
@@ -79,7 +82,7 @@ export class SecureCookie implements Codec {
   /**
    * Refuses cookies older than this many seconds; 0 refuses none for their age. Default: 30 days.
    *
-   * @throws {PGStoreError} `invalid_option` for what is no number, or a negative one
+   * @throws {PGStoreError} `invalid_option` for a negative number or anything else
    */
   maxAge(seconds: number): void {
     // No cookie is older than NaN seconds.
@@ -92,7 +95,7 @@ export class SecureCookie implements Codec {
   /**
    * The cookie value that carries `value` under the cookie name `name`, at most 4096 characters.
    *
-   * @throws {PGStoreError} `invalid_value` when it would be longer, or `value` holds half a surrogate pair
+   * @throws {PGStoreError} `invalid_value` when it would be longer, or `value` contains a lone surrogate
    */
   encode(name: string, value: string): string {
     if (!value.isWellFormed()) throw new PGStoreError('invalid_value', 'The value is not well-formed Unicode.')
@@ -138,7 +141,7 @@ export class SecureCookie implements Codec {
   }
 
   /**
-   * What stands inside, whatever it encodes and however long it is, and when it was signed, in seconds since the epoch;
+   * The payload, whatever it encodes and however long it is, and when it was signed, in seconds since the epoch;
    * undefined as for `decode`. Go's pgstore writes its rows in the cookies' format too.
    */
   open(name: string, text: string): { readonly payload: Buffer; readonly signedAt: number } | undefined {
@@ -153,7 +156,7 @@ export class SecureCookie implements Codec {
   #verify(name: string, text: string, isOfAnyAge = false): Opened | CodecRefusal {
     const raw = decodeBase64(text)
     if (!raw) return 'malformed'
-    // The MAC is the last 32 bytes and may itself hold a "|": what precedes it is cut at its own two.
+    // The MAC is the last 32 bytes and may itself contain a "|": only what precedes it is split at its two.
     const end = raw.length - 33
     if (end < 0 || raw[end] !== 0x7c) return 'malformed'
     const signed = raw.toString('latin1', 0, end)
@@ -170,7 +173,7 @@ export class SecureCookie implements Codec {
     return { payload: Buffer.concat([decipher.update(payload.subarray(16)), decipher.final()]), signedAt }
   }
 
-  /** HMAC-SHA256, RFC 2104, as two hashes: at a third of what an HMAC object costs, and every read needs one. */
+  /** HMAC-SHA256, RFC 2104, as two hashes: a third of the cost of an HMAC object, and every read needs one. */
   #mac(name: string, signed: string): Buffer {
     const message = `${name}|${signed}`
     const fits = message.length * 3 <= maxLength
@@ -195,8 +198,8 @@ export function codecsFromKeys(...keys: readonly (Key | null | undefined)[]): Co
 
 /**
  * One codec for each pair of keys, as securecookie's CodecsFromPairs: hash key, block key, hash key, block key … The first
- * signs, all verify. An odd last key is a hash key without encryption. A list of hash keys alone is for `codecsFromKeys`: here,
- * each second one would be taken for a block key.
+ * signs, all verify. An odd last key is a hash key without encryption. For a list of hash keys use `codecsFromKeys`: here every
+ * second one would be taken for a block key.
  *
  * @throws {PGStoreError} `invalid_option`, naming every key of a wrong length by its position
  */
@@ -214,12 +217,12 @@ export function codecsFromPairs(...keyPairs: readonly (Key | null | undefined)[]
   return pairs.map(([hashKey, blockKey]) => new SecureCookie(hashKey, blockKey))
 }
 
-/** A character for each byte: node makes that faster than a buffer. */
+/** A character for each byte: Node creates that faster than a buffer. */
 function sha256(data: Buffer): string {
   return hash('sha256', data, 'binary')
 }
 
-/** Base64url with padding: Go refuses it without. */
+/** Base64url with padding, which Go requires. */
 function encodeBase64(data: Buffer): string {
   const text = data.toString('base64url')
   return text + '='.repeat((4 - (text.length % 4)) % 4)

@@ -1,14 +1,14 @@
-// Cookies in: the values that a request's Cookie header holds under a name.
+// Reading cookies: the values of a name in a request's Cookie header.
 
-/** A request: node's `IncomingMessage` (and what extends it) or a fetch `Request`. */
+/** A request: Node's `IncomingMessage` (and what extends it) or a fetch `Request`. */
 export interface RequestLike {
   readonly headers: { readonly cookie?: string | undefined } | { get(name: string): string | null }
 }
 
 /**
- * The values of the request's cookies of this name, in order, each once and four at the most: a bound on the work that a request
- * can ask for. Names are compared as they are: decoding or trimming beyond space and tab would let a script plant `__Host-`
- * names. A value may stand in quotes (RFC 6265 §4.1.1), as Python's http.cookies and Go's net/http write some.
+ * The values of the request's cookies of this name, in order, each once and at most four, which limits the work that a request
+ * can cause. Names are compared as they are: decoding, or trimming more than space and tab, would let a script plant `__Host-`
+ * names. A value may be in quotes (RFC 6265 §4.1.1), as Python's http.cookies and Go's net/http write some.
  */
 export function readCookies(req: RequestLike, name: string): string[] {
   const { headers } = req
@@ -19,7 +19,7 @@ export function readCookies(req: RequestLike, name: string): string[] {
   for (let at = 0; at < header.length && values.length < 4; ) {
     let end = header.indexOf(';', at)
     if (end < 0) end = header.length
-    // Looked for again only when it is passed: a header of semicolons would otherwise be searched to its end at each.
+    // Searched again only once passed: otherwise a header of semicolons would be searched to its end at each.
     if (equals < at) equals = header.indexOf('=', at)
     if (equals < 0) break
     if (equals < end && trim(header, at, equals) === name) {
@@ -31,7 +31,7 @@ export function readCookies(req: RequestLike, name: string): string[] {
   return values
 }
 
-/** Its own: one that a polluted Object.prototype lends to every request would sign all visitors in as one. */
+/** An own property: one from a polluted Object.prototype would sign all visitors in as one. */
 function cookieField(headers: object): unknown {
   return Object.hasOwn(headers, 'cookie') ? (headers as { cookie?: unknown }).cookie : undefined
 }

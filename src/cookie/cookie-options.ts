@@ -1,22 +1,21 @@
-// What a cookie's attributes may be, and the Set-Cookie line that they make.
+// What a cookie's attributes may be, and the resulting Set-Cookie line.
 
 /** The attributes of a session's cookie: RFC 6265bis §4.1.2. */
 export interface CookieOptions {
   /** Path that the cookie is sent for. Default: '/'. */
   readonly path?: string
-  /** Domain whose subdomains get the cookie too; undefined keeps it to the host that set it. Default: undefined. */
+  /** Domain whose subdomains get the cookie too; undefined restricts it to the host that set it. Default: undefined. */
   readonly domain?: string | undefined
   /**
-   * Seconds a session lives without a visit, and the cookie's Max-Age. 0 is a cookie that the browser drops at its end, over
-   * a row that lives one day; -1 ends the session at the next save. A session
-   * with a longer one than its store's is lost when its cookie becomes older than that: give the store the longest.
-   * Default: 2,592,000 (30 days).
+   * Seconds a session lives without a visit, and the cookie's Max-Age. 0 is a cookie that ends with the browser, with a row
+   * that lives one day; -1 ends the session at the next save. A session with a longer maxAge than its store's is lost when
+   * its cookie becomes older than the store's: give the store the longest. Default: 2,592,000 (30 days).
    */
   readonly maxAge?: number
-  /** Keep the cookie from scripts. Default: true. */
+  /** Hide the cookie from scripts. Default: true. */
   readonly httpOnly?: boolean
   /**
-   * Send the cookie over HTTPS alone. Over plain http most browsers then drop it without a word, but for http://localhost.
+   * Send the cookie only over HTTPS. Over plain http most browsers then drop it silently, except on http://localhost.
    * Default: true.
    */
   readonly secure?: boolean
@@ -26,7 +25,7 @@ export interface CookieOptions {
   readonly partitioned?: boolean
 }
 
-/** The options of one session: the store's, copied, and the session's own to change before it is saved. */
+/** The options of one session: a copy of the store's, which may be changed before the session is saved. */
 export type SessionOptions = { -readonly [Name in keyof CookieOptions]-?: CookieOptions[Name] }
 
 export const defaultCookieOptions: SessionOptions = {
@@ -39,7 +38,7 @@ export const defaultCookieOptions: SessionOptions = {
   partitioned: false,
 }
 
-/** Whether cookies with these options differ in their maxAge alone. */
+/** Whether cookies with these options differ at most in their maxAge. */
 export function haveSameAttributes(one: SessionOptions, other: SessionOptions): boolean {
   return (
     one.path === other.path &&
@@ -51,13 +50,13 @@ export function haveSameAttributes(one: SessionOptions, other: SessionOptions): 
   )
 }
 
-/** Seconds in a hundred years, as session_save counts them: to Postgres' comparisons a year has 360 days. */
+/** Seconds in a hundred years, as session_save counts them: in Postgres' comparisons a year has 360 days. */
 export const longestLife: number = 100 * 360 * 86400
 
 /** RFC 6265bis §5.5: browsers cut a longer Max-Age to 400 days. */
 const longestMaxAge = 400 * 86400
 
-/** RFC 6265bis §5.7: browsers ignore a cookie whose name and value are longer together. */
+/** RFC 6265bis §5.7: browsers ignore a cookie whose name and value together are longer. */
 const longestPair = 4096
 
 /** What a cookie's value consists of: RFC 6265bis §4.1.1, without its quotes. */
@@ -66,12 +65,12 @@ const cookieOctets = /^[\x21\x23-\x2b\x2d-\x3a\x3c-\x5b\x5d-\x7e]*$/
 /** RFC 9110 §5.6.2. */
 const token = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/
 
-/** What is wrong with these options, a sentence each; empty when they are right. */
+/** What is wrong with these options, one sentence each; empty if they are valid. */
 export function cookieOptionProblems(options: SessionOptions): string[] {
   const problems: string[] = []
   const { path, domain, maxAge, httpOnly, secure, sameSite, partitioned } = options
   if (typeof path !== 'string' || !/^\/[\x20-\x3a\x3c-\x7e]*$/.test(path) || path.length > 1024) {
-    problems.push('path must begin with "/" and hold printable ASCII without ";"')
+    problems.push('path must begin with "/" and contain only printable ASCII without ";"')
   }
   if (
     domain !== undefined &&
@@ -95,8 +94,8 @@ export function cookieOptionProblems(options: SessionOptions): string[] {
  * cookies draft for `__Http-` and `__Host-Http-`.
  */
 export function cookieNameProblems(name: string, options: SessionOptions): string[] {
-  if (typeof name !== 'string' || !token.test(name)) return ['a cookie name is an RFC 9110 token']
-  if (name.length > longestPair) return [`a cookie name of ${name.length} characters leaves none for its value`]
+  if (typeof name !== 'string' || !token.test(name)) return ['a cookie name must be an RFC 9110 token']
+  if (name.length > longestPair) return [`a cookie name of ${name.length} characters leaves no room for its value`]
   const problems: string[] = []
   const prefix = /^__(host-http|host|http|secure)-/i.exec(name)?.[1]?.toLowerCase()
   if (prefix === undefined) return problems
@@ -107,14 +106,14 @@ export function cookieNameProblems(name: string, options: SessionOptions): strin
   return problems
 }
 
-/** What keeps a browser from holding this name and value as they are; empty when nothing does. */
+/** Why a browser would not store this name and value as they are; empty if it would. */
 export function cookiePairProblems(name: string, value: string): string[] {
   if (typeof value !== 'string' || !cookieOctets.test(value)) {
-    return ['a codec made a cookie value that is not in the grammar of RFC 6265']
+    return ['a codec returned a cookie value that RFC 6265 does not allow']
   }
   const length = name.length + value.length
   if (length <= longestPair) return []
-  return [`the cookie would have ${length} bytes: browsers ignore one of more than ${longestPair}`]
+  return [`the cookie would have ${length} bytes: browsers ignore cookies of more than ${longestPair}`]
 }
 
 /** A Set-Cookie line; `maxAge` in whole seconds, undefined for none. Attributes in the order of Go's net/http. */

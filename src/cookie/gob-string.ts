@@ -17,7 +17,7 @@ export function decodeGobString(data: Buffer): string | undefined {
   return isUtf8(data.subarray(text.next)) ? data.toString('utf8', text.next) : undefined
 }
 
-/** Up to 0x7f one byte; above, the negated count of bytes and then the bytes, big end first. */
+/** Up to 0x7f one byte; above, the negated count of bytes and then the bytes, big-endian. */
 function encodeGobUint(value: number): Buffer {
   if (value <= 0x7f) return Buffer.of(value)
   return value <= 0xff ? Buffer.of(0xff, value) : Buffer.of(0xfe, value >> 8, value & 0xff)
@@ -28,6 +28,6 @@ function decodeGobUint(data: Buffer, at: number): { readonly value: number; read
   if (first === undefined) return undefined
   if (first <= 0x7f) return { value: first, next: at + 1 }
   const count = 256 - first
-  if (count > 2 || at + count >= data.length) return undefined // a cookie holds at most 4096 characters
+  if (count > 2 || at + count >= data.length) return undefined // a cookie has at most 4096 characters
   return { value: data.readUIntBE(at + 1, count), next: at + 1 + count }
 }

@@ -1,11 +1,13 @@
-// Why cookies were refused: a count for each reason, and an event for whoever subscribes. Never a value, a token, an id or a user.
+// Why cookies were refused: a count for each reason, and an event for subscribers. Never a value, a token, an id or a user.
 import { channel } from 'node:diagnostics_channel'
 import type { Codec, CodecRefusal } from './codec.ts'
 
 /** Why a cookie led to no session: its codecs' reason, or `not_live` for a token without a live session. */
 export type CookieRefusal = CodecRefusal | 'not_live'
 
-/** What a subscriber to the channel `pgstore:cookie-refused` of `node:diagnostics_channel` is told of each refused cookie. */
+/**
+ * What a subscriber to the channel `pgstore:cookie-refused` of `node:diagnostics_channel` receives for each refused cookie.
+ */
 export interface RefusedCookie {
   /** The cookie's name. */
   readonly name: string
@@ -14,21 +16,21 @@ export interface RefusedCookie {
   readonly schema: string
 }
 
-/** How many cookies a store has refused since it was made. */
+/** How many cookies a store has refused since it was created. */
 export interface RefusedCookies {
-  /** No cookie of the store's format; or signed with a key of the store and encrypted with another block key. */
+  /** Not in the store's format; or signed with a key of the store but encrypted with another block key. */
   readonly malformed: number
   /** Signed with no key of the store, for another name, or altered. */
   readonly badSignature: number
   /** Signed by the store, longer ago than `maxAge`. */
   readonly tooOld: number
-  /** Right, but its session has expired, was ended or has a new token. */
+  /** Valid, but its session has expired, was ended or has a new token. */
   readonly notLive: number
 }
 
 const refused = channel('pgstore:cookie-refused')
 
-/** The more telling, the later: of several codecs' reasons the last of these counts. */
+/** In order of how much they say: of several codecs' reasons the last in this list counts. */
 const reasons: readonly CodecRefusal[] = ['malformed', 'bad_signature', 'too_old']
 
 export class Refusals {

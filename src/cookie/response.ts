@@ -1,7 +1,7 @@
-// Set-Cookie out, for node's and fetch's responses.
+// Writing Set-Cookie, for the responses of Node and of fetch.
 import { PGStoreError } from '../errors.ts'
 
-/** What a fetch `Headers` offers and we use. */
+/** What we use of a fetch `Headers`. */
 export interface HeadersLike {
   append(name: string, value: string): void
   delete(name: string): void
@@ -10,14 +10,14 @@ export interface HeadersLike {
   set(name: string, value: string): void
 }
 
-/** What node's `ServerResponse` (and what extends it) offers and we use. */
+/** What we use of Node's `ServerResponse` (and what extends it). */
 export interface NodeResponseLike {
   readonly headersSent: boolean
   getHeader(name: string): number | string | readonly string[] | undefined
   setHeader(name: string, value: string | readonly string[]): unknown
 }
 
-/** A response: node's `ServerResponse`, a fetch `Response`, or the `Headers` for one. */
+/** A response: Node's `ServerResponse`, a fetch `Response`, or the `Headers` for one. */
 export type ResponseLike = NodeResponseLike | { readonly headers: HeadersLike } | HeadersLike
 
 /** What a browser can be told to drop: W3C Clear Site Data §3.1, and what browsers have added. */
@@ -44,7 +44,7 @@ const directives: Readonly<Record<ClearSiteDataDirective, true>> = {
 
 export const clearSiteDataDirectives: readonly string[] = Object.keys(directives)
 
-/** @throws {PGStoreError} `headers_sent` when this response can take no cookie any more */
+/** @throws {PGStoreError} `headers_sent` when it is too late to set a cookie on this response */
 export function checkHeadersOpen(res: ResponseLike): void {
   if ('setHeader' in res) {
     if (!res.headersSent) return
@@ -64,15 +64,18 @@ export function checkHeadersOpen(res: ResponseLike): void {
 }
 
 /**
- * Sets this cookie line, in place of an earlier one for the same name: RFC 6265bis §4.1.1 allows one a response.
+ * Sets this cookie line, replacing an earlier one for the same name: RFC 6265bis §4.1.1 allows one per response.
  *
- * @throws {PGStoreError} `headers_sent` when the response has left since `checkHeadersOpen`
+ * @throws {PGStoreError} `headers_sent` when the response was sent after `checkHeadersOpen`
  */
 export function writeCookie(res: ResponseLike, name: string, line: string): void {
   const isOther = (other: string) => !other.startsWith(`${name}=`)
   if ('setHeader' in res) {
     if (res.headersSent) {
-      throw new PGStoreError('headers_sent', 'The response was sent during the save: saved, but its cookie is not set.')
+      throw new PGStoreError(
+        'headers_sent',
+        'The response was sent during the save: the session is saved, but its cookie is not set.',
+      )
     }
     const present = res.getHeader('set-cookie') ?? []
     const others = (typeof present === 'object' ? present : [String(present)]).filter(isOther)
@@ -88,12 +91,12 @@ export function writeCookie(res: ResponseLike, name: string, line: string): void
   headers.append('set-cookie', line)
 }
 
-/** Values of Cache-Control after which no shared cache hands the response to somebody else. */
+/** Values of Cache-Control with which no shared cache gives the response to another visitor. */
 const unshared = /\b(no-store|(private|no-cache)(?!=))\b/i
 
 /**
- * Keeps a response that depends on a session out of caches that others share (CVE-2023-30861): `Vary: Cookie`, and `no-store`
- * unless the response says as much already.
+ * Keeps a response that depends on a session out of shared caches (CVE-2023-30861): `Vary: Cookie`, and `no-store` unless the
+ * response already says as much.
  */
 export function forbidCaching(res: ResponseLike): void {
   const { read, write } = fields(res)
@@ -115,7 +118,7 @@ export function clearSiteData(res: ResponseLike, wanted: readonly ClearSiteDataD
 }
 
 interface Fields {
-  /** As text; '' where there is none. */
+  /** As text; '' if there is none. */
   readonly read: (name: string) => string
   readonly write: (name: string, value: string) => void
 }

@@ -1,4 +1,4 @@
-// A session's token, in and out of its cookie.
+// Reading a session's token from its cookie, and writing it.
 
 import { PGStoreError } from '../errors.ts'
 import type { Codec } from './codec.ts'
@@ -9,9 +9,9 @@ import { type ResponseLike, writeCookie } from './response.ts'
 
 export interface ReadToken {
   readonly token: string
-  /** Signed by another than the first codec: to be signed anew at the next save. */
+  /** Not signed by the first codec: to be re-signed at the next save. */
   readonly isOutdated: boolean
-  /** When it was signed, in milliseconds since the epoch by the signer's clock; undefined where the codec does not tell. */
+  /** When it was signed, in milliseconds since the epoch by the signer's clock; undefined if the codec does not say. */
   readonly signedAt: number | undefined
   /** What verified it. */
   readonly codec: Codec
@@ -40,7 +40,7 @@ export function readTokens(
     }
     const same = tokens.length === 0 ? -1 : tokens.findIndex(({ token }) => token === read.token)
     if (same < 0) tokens.push(read)
-    else if (!read.isOutdated) tokens[same] = read // the browser has one that is signed right
+    else if (!read.isOutdated) tokens[same] = read // the browser has one that is signed with the first key
   }
   return tokens
 }
@@ -57,9 +57,11 @@ function readToken(name: string, cookie: string, codecs: readonly Codec[]): Read
 }
 
 /**
- * The cookie's value that carries the token: made before the query, so that no session is stored whose cookie cannot be sent.
+ * The cookie value that carries the token: created before the query, so that no session is stored whose cookie cannot be
+ * sent.
  *
- * @throws {PGStoreError} `invalid_option` when no browser would keep it: a name too long, or a codec of the caller's
+ * @throws {PGStoreError} `invalid_option` when no browser would store it: the name is too long, or a custom codec
+ * returned an invalid value
  */
 export function signToken(name: string, token: string, codecs: readonly Codec[]): string {
   const value = (codecs[0] as Codec).encode(name, token)
@@ -69,8 +71,8 @@ export function signToken(name: string, token: string, codecs: readonly Codec[])
 }
 
 /**
- * Sets the cookie. Max-Age is the session's maxAge, less where its row ends earlier: by the database's clock, so that a server whose
- * own is wrong sets the same.
+ * Sets the cookie. Max-Age is the session's maxAge, or less if its row ends earlier: by the database's clock, so that a server
+ * whose clock is wrong sets the same.
  *
  * @param remainingSeconds until the row expires
  */
@@ -86,7 +88,7 @@ export function writeToken(
   writeCookie(res, name, setCookieLine(name, value, options, maxAge))
 }
 
-/** Has the browser drop the cookie: same path, domain and partition as it was set with, or it would stay. */
+/** Makes the browser delete the cookie: with the path, domain and partition it was set with, or it would stay. */
 export function deleteToken(res: ResponseLike, name: string, options: SessionOptions): void {
   writeCookie(res, name, setCookieLine(name, '', options, 0))
 }

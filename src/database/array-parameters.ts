@@ -1,7 +1,7 @@
-// Arrays as Postgres' binary format has them: JSON inside of an array literal would be escaped a second time, and a bytea
-// written in hex is twice as long.
+// Arrays in Postgres' binary format: JSON inside an array literal would be escaped a second time, and a bytea in hex is
+// twice as long.
 
-/** A one-dimensional array of elements written by `write`, which returns where it ended; null is NULL. */
+/** A one-dimensional array whose elements `write` writes, returning where each ended; null is NULL. */
 function encode<T>(
   oid: number,
   elements: readonly (T | null)[],

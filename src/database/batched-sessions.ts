@@ -1,4 +1,4 @@
-// The sessions' calls of many requests, gathered: what may stand in one call, and what is sent alone.
+// Batches the session calls of many requests: which may go into one call, and which are sent alone.
 import { isDeepStrictEqual } from 'node:util'
 import { closedError, PGStoreError } from '../errors.ts'
 import type { BatchLimits } from './batch-limits.ts'
@@ -14,7 +14,7 @@ interface ToldGet {
   readonly sent: () => void
 }
 
-/** The database, with the calls of a busy server gathered. */
+/** The database, with the calls of a busy server batched. */
 export class BatchedDatabase extends Database {
   readonly #gets: Batcher<Buffer, SessionRow | undefined>
   /** Reads that are told when they are sent: those of a cache, and then nearly all. */
@@ -79,7 +79,7 @@ export class BatchedDatabase extends Database {
         keyOf: textOf,
         sizeOf: (key) => key.length,
         fit: () => true,
-        again: (key) => key, // whether the first call or this one ended it, it has ended
+        again: (key) => key, // it has ended, whether by the first call or by this one
         sharesKeys: false,
       },
       limits,
@@ -96,8 +96,8 @@ export class BatchedDatabase extends Database {
   }
 
   /**
-   * A save was sent again, at the version that its caller knew: one that has become another says that somebody has saved since, and
-   * that may have been the first call.
+   * A save was sent again, at the version that its caller knew: a different version means that someone has saved since, and that
+   * may have been the first call.
    */
   async #judge(save: SaveArguments, result: SaveResult): Promise<SaveResult> {
     if (result.status !== 'conflict') return result
@@ -106,7 +106,7 @@ export class BatchedDatabase extends Database {
     const { id, version, expiresAt, now } = row
     if (isThere(save, row)) return { status: 'saved', id, version, expiresAt, data: null, now }
     if (!merges.has(save)) return result
-    // One save since then, and not ours: ours has not run.
+    // Exactly one save since then, and not ours: ours has not run.
     if (version === save.knownVersion + 1) {
       const merged = await super.save({ ...save, version })
       if (merged.status !== 'conflict') return merged
@@ -117,7 +117,7 @@ export class BatchedDatabase extends Database {
     )
   }
 
-  // Not async: each layer of promises is a tenth of a read's cost.
+  // Not async: each layer of promises costs a tenth of a read.
 
   override get(key: Buffer, sent?: () => void): Promise<SessionRow | undefined> {
     return sent === undefined ? this.#gets.send(key) : this.#toldGets.send({ key, sent })
@@ -132,14 +132,14 @@ export class BatchedDatabase extends Database {
   }
 }
 
-/** Saves that were sent a second time at a version, where the first time had asked for none. */
+/** Saves that were sent again at a version, although the first attempt had none. */
 const merges = new WeakSet<SaveArguments>()
 
-/** Refused before it could run, or rolled back: a backend that is told to end (57P01) does so before it commits or after it answered. */
+/** Refused before it ran, or rolled back: a backend told to end (57P01) does so before it commits or after it responds. */
 const notRun =
   /^(E(CONNREFUSED|HOSTUNREACH|NETUNREACH|NOTFOUND|AI_AGAIN|NOENT)|57P0[13]|53300|08001|08004|25006|40001|40P01)$/
 
-/** Blindly only what has not run, or is no harm twice; a merge that did run would undo what others have saved since. */
+/** Blindly only what has not run or does no harm twice: repeating a merge that ran would undo what others saved since. */
 function saveAgain(save: SaveArguments, error: PGStoreError): SaveArguments {
   const isTouch = save.set === '{}' && save.unset.length === 0 && save.userId === null && isPlain(save)
   if (save.version !== null || isTouch || notRun.test(error.sqlState ?? '')) return save
@@ -148,7 +148,7 @@ function saveAgain(save: SaveArguments, error: PGStoreError): SaveArguments {
   return again
 }
 
-/** Whether a call of many can carry it. */
+/** Whether it can go into a batch. */
 function isPlain({ label, tags, announce }: SaveArguments): boolean {
   return label === null && tags === null && !announce
 }

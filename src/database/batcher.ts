@@ -1,16 +1,16 @@
-// Many callers, one call: sends at once when idle, gathers while calls are in flight.
+// Many callers, one call: sends at once when idle, batches while calls are in flight.
 import { PGStoreError } from '../errors.ts'
 import type { BatchLimits } from './batch-limits.ts'
 import { queryTimeoutMs } from './pool.ts'
 import { alone, type Transport } from './transport.ts'
 
-/** With no answer from the database for so long, as long as the pool lets a call wait for a connection, a call is refused. */
+/** A call is refused when the database has not responded for this long, as long as the pool waits for a connection. */
 const longestSilenceMs = 2000
 
-/** And after so long in any case, which leaves time for the answer: `queryTimeoutMs` counts from a call's arrival. */
+/** And after this long in any case, which leaves time for the response: `queryTimeoutMs` counts from its arrival. */
 const longestWaitMs = 4000
 
-/** Calls on their own beside the batches: they wait for locks that others hold, and leave connections to the rest. */
+/** Single calls in flight beside the batches: they wait for others' locks, and must leave connections to the rest. */
 const mostAlone = 4
 
 interface Call<Item, Result> {
@@ -23,16 +23,16 @@ interface Call<Item, Result> {
   reject(error: unknown): void
 }
 
-/** Gathers the calls of one kind. */
+/** Batches the calls of one kind. */
 export class Batcher<Item, Result> {
   readonly #transport: Transport<Item, Result>
   readonly #limits: BatchLimits
   #queue: Call<Item, Result>[] = []
-  /** By key that is in flight, the calls whose turn comes after that. */
+  /** For each key in flight, the calls whose turn comes next. */
   readonly #parked = new Map<string, Call<Item, Result>[]>()
-  /** Keys whose first parked call is to be sent alone. */
+  /** Keys whose first parked call must be sent alone. */
   readonly #lonely: string[] = []
-  /** What was sent and has not been answered. */
+  /** Calls that were sent and not yet answered. */
   readonly #sent = new Set<readonly Call<Item, Result>[]>()
   #waiting = 0
   #inFlight = 0
@@ -50,7 +50,7 @@ export class Batcher<Item, Result> {
     return this.#waiting === 0 && this.#sent.size === 0
   }
 
-  /** @throws {PGStoreError} `unavailable` when too many wait, or this one has waited too long; else what the call throws */
+  /** @throws {PGStoreError} `unavailable` when too many calls wait or this one waits too long; else what the call throws */
   send(item: Item): Promise<Result> {
     return new Promise((resolve, reject) => {
       if (this.#waiting >= this.#limits.waiting) {
@@ -66,7 +66,7 @@ export class Batcher<Item, Result> {
     })
   }
 
-  /** Idle: at the end of this tick, for those that come with it. Busy: when all that has arrived by now has been heard. */
+  /** Idle: at the end of this tick, with all its calls. Busy: once everything that has arrived by now is processed. */
   #schedule(): void {
     if (this.#waiting > 0) this.#clock ??= setInterval(() => this.#endOld(), longestSilenceMs / 10).unref()
     if (this.#isScheduled || this.#queue.length === 0 || this.#inFlight >= this.#limits.inFlight) return
@@ -80,7 +80,7 @@ export class Batcher<Item, Result> {
     while (this.#inFlight < this.#limits.inFlight && this.#queue.length > 0) void this.#dispatch(this.#take())
   }
 
-  /** From the head of the queue, a fair share for each call that may still go out: both ends are then kept busy. */
+  /** From the head of the queue, a fair share for each call that may still go out, which keeps both ends busy. */
   #take(): Call<Item, Result>[] {
     const { fit, sizeOf } = this.#transport
     const share = Math.ceil(this.#queue.length / (this.#limits.inFlight - this.#inFlight))
@@ -116,7 +116,7 @@ export class Batcher<Item, Result> {
     this.#schedule()
   }
 
-  /** Sends them in one call. Returns those that are to be sent alone. */
+  /** Sends them in one call. Returns those that must be sent alone. */
   async #settle(calls: readonly Call<Item, Result>[]): Promise<readonly Call<Item, Result>[]> {
     try {
       let left: readonly Call<Item, Result>[] = []
@@ -126,7 +126,7 @@ export class Batcher<Item, Result> {
       return left
     } catch (error) {
       const known = error instanceof PGStoreError ? error : undefined
-      // One of them holds what Postgres does not take: the others shall not suffer for it.
+      // One of them contains something that Postgres rejects: the others must not fail with it.
       if (calls.length > 1 && /^(22|54)/.test(known?.sqlState ?? '')) return calls
       const repeated: Call<Item, Result>[] = []
       for (const call of calls) {
@@ -177,7 +177,7 @@ export class Batcher<Item, Result> {
     return left
   }
 
-  /** While a key is in flight, later calls for it wait: two at once could overtake each other. */
+  /** While a key is in flight, later calls for it wait: concurrent ones could overtake each other. */
   #park(calls: readonly Call<Item, Result>[]): void {
     for (const { key } of calls) this.#parked.set(key, [])
     const isFree = ({ key }: Call<Item, Result>) => !this.#parked.has(key)
@@ -217,7 +217,7 @@ export class Batcher<Item, Result> {
     return turns?.[0]?.isAlone ? turns.shift() : undefined
   }
 
-  /** Refuses what waits, as the store is closing: what was sent is answered for by the connection. */
+  /** Refuses what waits, as the store is closing; calls already sent end with their connection. */
   refuseAll(error: PGStoreError): void {
     this.#refuse(() => error)
   }
@@ -227,7 +227,7 @@ export class Batcher<Item, Result> {
     for (const calls of this.#sent) {
       for (const call of calls) {
         if (call.since < now - queryTimeoutMs)
-          call.reject(new PGStoreError('timeout', 'The database did not answer in time.'))
+          call.reject(new PGStoreError('timeout', 'The database did not respond in time.'))
       }
     }
     const isSilent = this.#answeredAt < now - longestSilenceMs
@@ -235,7 +235,7 @@ export class Batcher<Item, Result> {
     this.#refuse(({ since }) => {
       if (since > oldest) return undefined
       const ms = Math.round(now - since)
-      return new PGStoreError('unavailable', `Not sent within ${ms} ms: the database is too busy.`)
+      return new PGStoreError('unavailable', `The database is too busy: the call was not sent within ${ms} ms.`)
     })
     if (!this.isIdle) return
     clearInterval(this.#clock)

@@ -1,4 +1,4 @@
-// The functions that keep the table in order as typed calls: counting, purging, the schedule of the purge, statistics.
+// The maintenance functions as typed calls: counting, purging, the schedule of the purge, statistics.
 
 import { PGStoreError } from '../errors.ts'
 import type { Parameter } from './pool.ts'
@@ -11,7 +11,7 @@ export interface CleanupStatus {
   readonly enabled: boolean
   /** The interval between two runs, as Postgres writes it by default: '00:05:00', '1 day'. */
   readonly every: string
-  /** When a worker last showed itself; with nobody at work for longer than `every`, sessions are not purged. */
+  /** When a worker last reported in; if that is longer ago than `every`, sessions are not being purged. */
   readonly workerSeenAt: Date | undefined
   readonly nextRunAt: Date | undefined
   readonly lastRunAt: Date | undefined
@@ -30,7 +30,7 @@ export interface CleanupState extends CleanupStatus {
   readonly now: Date
 }
 
-/** How the table stands. */
+/** The state of the table. */
 export interface SessionStats {
   readonly live: number
   readonly expired: number
@@ -39,7 +39,7 @@ export interface SessionStats {
   readonly isEstimate: boolean
   readonly oldestExpiredAt: Date | undefined
   readonly tableBytes: number
-  /** Of the table, what its rows take up. */
+  /** The part of the table that its rows take up. */
   readonly usedBytes: number
   readonly indexBytes: number
   readonly totalBytes: number
@@ -48,7 +48,7 @@ export interface SessionStats {
   readonly heapOnlyUpdates: number
   readonly deadRows: number
   readonly vacuumedAt: Date | undefined
-  /** Name of the newest migration; undefined where the host keeps a history of its own. */
+  /** Name of the newest migration; undefined if the application keeps its own history. */
   readonly migration: string | undefined
   /** The database's clock when it answered. */
   readonly now: Date
@@ -96,7 +96,7 @@ export class MaintenanceDatabase extends Calls {
     return await this.#cleanup('cleanup_status', '', [])
   }
 
-  /** Claims a run that is due: status `due` for one of those who ask. */
+  /** Claims a run that is due: only one caller gets the status `due`. */
   async cleanupBeginRun(): Promise<CleanupState> {
     return await this.#cleanup('cleanup_begin_run', '', [])
   }
@@ -115,7 +115,7 @@ export class MaintenanceDatabase extends Calls {
 
   async sessionStats(): Promise<SessionStats> {
     const [row] = await this.call('session_stats', statsColumns, '', [])
-    if (!row) throw new PGStoreError('database', 'session_stats: no row')
+    if (!row) throw new PGStoreError('database', 'session_stats returned no row.')
     return {
       live: Number(row[0]),
       expired: Number(row[1]),
@@ -137,7 +137,7 @@ export class MaintenanceDatabase extends Calls {
 
   async #cleanup(name: string, parameters: string, values: Parameter[]): Promise<CleanupState> {
     const [row] = await this.call(name, cleanupColumns, parameters, values)
-    if (!row) throw new PGStoreError('database', `${name}: no row`)
+    if (!row) throw new PGStoreError('database', `${name} returned no row.`)
     const number = (text: string | null | undefined) => (text ? Number(text) : undefined)
     return {
       enabled: row[0] === 't',

@@ -1,4 +1,4 @@
-// What is known of a connection: asked when it is first used, and behind a pooler again now and then.
+// What is known of a connection: checked at its first use, and behind a pooler again from time to time.
 import { PGStoreError } from '../errors.ts'
 import { type ArrayQuery, standbyError } from './pool.ts'
 
@@ -10,7 +10,7 @@ export interface Client {
 }
 
 export interface KnownClient {
-  /** It leads to Postgres itself: a pooler, which may lend it to many, tells its clients a process number of its own. */
+  /** It leads directly to Postgres: a pooler, which may lend it to many, reports another process number. */
   readonly isDirect: boolean
   /** Statements prepared here by name were not there later. */
   losesNames: boolean
@@ -21,7 +21,7 @@ export interface KnownClient {
 /** A pooler may reach another server from one transaction to the next. */
 const askAgainMs = 5000
 
-/** A read-only database, where all writes fail, does not cost all connections each time. */
+/** A read-only database, where every write fails, must not cost all connections each time. */
 const retireAgainMs = 1000
 
 const bytes = Buffer.from([0x61, 0, 0x62])
@@ -32,24 +32,24 @@ const question: ArrayQuery = {
   types: { getTypeParser: () => (text) => text },
 }
 
-/** The clients of a pool, whichever stores use it. */
+/** The clients of a pool, shared by all stores that use it. */
 export class KnownClients {
   readonly #known = new WeakMap<Client, KnownClient>()
   #generation = 0
   #retiredAt = Number.NEGATIVE_INFINITY
 
-  /** What is known, without asking; undefined where it is time to ask. */
+  /** What is known, without a query; undefined when it is time to check. */
   get(client: Client, now: number): KnownClient | undefined {
     const known = this.#known.get(client)
     return known === undefined || (!known.isDirect && now - known.askedAt > askAgainMs) ? undefined : known
   }
 
-  /** Whether it is to be replaced: it was used before the server turned out to take no writes. */
+  /** Whether it must be replaced: it was used before the server turned out to be read-only. */
   isRetired({ generation }: KnownClient): boolean {
     return generation !== this.#generation
   }
 
-  /** Each client that is known by now is replaced before its next use. */
+  /** Every client known so far is replaced before its next use. */
   retire(): void {
     const now = performance.now()
     if (now - this.#retiredAt < retireAgainMs) return
@@ -72,7 +72,7 @@ export class KnownClients {
       )
     }
     if (isStandby === 't') {
-      if (before) this.retire() // the server behind the pooler has changed, for the others too
+      if (before) this.retire() // the server behind the pooler has changed, for the other clients too
       throw standbyError()
     }
     const known = before ?? {

@@ -1,4 +1,4 @@
-// Connections: what we use of node-postgres, and a pool that waits for nothing without an end.
+// Connections: what we use of node-postgres, and a pool in which every wait has a limit.
 import pg from 'pg'
 import { PGStoreError } from '../errors.ts'
 
@@ -14,12 +14,12 @@ export interface ArrayQuery {
   readonly sent?: () => void
 }
 
-/** What a `pg.Pool` or `pg.Client` offers and we use. */
+/** What we use of a `pg.Pool` or `pg.Client`. */
 export interface Queryable {
   query(query: ArrayQuery): Promise<{ readonly rows: unknown[] }>
 }
 
-/** What a `pg.Pool` offers and we use. */
+/** What we use of a `pg.Pool`. */
 export interface Pool extends Queryable {
   connect(): Promise<PoolClient>
 }
@@ -35,13 +35,13 @@ export interface PoolClient {
 /** How long a call may take. */
 export const queryTimeoutMs = 5000
 
-/** How long connecting may take, and so may the question whether the server is a standby. */
+/** How long connecting may take, and also the check whether the server is a standby. */
 const connectTimeoutMs = 2000
 
 /**
  * A pool in which every wait has a limit and every connection is replaced after five minutes, so that a failover is noticed.
  *
- * @throws {PGStoreError} `invalid_option` for a connection string that cannot be read
+ * @throws {PGStoreError} `invalid_option` for a connection string that cannot be parsed
  */
 export function openPool(connection: pg.PoolConfig): pg.Pool {
   const problems = connectionStringProblems(connection.connectionString)
@@ -62,7 +62,7 @@ export function openPool(connection: pg.PoolConfig): pg.Pool {
   return pool
 }
 
-/** node-postgres has no target_session_attrs: without this a demoted primary would go on serving old sessions. */
+/** node-postgres has no target_session_attrs: without this a demoted primary would keep serving old sessions. */
 async function refuseStandby(client: pg.ClientBase): Promise<void> {
   const query = { text: 'select pg_is_in_recovery() as standby', query_timeout: connectTimeoutMs }
   const { rows } = await client.query<{ standby: boolean }>(query)
@@ -70,7 +70,7 @@ async function refuseStandby(client: pg.ClientBase): Promise<void> {
 }
 
 export function standbyError(): PGStoreError {
-  return new PGStoreError('unavailable', 'The server is a standby: connect to the primary, where sessions are kept.')
+  return new PGStoreError('unavailable', 'The server is a standby: connect to the primary.')
 }
 
 /** What is wrong with this connection string. It is never shown: it may hold a password. */
@@ -83,18 +83,18 @@ export function connectionStringProblems(connectionString: unknown): string[] {
 }
 
 function unreadable(connectionString: string): string[] {
-  const several = 'names several hosts: name one, which leads to the primary'
+  const several = 'names several hosts: name only the primary'
   const [, authority = ''] = /^postgres(?:ql)?:\/\/([^/?#]*)/.exec(connectionString) ?? []
   if (authority.slice(authority.lastIndexOf('@') + 1).includes(',')) return [several]
   try {
-    // As node-postgres will read it, which does not connect here.
+    // Parses it as node-postgres will, without connecting.
     return new pg.Client({ connectionString }).host.includes(',') ? [several] : []
   } catch {
-    return ['cannot be read: percent-encode special characters in the user name and the password']
+    return ['cannot be parsed: percent-encode special characters in the user name and the password']
   }
 }
 
-/** What is wrong with a pool, or a client in its place, that cannot carry our calls. */
+/** Why a pool, or a client given instead, cannot carry our calls; empty if it can. */
 export function poolProblems(pool: unknown): string[] {
   const { query, options, binary, native, Client } = (pool ?? {}) as {
     query?: unknown
@@ -105,9 +105,9 @@ export function poolProblems(pool: unknown): string[] {
   }
   if (typeof query !== 'function') return ['pool must be a pg.Pool']
   const isNative = native !== undefined || (Client !== undefined && isNativeClient(Client))
-  // Its client cuts bytes at the first zero: a session would not be found.
-  if (isNative) return ['pool must not be of pg.native: give a pg.Pool of the JavaScript client']
-  if (options?.binary || binary) return ['pool must not have the option binary']
+  // Its client truncates bytes at the first zero: a session would not be found.
+  if (isNative) return ['pool must not come from pg.native: pass a pg.Pool of the JavaScript client']
+  if (options?.binary || binary) return ['pool must not have the option binary set']
   const { connectionString } = options ?? {}
   if (typeof connectionString !== 'string') return []
   return unreadable(connectionString).map((problem) => `the pool's connectionString ${problem}`)

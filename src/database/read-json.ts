@@ -1,6 +1,6 @@
-// JSON text, parsed past a fault of V8: Node 24 and 26, and Deno, may read a key that is written with an escape as another one, which
-// an object of the same shape had at its place before (findings/v8-json-parse-key.sh). So no key is parsed as it is written where that
-// takes an escape: it gets a plain name, and its own again afterwards.
+// JSON.parse without a bug of V8: Node 24 and 26, and Deno, may read a key written with an escape as a different key, one that an
+// earlier object of the same shape had in its place (findings/v8-json-parse-key.sh). So keys with escapes get plain names before
+// parsing, and are renamed afterwards.
 
 export function readJson(text: string): unknown {
   if (!text.includes('\\')) return JSON.parse(text)
@@ -17,7 +17,7 @@ export function readJson(text: string): unknown {
   return keys.size === 0 ? JSON.parse(text) : rename(JSON.parse(plain + text.slice(from)), keys)
 }
 
-/** Where the keys that hold an escape begin and end, with their quotation marks. What is looked for is found once, however long the text. */
+/** Where keys with an escape begin and end, including their quotation marks. Linear: no character is searched for twice. */
 function* escapedKeys(text: string): Generator<readonly [start: number, end: number]> {
   const next = (character: string, found: number, from: number) =>
     found >= from || found < 0 ? found : text.indexOf(character, from)
@@ -29,7 +29,7 @@ function* escapedKeys(text: string): Generator<readonly [start: number, end: num
     for (;;) {
       quote = next('"', quote, at)
       slash = next('\\', slash, at)
-      if (quote < 0) return // no JSON: JSON.parse says so
+      if (quote < 0) return // not JSON: JSON.parse will say so
       if (slash < 0 || slash > quote) break
       isEscaped = true
       at = slash + 2
@@ -47,7 +47,7 @@ function unused(text: string): string {
   return prefix
 }
 
-/** A loop, not a recursion: SQL may have stored what is thousands of levels deep. */
+/** A loop, not a recursion: SQL may have stored a value thousands of levels deep. */
 function rename(parsed: object, keys: ReadonlyMap<string, string>): unknown {
   const whole = [parsed]
   const holders: object[] = [whole]

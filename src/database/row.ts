@@ -1,4 +1,4 @@
-// A session's row as it comes from the database, and what goes there. Times are text: see `parseTime`.
+// A session's row as read from the database, and what is sent there. Times are text: see `parseTime`.
 
 /** A live session. */
 export interface SessionRow {
@@ -16,13 +16,13 @@ export interface SessionRow {
   readonly label: string | null
   /** JSON text of a list of strings. */
   readonly tags: string | null
-  /** The database's clock when it answered. */
+  /** The database's clock when it responded. */
   readonly now: string
-  /** Names of the values that the next save seals anew: see `SealedDatabase`. Default: none. */
+  /** Names of the values that the next save re-seals: see `SealedDatabase`. Default: none. */
   readonly unsealed?: ReadonlySet<string> | undefined
 }
 
-/** A row as it came: a field is looked up when it is asked for. With 128 readers an object of thirteen fields each is felt. */
+/** A row as received: a field is looked up on access. With 128 readers an object of thirteen fields per row is noticeable. */
 export class ReadRow implements SessionRow {
   readonly #fields: readonly (string | null)[]
 
@@ -141,16 +141,16 @@ export function withData(row: SessionRow, data: string, unsealed?: ReadonlySet<s
   return { id, userId, data, version, ...times, label, tags, ...(unsealed && { unsealed }) }
 }
 
-/** What a save or regenerate came to. All but `status` and `now` is null where there is no live session. */
+/** The result of a save or regenerate. Everything but `status` and `now` is null if there is no live session. */
 export interface SaveResult {
   readonly status: 'saved' | 'gone' | 'conflict' | 'too_large' | 'invalid'
   readonly id: string | null
   readonly version: number
   readonly expiresAt: string | null
-  /** JSON text of what is there now; with `conflict` alone. */
+  /** JSON text of the current data; only with `conflict`. */
   readonly data: string | null
   readonly now: string
-  /** The version that the save came upon, where the save itself does not say. */
+  /** The version that the save found, if the save itself does not say. */
   readonly previousVersion?: number
 }
 
@@ -160,7 +160,7 @@ export interface SaveArguments {
   readonly set: string
   readonly unset: readonly string[]
   readonly ttlSeconds: number
-  /** null merges into what is live, 0 creates, n merges only at this version. */
+  /** null merges into the live session, 0 creates one, n merges only at this version. */
   readonly version: number | null
   /** null leaves the user, '' clears it. */
   readonly userId: string | null
@@ -171,11 +171,11 @@ export interface SaveArguments {
   readonly announce: boolean
   readonly maxLength: number
   readonly lifetimeSeconds: number | null
-  /** The version that the caller last knew of: what a repeated save goes by when nobody knows whether the first one ran. */
+  /** The version that the caller last knew: used by a retry if it is unknown whether the first save ran. */
   readonly knownVersion: number
 }
 
-/** What saving a session takes of the database. */
+/** What saving a session needs from the database. */
 export interface SessionDatabase {
   get(key: Buffer): Promise<SessionRow | undefined>
   save(save: SaveArguments): Promise<SaveResult>
@@ -185,7 +185,7 @@ export interface SessionDatabase {
   limit(userId: string, max: number, except: Buffer): Promise<number>
 }
 
-// Times are compared and kept as they come, and read only when somebody looks at them.
+// Times are compared and kept as received, and parsed only on access.
 
 /** Bytes before the first element of an array in its binary form. */
 const arrayHead = 20

@@ -1,4 +1,4 @@
-// The functions of sessions as typed calls, one call each.
+// The session functions as typed calls, one call each.
 
 import { PGStoreError } from '../errors.ts'
 import { byteaArray, integerArray, intervalArray, jsonbArray, textArray } from './array-parameters.ts'
@@ -23,7 +23,7 @@ const resultColumns = `status, id, version, data, ${instants(now, 'expires_at')}
 /** What follows them in a row. */
 const afterResult = 5
 
-/** The sessions, and what keeps their table in order. */
+/** The sessions, and the maintenance of their table. */
 export class Database extends MaintenanceDatabase implements SessionDatabase {
   /** @param sent called when the query is handed to a connection, where that can be told */
   async get(key: Buffer, sent?: () => void): Promise<SessionRow | undefined> {
@@ -128,7 +128,7 @@ export class Database extends MaintenanceDatabase implements SessionDatabase {
     return await this.count('session_destroy', '$1::bytea', [key])
   }
 
-  /** How many ended, for each key; undefined for one that another transaction has locked: send it alone. */
+  /** How many ended, for each key; undefined for one that another transaction has locked: send that one alone. */
   async destroyMany(keys: readonly Buffer[]): Promise<(number | undefined)[]> {
     const rows = await this.call('session_try_destroy', `${hex('key')}, status`, '$1::bytea[]', [byteaArray(keys)])
     const statuses = new Map(rows.map(([key, status]) => [key, status]))
@@ -161,7 +161,7 @@ export class Database extends MaintenanceDatabase implements SessionDatabase {
   }
 
   /**
-   * Live sessions of everybody, a page: `place` is where the next one begins, undefined after the last. Granted to admin alone.
+   * A page of all live sessions: `place` is where the next page begins, undefined after the last. Granted only to admin.
    *
    * @param after the last page's `place`
    */
@@ -174,7 +174,7 @@ export class Database extends MaintenanceDatabase implements SessionDatabase {
     return { rows: rows.map(sessionRow), place: place ? Buffer.from(place, 'hex') : undefined }
   }
 
-  /** Ends a batch of everybody's sessions; below the limit, they were the last. Granted to admin alone. */
+  /** Ends a batch of all sessions; fewer than the limit means that they were the last. Granted only to admin. */
   async clear(limit: number): Promise<number> {
     return await this.count('session_clear', '$1::integer', [limit])
   }
@@ -186,7 +186,7 @@ export class Database extends MaintenanceDatabase implements SessionDatabase {
 
   async #result(name: string, parameters: string, values: Parameter[]): Promise<SaveResult> {
     const [row] = await this.call(name, resultColumns, parameters, values)
-    if (!row) throw new PGStoreError('database', `${name}: no row`)
+    if (!row) throw new PGStoreError('database', `${name} returned no row.`)
     return saveResult(row)
   }
 }
@@ -205,7 +205,7 @@ function saveResult(row: readonly (string | null)[]): SaveResult {
   return { status, id, version: Number(version), expiresAt, data, now } as SaveResult
 }
 
-/** The answer is not to what was asked: better an error than a stranger's session, or a live one taken for none. */
+/** The response does not match the request: better an error than a stranger's session, or missing a live one. */
 function unasked(name: string): PGStoreError {
-  return new PGStoreError('database', `${name}: the rows are not those that were asked for.`)
+  return new PGStoreError('database', `${name} returned other rows than those requested.`)
 }

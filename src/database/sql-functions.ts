@@ -1,8 +1,8 @@
-// A function of ours as one call. Nothing else in this package writes SQL for sessions than what calls this.
+// One call of one pgstore function. All SQL for sessions in this package goes through this.
 import { closedError, databaseError } from '../errors.ts'
 import type { Parameter, Queryable } from './pool.ts'
 
-/** Rows come as arrays of text: a session's data and times are parsed only when somebody looks at them. */
+/** Rows come as arrays of text: a session's data and times are parsed only on access. */
 const types = { getTypeParser: () => (text: string) => text }
 
 export abstract class Calls {
@@ -20,7 +20,7 @@ export abstract class Calls {
     return this.#running === 0
   }
 
-  /** Waits for calls under way, and those that follow from their answers, for so long; then all are refused as `closed`. */
+  /** Waits this long for calls in progress, and those that follow from them; then all are refused as `closed`. */
   async end(ms: number): Promise<void> {
     const end = performance.now() + ms
     const pause = (wait: number) => new Promise((resolve) => setTimeout(resolve, wait))
@@ -35,9 +35,9 @@ export abstract class Calls {
   }
 
   /**
-   * The schema's name is checked by the store; all else in the text is written beside the call.
+   * The store checks the schema's name; the rest of the text is a literal at the call.
    *
-   * @param sent called when the query is handed to a connection, where that can be told
+   * @param sent called when the query is handed to a connection, if that can be told
    */
   protected async call(
     name: string,
@@ -60,7 +60,7 @@ export abstract class Calls {
     }
   }
 
-  /** Rings a bell of this schema's; get, save and touch never do. */
+  /** Rings a doorbell of this schema; get, save and touch never do. */
   async notify(channel: string, payload: object): Promise<void> {
     const values = [channel, JSON.stringify(payload)]
     try {
@@ -79,7 +79,7 @@ export function instant(column: string): string {
   return `encode(timestamptz_send(${column}), 'hex')`
 }
 
-/** Several as the hex digits of an array's binary form, for `instantAt`: in one column they cost a third. */
+/** Several times as the hex digits of an array's binary form, for `instantAt`: in one column they cost a third. */
 export function instants(...columns: string[]): string {
   return `encode(array_send(array[${columns.join(', ')}]), 'hex')`
 }

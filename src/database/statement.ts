@@ -1,10 +1,10 @@
-// A statement as node-postgres takes one: the rows as arrays of text, no description of them, prepared where it has a name.
+// A statement for node-postgres: the rows as arrays of text, without their description, prepared if it has a name.
 import { createHash } from 'node:crypto'
 import type { Parameter } from './pool.ts'
 
-/** What a query class of its own finds in node-postgres' connection; pg-cursor stands on the same. */
+/** What a custom query class can use of node-postgres' connection; pg-cursor relies on the same. */
 interface Connection {
-  /** A stream of the pool's own making may not know how to cork. */
+  /** A custom stream of the pool may not support cork. */
   readonly stream: { cork?(): void; uncork?(): void }
   readonly parsedStatements: Record<string, string | undefined>
   readonly submittedNamedStatements: Record<string, string | undefined>
@@ -16,7 +16,7 @@ interface Connection {
 
 export class Statement {
   readonly text: string
-  /** '' leaves it unprepared. node-postgres keeps account of the names that a connection knows. */
+  /** '' leaves it unprepared. node-postgres records the names that a connection knows. */
   readonly name: string
   readonly values: unknown[]
   callback: (error: Error | null, rows?: unknown[]) => void
@@ -69,7 +69,7 @@ export function parameter(value: Parameter): Exclude<Parameter, number> {
 
 const names = new Map<string, string>()
 
-/** The same text has the same name in every process, another text another. */
+/** The same text has the same name in every process; different texts have different names. */
 export function nameOf(text: string): string {
   let name = names.get(text)
   if (name === undefined) {

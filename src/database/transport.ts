@@ -1,21 +1,21 @@
-// What a batcher sends by, and what it may do with it.
+// How a batcher sends its calls, and what it may do with them.
 import type { PGStoreError } from '../errors.ts'
 
-/** In place of a result: to be sent alone. */
+/** Instead of a result: must be sent alone. */
 export const alone: unique symbol = Symbol('alone')
 
 export interface Transport<Item, Result> {
   readonly sendOne: (item: Item) => Promise<Result>
-  /** A result for each; `alone` for one that would have kept the others waiting. */
+  /** A result for each; `alone` for one that would have made the others wait. */
   readonly sendMany: (items: readonly Item[]) => Promise<readonly (Result | typeof alone)[]>
   readonly keyOf: (item: Item) => string
   readonly sizeOf: (item: Item) => number
-  /** Whether the two may stand in one call. */
+  /** Whether the two may go into one call. */
   readonly fit: (first: Item, other: Item) => boolean
-  /** What to send in place of a call whose answer was lost, so that it cannot happen twice; undefined for nothing. */
+  /** What to send for a call whose response was lost, so that it cannot take effect twice; undefined for nothing. */
   readonly again: (item: Item, error: PGStoreError) => Item | undefined
-  /** What the answer to such a second call says of the first. Default: the same. */
+  /** What the response to such a second call means for the first. Default: the same. */
   readonly judge?: (item: Item, result: Result) => Promise<Result>
-  /** Equal keys are one item, answered at once; otherwise they take turns, in order of arrival. */
+  /** Calls with equal keys are one item and share its result; otherwise they take turns, in order of arrival. */
   readonly sharesKeys: boolean
 }

@@ -1,17 +1,17 @@
-// Announcements of a channel as async iterables: one connection for as long as somebody iterates.
+// Announcements of a channel as async iterables: one connection for as long as anyone iterates.
 import { closedError, PGStoreError } from '../errors.ts'
 import { ChannelListener, type ListenConnection, type ListenHandlers } from './listen.ts'
 
 /** An endless sequence of events; leaving the loop ends the subscription. */
 export interface EventStream<Event> extends AsyncIterableIterator<Event> {
-  /** Resolves once events arrive: what happens before is not seen. */
+  /** Resolves once events are delivered: earlier ones are not seen. */
   readonly ready: Promise<void>
 }
 
 /** A consumer that stopped reading holds no more than this many events. */
 const backlog = 10_000
 
-/** Hands what is pushed to whoever iterates, in order; holds it back at first. */
+/** Hands pushed events to the iterating consumer, in order; holds them back at first. */
 export class EventQueue<Event> implements EventStream<Event> {
   readonly ready: Promise<void>
   readonly #overflowed: () => void
@@ -34,8 +34,8 @@ export class EventQueue<Event> implements EventStream<Event> {
   }
 
   /**
-   * Holds back what comes from now on, until the function that it returns is called with what shall stand before it. Where it
-   * is held more than once, the last counts.
+   * Holds back events from now on, until the returned function is called with the event to put before them. If it is held
+   * more than once, the last hold counts.
    */
   hold(): (first?: Event) => void {
     if (this.#state === 'open') {
@@ -101,8 +101,8 @@ export interface ChannelHandlers<Event> {
   /** The event that a payload stands for; undefined to ignore it. Any role that can connect may NOTIFY: check it. */
   parse(payload: unknown): Event | undefined
   /**
-   * What a consumer sees first, once LISTEN is in force, and again wherever announcements were lost: after an outage, and for
-   * one that fell far behind. It stands before whatever is announced after this call. undefined for nothing; asked again when
+   * What a consumer sees first, once LISTEN is in force, and again whenever announcements were lost: after an outage, and if
+   * the consumer fell far behind. It precedes whatever is announced after this call. undefined for nothing; called again if
    * it rejects.
    */
   connected(isFirst: boolean): Promise<Event | undefined>
@@ -118,7 +118,7 @@ export class ChannelEvents<Event> {
   #tap: Required<ListenHandlers> | undefined
   readonly #closing = new Set<Promise<void>>()
 
-  /** @param connection undefined where there is none to be had: nobody can subscribe */
+  /** @param connection undefined if there is none: subscribing fails */
   constructor(connection: ListenConnection | undefined, channel: string, handlers: ChannelHandlers<Event>) {
     this.#connection = connection
     this.#channel = channel
@@ -204,6 +204,6 @@ export class ChannelEvents<Event> {
   }
 }
 
-/** For whoever needs a connection of its own, and was given something that leads to none. */
+/** For callers that need a separate connection when none can be derived from what the store was given. */
 export const noConnection =
-  'This needs its own connection: give the store connectionString, directConnectionString or a pg.Pool.'
+  'This needs a separate connection: give the store connectionString, directConnectionString or a pg.Pool.'

@@ -1,7 +1,7 @@
-// Ending in time though a server does not answer: waits with a limit, and sockets that can be cut.
+// Ending in time even if a server does not respond: waits with a limit, and sockets that can be cut.
 import { Socket } from 'node:net'
 
-/** Waits for `work`, for at most `ms` milliseconds. It may go on afterwards; whether it fails is its own affair. */
+/** Waits for `work`, for at most `ms` milliseconds. It may continue afterwards; its failure is ignored. */
 export async function atMost(ms: number, work: Promise<unknown> | undefined): Promise<void> {
   let timer: NodeJS.Timeout | undefined
   // The timer keeps the process alive: one that ran out of work while it waits here would end with code 13.
@@ -17,7 +17,7 @@ export class Sockets {
   readonly #open = new Set<Socket>()
   #areCut = false
 
-  /** For the option `stream`. Throws when they have been cut: whatever goes on connecting ends here. */
+  /** For the option `stream`. Throws once they have been cut, which ends any further attempt to connect. */
   readonly create = (): Socket => {
     if (this.#areCut) throw new Error('closed')
     const socket = new Socket()
@@ -25,7 +25,7 @@ export class Sockets {
     return socket.once('close', () => this.#open.delete(socket))
   }
 
-  /** Ends all of them, connected or about to be, without a word to the server. */
+  /** Destroys all of them, connected or connecting, without telling the server. */
   cut(): void {
     this.#areCut = true
     for (const socket of this.#open) socket.destroy()

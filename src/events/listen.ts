@@ -1,16 +1,16 @@
-// The one wrapper of pg-listen: one channel, heard until it is closed, through every outage.
+// The only wrapper of pg-listen: listens to one channel until it is closed, through every outage.
 import type { ClientConfig } from 'pg'
 import pgListen, { type Subscriber } from 'pg-listen'
 import { atMost, Sockets } from './deadline.ts'
 
-/** Where to LISTEN: a connection of its own, which must reach Postgres itself and no transaction pooler. */
+/** Where to LISTEN: a separate connection, which must lead directly to Postgres and not to a transaction pooler. */
 export type ListenConnection = Pick<
   ClientConfig,
   'connectionString' | 'host' | 'port' | 'user' | 'password' | 'database' | 'ssl'
 >
 
 export interface ListenHandlers {
-  /** A message arrived: its payload as parsed JSON, or undefined where it is none. Anybody may NOTIFY: check it. */
+  /** A message arrived: its payload as parsed JSON, or undefined if it is not JSON. Anyone may NOTIFY: check it. */
   notified(payload: unknown): void
   /** LISTEN is in force, at first and after each outage. What was announced in between is lost: read the table. */
   connected(): void
@@ -21,7 +21,7 @@ export interface ListenHandlers {
 /** Nobody sends anything here: to LISTEN to it, or no longer, is a question that a listening connection can be asked. */
 const pingChannel = 'pgstore_ping'
 
-/** pg-listen gives up after three seconds, hangs on a frozen server and outlives its close(): see docs/design.md. */
+/** pg-listen gives up after three seconds, hangs on a frozen server and survives its close(): see docs/design.md. */
 export class ChannelListener {
   readonly #connection: ListenConnection
   readonly #channel: string
@@ -83,18 +83,18 @@ export class ChannelListener {
     })
     const connecting = subscriber.connect()
     const listening = subscriber.listenTo(this.#channel) ?? Promise.resolve()
-    listening.catch(() => {}) // looked at below, which may be never
+    listening.catch(() => {}) // awaited below, if ever
     // On the first connection LISTEN follows "connected", on the others it precedes it.
     connecting
       .then(
         () => listening.then(connected).catch(() => this.#startAnew(subscriber)),
-        () => {}, // it goes on trying by itself
+        () => {}, // it keeps trying by itself
       )
       .finally(() => subscriber.events.on('connected', connected))
     return subscriber
   }
 
-  /** pg-listen stands still after an error in the middle of reconnecting. */
+  /** pg-listen stops after an error while reconnecting. */
   #startAnew(failed: Subscriber): void {
     if (this.#closed || this.#abandoned.has(failed)) return
     this.#abandoned.add(failed)
@@ -112,7 +112,7 @@ export class ChannelListener {
       application_name: 'pgstore listen',
       connectionTimeoutMillis: 3000,
       query_timeout: 3000,
-      stream: this.#sockets.create, // so that close() can end an attempt that pg-listen has under way
+      stream: this.#sockets.create, // so that close() can end a connection attempt of pg-listen
     }
   }
 }
@@ -125,7 +125,7 @@ function parseJson(payload: string): unknown {
   }
 }
 
-/** Where to LISTEN: beside the pool, never through it, since a pooled connection goes to whoever asks next. */
+/** Where to LISTEN: beside the pool, never through it, since the pool lends its connections to other callers. */
 export function listenConnection({
   directConnectionString,
   connectionString,
@@ -139,7 +139,7 @@ export function listenConnection({
   const direct = directConnectionString ?? connectionString
   if (direct !== undefined) return { connectionString: direct }
   const given = (pool as { options?: ListenConnection } | undefined)?.options
-  if (given === undefined) return undefined // a client, or a pool of another make: no telling where it leads
+  if (given === undefined) return undefined // a client, or another kind of pool: where it leads is unknown
   return Object.fromEntries(
     listenFields.map((field) => [field, given[field]]).filter(([, value]) => value !== undefined),
   )

@@ -1,12 +1,12 @@
-// What happens to sessions, told by the channel <schema>_sessions.
+// What happens to sessions, announced on the channel <schema>_sessions.
 import { ChannelEvents } from './channel-events.ts'
 import type { ListenConnection } from './listen.ts'
 
 /**
- * Sessions that ended before their time, changed their key or their user, by number; or `changed` because a save or `session_changed`
- * said so. `n` counts the announcements: numbers are drawn before the commit, so one that is missing may still come. `reason` is
- * why a session ended: `signed_out`, `revoked`, `limited`, `cleared`, or the caller's own word. `missed`: the connection was lost for
- * a while, or the consumer fell far behind, and what was announced meanwhile is unknown.
+ * Sessions that ended before they expired, or changed their key or user, by number; or `changed` because a save or
+ * `session_changed` said so. `n` counts the announcements: numbers are drawn before the commit, so a missing one may still come.
+ * `reason` is why a session ended: `signed_out`, `revoked`, `limited`, `cleared`, or the caller's own word. `missed`: the
+ * connection was lost for a while, or the consumer fell far behind, and what was announced in the meantime is unknown.
  */
 export type SessionEvent =
   | {

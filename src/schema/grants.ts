@@ -1,13 +1,13 @@
-// What each right may run, and all else that we make in a schema. The signatures are written here and not looked up in the
-// database: what a role is given is what can be read on this page, and it can be printed without a database. A test compares
-// them with the catalog.
+// What each right may run, and everything else that we create in a schema. The signatures are written here, not looked up in
+// the database: a role gets what this file lists, and that can be printed without a database. A test compares them with the
+// catalog.
 import { escapeIdentifier, escapeLiteral } from 'pg'
 import { PGStoreError } from '../errors.ts'
 import { schemaProblems } from './schema-name.ts'
 
 /**
  * `client` is for the application, `account` for its pages that list and end a user's sessions, `cleanup` for the worker, `admin`
- * for people: all of these, and everybody's sessions.
+ * for people: all of these, and the sessions of all users.
  */
 export type Right = 'client' | 'account' | 'cleanup' | 'admin'
 
@@ -45,7 +45,7 @@ const cleanup = [
   'cleanup_end_run(bigint, integer, text)',
 ] as const
 
-/** Everybody's sessions: for people, and for no program that a visitor can talk to. */
+/** The sessions of all users: for people, not for a program that visitors can reach. */
 const everybody = [
   'count_live()',
   'session_all(bytea, integer)',
@@ -53,7 +53,7 @@ const everybody = [
   'session_clear(integer)',
 ] as const
 
-/** The functions that a role with each right may run, as they stand in this version. */
+/** The functions that each right may run, in this version. */
 export const grantedFunctions: Readonly<Record<Right, readonly string[]>> = {
   client,
   account,
@@ -61,7 +61,7 @@ export const grantedFunctions: Readonly<Record<Right, readonly string[]>> = {
   admin: [...client, ...account, ...cleanup, ...everybody],
 }
 
-/** Functions that others of ours call, and no role. */
+/** Internal functions, called by our other functions and by no role. */
 export const internalFunctions: readonly string[] = [
   'cleanup_announce(text, jsonb)',
   'session_announce(text, bigint[], text)',
@@ -74,7 +74,7 @@ export const internalFunctions: readonly string[] = [
   'is_renamed(text, text, jsonb, jsonb, text[], text[])',
 ]
 
-/** What we make besides functions: no right reaches these. */
+/** What we create besides functions: no right includes these. */
 export const ownObjects: Readonly<Record<'table' | 'sequence' | 'type', readonly string[]>> = {
   table: ['sessions', 'cleanup', 'grants', 'migrations'],
   sequence: ['session_number', 'announcement'],
@@ -82,7 +82,7 @@ export const ownObjects: Readonly<Record<'table' | 'sequence' | 'type', readonly
 }
 
 /**
- * The statements that give `role` these rights to this schema and put them on record: they add to what it has, and may be run
+ * The statements that grant `role` these rights on this schema and record them: they add to what it has, and may be run
  * again.
  *
  * @throws {PGStoreError} `invalid_option`, naming what is wrong with the arguments
@@ -90,7 +90,7 @@ export const ownObjects: Readonly<Record<'table' | 'sequence' | 'type', readonly
 export function grantStatements(role: string, rights: readonly Right[], schema: string): string[] {
   const problems = [...roleProblems(role), ...schemaProblems(schema)]
   if (rights.length === 0 || !rights.every((right) => Object.hasOwn(grantedFunctions, right))) {
-    problems.push('the right must be client, account, cleanup or admin, or several with commas between')
+    problems.push('the right must be client, account, cleanup or admin, or several separated by commas')
   }
   if (problems.length > 0) throw new PGStoreError('invalid_option', `${problems.join('; ')}.`)
   const to = `to ${escapeIdentifier(role)}`
@@ -104,10 +104,10 @@ export function grantStatements(role: string, rights: readonly Right[], schema: 
   ]
 }
 
-/** Quoting does not help against these: "public" in quotes is still everybody, and a name too long is cut to another one. */
+/** Quoting does not help against these: "public" in quotes still means all roles, and a name too long is truncated to another. */
 function roleProblems(role: string): string[] {
   if (role === 'public' || role === 'none')
-    return [`"${role}" is not a role: name the one that the program connects as`]
+    return [`"${role}" is not a role: name the role that the program connects as`]
   return role === '' || role.includes('\0') || Buffer.byteLength(role) > 63
     ? ['the role must be a name of 1 to 63 bytes']
     : []

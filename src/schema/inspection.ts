@@ -1,25 +1,25 @@
-// What stands in a schema before we touch it: nothing, an installation of ours, or what others made and we must leave alone.
+// What is in a schema before we touch it: nothing, an installation of ours, or objects of others that we must leave alone.
 import type { PoolClient } from '../database/pool.ts'
 import { PGStoreError } from '../errors.ts'
 import { grantedFunctions } from './grants.ts'
 
 export interface Inspection {
-  /** pg_class.relkind of the table "sessions"; null where there is none. */
+  /** pg_class.relkind of the table "sessions"; null if there is none. */
   readonly sessions: string | null
   /** Whether other tables inherit from it. */
   readonly is_parent: boolean
-  /** The columns of the table "migrations"; null where there is none. */
+  /** The columns of the table "migrations"; null if there is none. */
   readonly ledger: readonly string[] | null
   readonly has_grants: boolean
   /** Whether the current role acts as the schema's owner. */
   readonly is_owner: boolean
-  /** Functions of our names that are not in plpgsql. */
+  /** Functions with our names that are not in plpgsql. */
   readonly foreign_functions: readonly string[]
   /** A few of all the objects in the schema, as Postgres describes them. */
   readonly objects: readonly string[]
 }
 
-// Not by to_regclass(): in one transaction it may answer from a cache that knows nothing of what was committed meanwhile.
+// Not by to_regclass(): within a transaction it may use a cache that misses what was committed in the meantime.
 const query = `select
   (select c.relkind from tables as c where c.relname = 'sessions') as sessions,
   exists (
@@ -50,7 +50,7 @@ const query = `select
     limit 3
   ) as objects`
 
-/** What a proxy would have of ours too; the rules that are written into their callers are in language sql. */
+/** Functions that a proxy would also have; the rules that are inlined into their callers are in language sql. */
 const functionNames = grantedFunctions.admin.map((signature) => signature.split('(')[0])
 
 export async function inspect(client: Pick<PoolClient, 'query'>, schema: string): Promise<Inspection> {
@@ -64,13 +64,13 @@ ${query}`
   return rows[0] as Inspection
 }
 
-/** @throws {PGStoreError} `migration` where our functions would not work with what stands in the schema */
+/** @throws {PGStoreError} `migration` if our functions would not work with what is in the schema */
 export function checkWorkable(found: Inspection, schema: string): void {
   const [foreign] = found.foreign_functions
   if (foreign !== undefined) {
     throw new PGStoreError(
       'migration',
-      `Function ${schema}.${foreign} is not in plpgsql and so not pgstore's: where a proxy's functions stand, migrate the databases behind it, each by itself.`,
+      `Function ${schema}.${foreign} is not in plpgsql, so it is not pgstore's: behind a proxy such as PL/Proxy, migrate each database behind it separately.`,
     )
   }
   if (found.ledger === null && found.sessions === null) return
@@ -83,7 +83,7 @@ export function checkWorkable(found: Inspection, schema: string): void {
   if (found.sessions !== null && found.sessions !== 'r') {
     throw new PGStoreError(
       'migration',
-      `${schema}.sessions is not an ordinary table, which pgstore's functions need: make it one, or choose another schema.`,
+      `${schema}.sessions is not an ordinary table, as pgstore's functions need: make it one, or choose another schema.`,
     )
   }
 }
@@ -92,7 +92,7 @@ export function checkWorkable(found: Inspection, schema: string): void {
  * Whether pgstore is installed in the schema.
  *
  * @param first name of the first migration, without which a ledger is not ours
- * @throws {PGStoreError} `migration` or `invalid_option` where what stands there was made by others
+ * @throws {PGStoreError} `migration` or `invalid_option` if the schema's objects were created by others
  */
 export async function isInstalled(
   client: PoolClient,
@@ -105,12 +105,12 @@ export async function isInstalled(
     if (found.sessions !== null) {
       throw new PGStoreError(
         'migration',
-        `Schema ${schema} has a table "sessions" but no ledger of pgstore: it was made by other means. Choose another schema, or open the store with migrate: false.`,
+        `Schema ${schema} has a table "sessions" but no record of pgstore's migrations, so it was created by other means. Choose another schema, or open the store with migrate: false.`,
       )
     }
     throw new PGStoreError(
       'invalid_option',
-      `Schema ${schema} holds objects that are not pgstore's (${found.objects.join(', ')}): choose another schema, which pgstore has to itself, or make an empty one with CREATE SCHEMA.`,
+      `Schema ${schema} holds objects that are not pgstore's (${found.objects.join(', ')}): choose another schema for pgstore alone, or create an empty one with CREATE SCHEMA.`,
     )
   }
   const isLedger =
@@ -119,13 +119,13 @@ export async function isInstalled(
   if (!isLedger) {
     throw new PGStoreError(
       'invalid_option',
-      `Table ${schema}.migrations is not pgstore's record of its migrations: choose another schema, which pgstore has to itself, or make an empty one with CREATE SCHEMA.`,
+      `Table ${schema}.migrations is not pgstore's record of its migrations: choose another schema for pgstore alone, or create an empty one with CREATE SCHEMA.`,
     )
   }
   return true
 }
 
-/** With time to wait for another process and to build an index: the pool's own limit is meant for sessions. */
+/** With time to wait for another process and to build an index: the pool's limit is meant for sessions. */
 export async function run(
   client: Pick<PoolClient, 'query'>,
   text: string,

@@ -12,28 +12,28 @@ export interface MigrateOptions {
 }
 
 /**
- * Installs the schema, or upgrades it: all of it in one transaction or nothing. Any number of processes may call it at once;
- * one works and the others wait for it. Installed and up to date already, it reads what is there. Rights on pgstore's objects that
- * `pgstore grant` did not give are taken away each time, and those that it gave are given again where they are missing.
+ * Installs or upgrades the schema in one transaction: all of it or nothing. Any number of processes may call it at once; one
+ * works and the others wait for it. If the schema is up to date, it only reads. Rights on pgstore's objects that `pgstore grant`
+ * did not grant are revoked each time, and those that it granted are granted again if they are missing.
  *
  * @returns the names of the migrations applied now; empty when there was nothing to do
- * @throws {PGStoreError} `migration` when an applied file has changed, when the database is newer than this package, or when
- *   the schema was installed or changed by other means; `invalid_option` when it holds objects that are not pgstore's;
- *   `forbidden` when the role lacks a right
+ * @throws {PGStoreError} `migration` when an applied file has changed, when the database is newer than this package, or when the
+ * schema was installed or changed by other means; `invalid_option` when it contains objects that are not pgstore's; `forbidden`
+ * when the role lacks a right
  */
 export async function migrate(pool: Pool, { schema = 'pgstore' }: MigrateOptions = {}): Promise<string[]> {
   return await runMigrations(pool, schema, shipped)
 }
 
 /**
- * The statements that `migrate` would run on an empty database, as one script for a host's own history. Run it in one
- * transaction: it begins none, as most migration tools do so themselves.
+ * The statements that `migrate` would run on an empty database, as one script for your own migration history. Run it in
+ * one transaction: it does not begin one, as most migration tools do so themselves.
  */
 export function schemaSql({ schema = 'pgstore' }: MigrateOptions = {}): string {
   checkSchema(schema)
   const steps = shipped.map((migration) => [
     `-- ${migration.name}`,
-    // Without graphile-migrate's own comments: a host that uses it would have it stumble over them.
+    // Without graphile-migrate's comments, which would confuse it in an application that uses it.
     withSchema(migration.sql, schema)
       .replaceAll(/^--!.*\n/gm, '')
       .trim(),
@@ -63,10 +63,10 @@ export async function runMigrations(pool: Pool, schema: string, migrations: read
 
 async function upgrade(client: PoolClient, schema: string, migrations: readonly Migration[]): Promise<string[]> {
   await checkReservedWord(client, schema)
-  // Without the lock first: most starts find everything done.
+  // First without the lock: most starts find everything done.
   if (await isUpToDate(client, schema, migrations)) return []
   await run(client, 'begin')
-  // Transaction-scoped settings and lock: right behind a pooler too.
+  // Transaction-scoped settings and lock, which work behind a pooler too.
   await run(client, "select set_config('search_path', '', true), set_config('client_min_messages', 'warning', true)")
   await run(client, 'select pg_advisory_xact_lock($1)', [lockNumber(schema)])
   const { found, todo } = await pending(client, schema, migrations)
@@ -94,12 +94,12 @@ async function upgrade(client: PoolClient, schema: string, migrations: readonly 
 async function isUpToDate(client: PoolClient, schema: string, migrations: readonly Migration[]): Promise<boolean> {
   const { found, todo } = await pending(client, schema, migrations)
   if (todo.length > 0) return false
-  // A role that only reads the ledger can mend nothing: `pgstore status` tells.
+  // A role that can only read the ledger can repair nothing: `pgstore status` reports it.
   if (!found.has_grants || !found.is_owner) return true
   return (await rightsDifferences({ query: ({ text }) => run(client, text) }, schema)).length === 0
 }
 
-/** What stands in the schema, and what is still to be applied. */
+/** What is in the schema, and what is still to be applied. */
 async function pending(
   client: PoolClient,
   schema: string,
@@ -128,7 +128,7 @@ async function pending(
   return { found, todo: migrations.slice(applied.length) }
 }
 
-/** Ends the transaction and says in a sentence what stood in the way. */
+/** Ends the transaction and returns an error that says what went wrong. */
 async function explain(client: PoolClient, schema: string, error: unknown): Promise<PGStoreError> {
   const failure = databaseError('Installing the schema', error)
   try {
@@ -142,13 +142,13 @@ async function explain(client: PoolClient, schema: string, error: unknown): Prom
       failure.sqlState,
     )
   } catch {
-    return failure // the connection is gone too, which the first failure says
+    return failure // the connection is gone too, as the first failure says
   }
 }
 
 /**
- * The rights that roles have in a schema from before they were put on record. What default privileges gave to a role with every
- * function says nothing of what it was meant to have: such a role keeps what an application needs.
+ * The rights that roles have in a schema from before rights were recorded. If default privileges gave a role every function,
+ * its intended rights are unknown: such a role keeps what an application needs.
  */
 async function rightsBefore(client: PoolClient, schema: string): Promise<{ role: string; right: string }[]> {
   const { rows } = await run(
@@ -180,8 +180,8 @@ async function rightsBefore(client: PoolClient, schema: string): Promise<{ role:
 }
 
 /**
- * The table that remembers what was applied, and the schema where there is none: "if not exists" would ask for CREATE on the
- * database regardless. What a schema that was there is commented with is kept for `keptComment`.
+ * The table that records what was applied, and the schema if there is none: "if not exists" would need CREATE on the
+ * database regardless. The comment of an existing schema is kept for `keptComment`.
  */
 function ledger(schema: string): string[] {
   return [
@@ -197,7 +197,7 @@ end $$;`,
   ]
 }
 
-/** Gives a schema that was there before us the comment back that it had, as the first migration writes one. */
+/** Restores the comment of a schema that existed before, as the first migration overwrites it. */
 function keptComment(schema: string): string {
   return `do $$ begin if pg_catalog.current_setting('pgstore.comment', true) <> '' then execute pg_catalog.format('comment on schema ${schema} is %L', pg_catalog.current_setting('pgstore.comment')); end if; end $$;`
 }
@@ -207,11 +207,11 @@ function checkSchema(schema: unknown): void {
   if (problems.length > 0) throw new PGStoreError('invalid_option', `${problems.join('; ')}.`)
 }
 
-/** The name stands unquoted: the server knows which words it reserves. */
+/** The name is used unquoted: the server knows which words it reserves. */
 async function checkReservedWord(client: PoolClient, schema: string): Promise<void> {
   const { rows } = await run(client, 'select quote_ident($1) <> $1 as reserved', [schema])
   if ((rows[0] as { reserved: boolean }).reserved) {
-    throw new PGStoreError('invalid_option', `schema must not be a reserved word of SQL: ${schema}.`)
+    throw new PGStoreError('invalid_option', `schema must not be a reserved word in SQL: ${schema}.`)
   }
 }
 
@@ -223,7 +223,7 @@ function hash(migration: Migration): string {
   return createHash('sha256').update(migration.sql).digest('hex')
 }
 
-/** Of the advisory lock that those take who change the schema or rights on it. */
+/** The number of the advisory lock taken by every change of the schema or of rights on it. */
 export function lockNumber(schema: string): string {
   return createHash('sha256').update(`pgstore migrate ${schema}`).digest().readBigInt64BE().toString()
 }

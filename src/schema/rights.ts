@@ -1,8 +1,9 @@
-// Keeps the rights on our objects at what `pgstore grant` gave. Default privileges give rights on each new object, a restore
-// without privileges gives PUBLIC its EXECUTE back, and a function that a migration makes anew has lost what roles had on it.
+// Keeps the rights on our objects as `pgstore grant` granted them. Default privileges grant rights on each new object, a
+// restore without privileges gives PUBLIC its EXECUTE back, and a function that a migration recreates has lost the rights on
+// it.
 import { grantedFunctions, internalFunctions, ownObjects } from './grants.ts'
 
-/** A right on one of our objects that nobody was given, or that a role was given and lacks. */
+/** A right on one of our objects that was not granted, or that was granted to a role and is missing. */
 export interface RightsDifference {
   /** A role, or PUBLIC. */
   readonly holder: string
@@ -11,7 +12,7 @@ export interface RightsDifference {
   readonly isMissing: boolean
 }
 
-/** What of the rights is not as it was granted. */
+/** The rights that differ from those granted. */
 export async function rightsDifferences(
   client: { query(query: { text: string }): Promise<{ readonly rows: unknown[] }> },
   schema: string,
@@ -24,8 +25,8 @@ export async function rightsDifferences(
 }
 
 /**
- * A statement that takes away every right on our objects that is not in the table "grants", and gives what is missing. Like all
- * that a migration runs it may stand in a host's own history, and so works on whatever search_path it finds.
+ * A statement that revokes every right on our objects that is not in the table "grants", and grants what is missing. Like
+ * everything that a migration runs, it may be part of an application's own history, so it works with any search_path.
  */
 export function rightsStatement(schema: string): string {
   return `do $rights$
@@ -47,8 +48,8 @@ $rights$;`
 }
 
 /**
- * The schema's own rights are left alone where it holds objects that are not ours: others may need to reach those. Roles that
- * were dropped, and the owner, are in none of it.
+ * The schema's own rights are left alone if it contains objects that are not ours, which others may need to reach. Dropped
+ * roles and the owner are left out.
  */
 function rightsQuery(schema: string, granted: 'grants' | 'rights_granted()'): string {
   const names = (kind: 'table' | 'sequence' | 'type') => ownObjects[kind].map((name) => `'${name}'`).join(', ')
@@ -122,7 +123,8 @@ left join pg_catalog.pg_roles as r on r.oid = d.grantee`
 }
 
 /**
- * The functions and which rights have them. Types by their full names, as something else may be called text on the search_path.
+ * The functions and the rights that include them. Types by their full names, as another type on the search_path may be called
+ * text.
  */
 function functionRows(schema: string): string {
   const rights = Object.entries(grantedFunctions)

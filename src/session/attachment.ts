@@ -1,4 +1,4 @@
-// A value kept with an object that somebody else made, such as a request.
+// A value kept with an object created elsewhere, such as a request.
 
 /** By object: a WeakMap for what comes and goes with every request. */
 export interface Attachment<Value> {
@@ -11,10 +11,10 @@ function itself(object: object): object {
 }
 
 /**
- * A private field of its own on each object: nothing shows it, and it ends with the object. A WeakMap outlives the requests, and
- * every garbage collection goes through what it holds, which with 128 readers is as much as all else that a read costs.
+ * A private field on each object: invisible, and gone with the object. A WeakMap outlives the requests, and every garbage
+ * collection scans it, which with 128 readers costs as much as everything else in a read.
  *
- * The means to it: where a base class' constructor returns an object, that one is given the derived class' fields.
+ * How: if a base class' constructor returns an object, that object gets the derived class' fields.
  */
 export function attachment<Value>(): Attachment<Value> {
   const closed = new WeakMap<object, Value | undefined>() // objects that take no field

@@ -1,5 +1,5 @@
 // What a save sends: the top-level keys that differ from what is stored, so that two requests that change different keys
-// both keep their change.
+// both keep their changes.
 
 import { readJson } from '../database/read-json.ts'
 import { PGStoreError } from '../errors.ts'
@@ -27,7 +27,7 @@ export interface Changes extends Difference {
   readonly isEmpty: boolean
 }
 
-/** The stored values by key, parsed anew: the ones that a caller holds may have been changed deep inside. */
+/** The stored values by key, parsed again: a caller may have changed its copies deep inside. */
 export function parseBase(data: string): ReadonlyMap<string, Json> {
   return new Map(Object.entries(readJson(data) as object))
 }
@@ -35,7 +35,7 @@ export function parseBase(data: string): ReadonlyMap<string, Json> {
 /**
  * How `values` differ from what is stored.
  *
- * @param own a key that is the store's own, with its value: what `values` say of it is not looked at
+ * @param own a key reserved for the store, with its value: `values` is ignored for it
  * @param unsealed keys that count as changed whatever their value
  * @throws {PGStoreError} `invalid_value`, naming the path
  */

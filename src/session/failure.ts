@@ -16,6 +16,6 @@ export function failure(operation: string, { status }: Pick<SaveResult, 'status'
       'The session kept changing while it was being regenerated; nothing was changed. Try again.',
     )
   }
-  if (status === 'invalid') return new PGStoreError('invalid_value', `${operation} refused its arguments.`)
-  return new PGStoreError('database', `${operation}: ${status}`) // a key drawn twice
+  if (status === 'invalid') return new PGStoreError('invalid_value', `${operation} rejected its arguments.`)
+  return new PGStoreError('database', `${operation}: ${status}`) // a token drawn twice, which does not happen in practice
 }

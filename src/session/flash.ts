@@ -1,4 +1,4 @@
-// Flash messages: left in a session's values for the next page, read once.
+// Flash messages: stored in a session's values for the next page, read once.
 
 /** Where they live, as in gorilla/sessions. */
 const flashKey = '_flash'

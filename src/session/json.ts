@@ -1,5 +1,5 @@
-// What a session can hold. JSON.stringify drops, replaces or alters what JSON cannot carry, and Postgres refuses some of what
-// it can: both are found out here, before any query, with the path that leads to the value.
+// What a session can hold. JSON.stringify drops, replaces or alters values that JSON cannot carry, and Postgres refuses some
+// that it can: both are detected here, before any query, with the path to the value.
 import { PGStoreError } from '../errors.ts'
 
 /** A value as JSON carries it. */
@@ -8,23 +8,25 @@ export type Json = null | boolean | number | string | readonly Json[] | { readon
 /** Longest path in an error's message, in characters: a visitor may have chosen the names. */
 const maxPathLength = 200
 
-/** Deepest nesting of arrays and objects in one value: JSON.parse, JSON.stringify and jsonb each fail at other depths. */
+/**
+ * Deepest nesting of arrays and objects in one value: JSON.parse, JSON.stringify and jsonb each fail at different depths.
+ */
 const maxDepth = 64
 
 /**
- * The JSON text of a session's value. Objects with `toJSON` go as what it returns, so a Date becomes its ISO string; an
- * object's properties that are undefined are left out.
+ * The JSON text of a session's value. Objects with `toJSON` are replaced by its result, so a Date becomes its ISO string;
+ * properties that are undefined are left out.
  *
  * @throws {PGStoreError} `invalid_value`, naming the path: undefined in an array, a function, symbol or BigInt, NaN and the
- *   infinities, text that Postgres cannot store (NUL, lone surrogates), an object that is neither plain nor has `toJSON`, more
- *   than 64 levels, a cycle
+ * infinities, text that Postgres cannot store (NUL, lone surrogates), an object that is neither plain nor has `toJSON`, more
+ * than 64 levels, a cycle
  */
 export function encodeJson(value: unknown, path: string): string {
   check(value, path, '', [])
   return JSON.stringify(value)
 }
 
-/** @param isReplaced the value is what a toJSON returned: JSON.stringify asks no second one */
+/** @param isReplaced the value is what a toJSON returned: JSON.stringify does not call a second one */
 function check(value: unknown, path: string, key: string, ancestors: object[], isReplaced = false): void {
   switch (typeof value) {
     case 'boolean':
@@ -68,7 +70,10 @@ function checkObject(value: object, path: string, key: string, ancestors: object
   ancestors.pop()
 }
 
-/** Plain: made by `{}` in this realm or another, or without a prototype. `x.__proto__ = {…}` leaves a plain object no more. */
+/**
+ * Plain: made by `{}` in this realm or another, or without a prototype. After `x.__proto__ = {…}` an object is no longer
+ * plain.
+ */
 export function checkPlain(value: object, path: string): void {
   const prototype: object | null = Object.getPrototypeOf(value)
   if (prototype === null || Object.getPrototypeOf(prototype) === null) return
@@ -76,26 +81,26 @@ export function checkPlain(value: object, path: string): void {
   throw refused(path, typeof made === 'string' && made !== 'Object' ? `is a ${made}` : 'is not a plain object')
 }
 
-/** What is refused as text: NUL, which jsonb and text cannot store, and surrogates without their half. */
+/** Refuses text with NUL, which jsonb and text cannot store, or with lone surrogates. */
 export function checkText(text: string, path: string): void {
   if (typeof text !== 'string') throw refused(path, 'is not a string')
-  if (text.includes('\0')) throw refused(path, 'holds a NUL character')
-  if (!text.isWellFormed()) throw refused(path, 'holds half a surrogate pair')
+  if (text.includes('\0')) throw refused(path, 'contains a NUL character')
+  if (!text.isWellFormed()) throw refused(path, 'contains a lone surrogate')
 }
 
-/** `path.name`, or `path["na me"]` where the name is no identifier. */
+/** `path.name`, or `path["na me"]` if the name is not an identifier. */
 export function memberPath(path: string, name: string): string {
   return /^[A-Za-z_$][\w$]*$/.test(name) ? `${path}.${name}` : `${path}[${JSON.stringify(name)}]`
 }
 
 function refused(path: string, problem: string): PGStoreError {
   const shown = path.length > maxPathLength ? `${path.slice(0, maxPathLength)}…` : path
-  return new PGStoreError('invalid_value', `${shown} ${problem}: a session cannot hold that.`)
+  return new PGStoreError('invalid_value', `${shown} ${problem}: a session cannot store that.`)
 }
 
 /**
- * Whether a value would be stored as `stored` is; keys in any order, as jsonb keeps none. A loop, not a recursion: SQL may have
- * stored what is thousands of levels deep.
+ * Whether a value would be stored as `stored`; keys in any order, as jsonb has none. A loop, not a recursion: SQL may have
+ * stored a value thousands of levels deep.
  */
 export function sameJson(stored: Json, value: unknown, key = ''): boolean {
   if (stored === value) return true
@@ -117,7 +122,7 @@ function withToJson(value: unknown, key: string): unknown {
   return typeof toJSON === 'function' ? toJSON.call(value, key) : value
 }
 
-/** Adds what is to be compared next, but for what is the same at sight; false when the two have not as many members, or others. */
+/** Adds the pairs to compare next, except identical ones; false if the two have different members. */
 function pushMembers(stored: object, value: object, pairs: [Json, unknown, string][]): boolean {
   if (Array.isArray(stored)) {
     const list = value as readonly unknown[]

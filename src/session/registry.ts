@@ -1,7 +1,10 @@
-// Each session once a request: what asks again gets the same object.
+// Each session once per request: a second read gets the same object.
 import { attachment } from './attachment.ts'
 
-/** A list, one to a name: there is hardly ever a second, and a Map is as dear as all else that is kept while a read waits. */
+/**
+ * A list, one entry per name: there is hardly ever a second, and a Map costs as much as everything else kept while a read
+ * waits.
+ */
 interface Registered<Session> {
   readonly name: string
   readonly session: Promise<Session>
@@ -12,7 +15,7 @@ interface Registered<Session> {
 export class Registry<Session> {
   readonly #sessions = attachment<Registered<Session>>()
 
-  /** What this request has under the name already, or what `store` reads. A read that failed is not remembered. */
+  /** What this request already has under the name, or what `store` reads. A read that failed is not remembered. */
   async get<Request extends object>(
     store: { new: (req: Request, name: string) => Promise<Session> },
     req: Request,
@@ -28,7 +31,7 @@ export class Registry<Session> {
     try {
       return await found.session
     } catch (error) {
-      found.isLost = true // the next get asks again
+      found.isLost = true // the next get reads again
       throw error
     }
   }

@@ -1,4 +1,4 @@
-// Session data that the database's operator cannot read: each top-level value is sealed by itself, so that saves merge as ever.
+// Session data that the database's operator cannot read: each top-level value is sealed separately, so that saves still merge.
 import { createCipheriv, createDecipheriv, hkdfSync, randomBytes } from 'node:crypto'
 import { readJson } from '../database/read-json.ts'
 import {
@@ -17,11 +17,11 @@ const idLength = 4
 const nonceLength = 12
 const tagLength = 16
 
-/** How often to try again where another request saves in between. */
+/** How often to retry if another request saves in between. */
 const tries = 10
 
 interface RingKey {
-  /** Tells which key a value was sealed with; no secret. */
+  /** Identifies the key that a value was sealed with; not secret. */
   readonly id: Buffer
   readonly key: Buffer
 }
@@ -31,7 +31,7 @@ class SessionKey {
   readonly #id: Buffer
   readonly #key: Uint8Array
 
-  /** A key for each session: neither can a value move to another, nor do random nonces wear out a key that all share. */
+  /** A key for each session: a value cannot move to another session, and random nonces do not wear out a shared key. */
   constructor(ringKey: RingKey, sessionKey: Uint8Array) {
     this.#id = ringKey.id
     this.#key = derive(ringKey.key, 'pgstore session', sessionKey, 32)
@@ -59,7 +59,7 @@ class SessionKey {
   }
 }
 
-/** The database, for callers who see plain values where it keeps sealed ones. */
+/** The database, for callers that see plain values while it stores sealed ones. */
 export class SealedDatabase implements SessionDatabase {
   readonly #database: SessionDatabase
   readonly #ring: readonly RingKey[]
@@ -78,7 +78,7 @@ export class SealedDatabase implements SessionDatabase {
     this.#acceptsPlain = acceptsPlain
   }
 
-  /** @throws {PGStoreError} `sealed` when a value was damaged, moved here from elsewhere, or its key is no longer in the ring */
+  /** @throws {PGStoreError} `sealed` when a value was damaged, moved here from elsewhere, or its key is no longer in the list */
   async get(key: Buffer): Promise<SessionRow | undefined> {
     const row = await this.#database.get(key)
     return row && this.open(key, row)
@@ -89,7 +89,7 @@ export class SealedDatabase implements SessionDatabase {
     return { ...result, data: null }
   }
 
-  /** Every value is sealed anew for the new key, at the version that was read, so that no save in between gets lost. */
+  /** Every value is re-sealed for the new key, at the version that was read, so that no save in between is lost. */
   async regenerate(save: SaveArguments, newKey: Buffer): Promise<SaveResult> {
     let result: SaveResult | undefined
     for (let attempt = 0; attempt < tries; attempt++) {
@@ -144,7 +144,7 @@ export class SealedDatabase implements SessionDatabase {
       if (text === undefined) {
         throw new PGStoreError(
           'sealed',
-          `Session ${row.id}: the value of ${JSON.stringify(name)} is not what this store sealed for it, or its key is gone.`,
+          `Session ${row.id}: the value of ${JSON.stringify(name)} was not sealed by this store for this session, or its key is no longer in the list.`,
         )
       }
       members.push(`${JSON.stringify(name)}:${text}`)

@@ -20,7 +20,7 @@ interface Internals {
   changes(session: Session<object>, unsealed?: ReadonlySet<string>): SessionChanges
   saved(session: Session<object>, stored: Stored, changes: Changes): void
   ended(session: Session<object>): void
-  /** Whether its cookie's attributes are other than the store's, its maxAge aside. */
+  /** Whether its cookie's attributes differ from the store's, apart from maxAge. */
   hasOwnAttributes(session: Session<object>): boolean
 }
 
@@ -28,8 +28,8 @@ interface Internals {
 export let internals: Internals
 
 /**
- * One visitor's session: change `values` and save. It is the same object all through a request. A save sends only the
- * top-level keys that changed, so that two requests which change different keys both keep their change.
+ * One visitor's session: change `values` and save. It is the same object throughout a request. A save sends only the
+ * top-level keys that changed, so that two requests that change different keys both keep their changes.
  */
 export class Session<Values extends object = Record<string, unknown>> {
   /** Name of its cookie. */
@@ -40,7 +40,7 @@ export class Session<Values extends object = Record<string, unknown>> {
   #tags: string[] | undefined
   readonly #store: SessionStore<Values>
   readonly #defaults: SessionOptions
-  /** Made when somebody looks: most requests read and are gone. */
+  /** Created on first use: most requests only read. */
   #options: SessionOptions | undefined
   #stored: Stored | undefined
   #base: ReadonlyMap<string, Json> | undefined
@@ -53,15 +53,15 @@ export class Session<Values extends object = Record<string, unknown>> {
   }
 
   /**
-   * The cookie's attributes and the session's life: a copy of the store's options, this session's to change before a save.
-   * A `maxAge` of its own is kept with the session.
+   * The cookie's attributes and the session's life: a copy of the store's options, which you may change before a save. A
+   * changed `maxAge` is stored with the session.
    */
   get options(): SessionOptions {
     this.#options ??= { ...this.#defaults }
     return this.#options
   }
 
-  /** The session's data: a plain object that is yours to change. What it can hold: see the README, "What a session holds". */
+  /** The session's data: a plain object that you change. For what it can hold, see the README, "What a session holds". */
   get values(): Values {
     if (this.#values !== undefined) return this.#values
     this.#values = parseValues(this.#stored?.known.row.data ?? '{}') as Values
@@ -72,12 +72,12 @@ export class Session<Values extends object = Record<string, unknown>> {
     this.#values = values
   }
 
-  /** The session's number: not secret, fit for logs. undefined until it is saved. */
+  /** The session's number: not secret, safe to log. undefined until it is saved. */
   get id(): string | undefined {
     return this.#stored?.known.row.id
   }
 
-  /** Whether there is nothing in the database yet. */
+  /** Whether nothing is stored in the database yet. */
   get isNew(): boolean {
     return this.#stored === undefined
   }
@@ -88,8 +88,8 @@ export class Session<Values extends object = Record<string, unknown>> {
   }
 
   /**
-   * What a page of devices shows of this session, such as the browser's name; any JSON of at most 512 bytes, undefined for
-   * nothing. Set it at sign-in: it is saved with the session, as a whole.
+   * What a page of devices shows for this session, such as the browser's name: any JSON of at most 512 bytes, undefined
+   * for nothing. Set it at sign-in; it is saved with the session, as a whole.
    */
   get label(): unknown {
     this.#label ??= { value: parseJson(this.#stored?.known.row.label) }
@@ -101,8 +101,8 @@ export class Session<Values extends object = Record<string, unknown>> {
   }
 
   /**
-   * What this session can be ended by, through `store.revokeTag`: a tenant, the `sid` of an identity provider. At most 16 strings
-   * of 1 to 255 bytes, saved as a whole. Set them at sign-in.
+   * Tags by which `store.revokeTag` can end this session, such as a tenant or an identity provider's `sid`. At most 16 strings of
+   * 1 to 255 bytes, saved as a whole. Set them at sign-in.
    */
   get tags(): string[] {
     this.#tags ??= (parseJson(this.#stored?.known.row.tags) as string[] | undefined) ?? []
@@ -126,7 +126,7 @@ export class Session<Values extends object = Record<string, unknown>> {
     return this.#time('expiresAt')
   }
 
-  /** When it was last saved or touched: a visit counts once `touchAfter` has passed since the last that did. */
+  /** When it was last saved or touched: visits within `touchAfter` of the last recorded one are not recorded. */
   get seenAt(): Date | undefined {
     return this.#time('seenAt')
   }
@@ -137,8 +137,8 @@ export class Session<Values extends object = Record<string, unknown>> {
   }
 
   /**
-   * Whether the user signed in at most so many seconds ago, by the database's clock when the session was read: ask for the
-   * password again where not. NIST SP 800-63B-4 §5.2 calls it reauthentication.
+   * Whether the user signed in at most this many seconds ago, by the database's clock when the session was read: if not,
+   * ask for the password again. NIST SP 800-63B-4 §5.2 calls it reauthentication.
    */
   isFresh(seconds: number): boolean {
     const row = this.#stored?.known.row
@@ -150,13 +150,13 @@ export class Session<Values extends object = Record<string, unknown>> {
     return time === undefined ? undefined : new Date(parseTime(time))
   }
 
-  /** Leaves a message for the next page; `key` keeps several kinds apart. Default: '_flash'. */
+  /** Adds a message for the next page; `key` separates different kinds. Default: '_flash'. */
   addFlash(value: unknown, key?: string): void {
     addFlash(this.values, value, key)
   }
 
   /**
-   * The messages left under this key, and removes them: save afterwards. Two requests at once may both read them, unless they
+   * Returns and removes the messages under this key: save afterwards. Two concurrent requests may both read them, unless they
    * save with `ifUnchanged`.
    */
   flashes<Message = unknown>(key?: string): Message[] {
@@ -168,12 +168,12 @@ export class Session<Values extends object = Record<string, unknown>> {
     await this.#store.save(req, res, this)
   }
 
-  /** What may stand in a log: no values, no user, no token. `util.inspect` shows the same. */
+  /** What is safe to log: no values, no user, no token. `util.inspect` shows the same. */
   toJSON(): object {
     return { id: this.id, name: this.name, isNew: this.isNew, version: this.version }
   }
 
-  // The rest is the store's: reached through `internals`, not part of the public type.
+  // The rest is for the store: reached through `internals`, not part of the public type.
 
   static {
     Object.defineProperty(Session.prototype, inspect.custom, {
@@ -220,7 +220,7 @@ export class Session<Values extends object = Record<string, unknown>> {
     const { maxAge } = this.#options ?? this.#defaults
     const ownMaxAge = maxAge === this.#defaults.maxAge ? undefined : maxAge
     if (this.#values === undefined && row && !this.#base && !unsealed?.size && ownMaxAge === undefined) {
-      // Not looked at since it was loaded, and its maxAge is the store's.
+      // Not accessed since it was loaded, and its maxAge is the store's.
       const isEmpty = !isNamed
       return { set: '{}', unset: [], isData: false, base: notRead, userId, label, tags, isEmpty, isMaxAge: false }
     }
@@ -247,7 +247,7 @@ export class Session<Values extends object = Record<string, unknown>> {
     this.#tags = undefined
   }
 
-  /** Destroyed, or found gone: from here on a new anonymous session that holds nothing. */
+  /** Destroyed, or found gone: from here on a new, empty, anonymous session. */
   #ended(): void {
     this.#stored = undefined
     this.#base = undefined

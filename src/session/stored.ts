@@ -1,19 +1,19 @@
-// What is kept of a session's row and cookie between its reading and its saving.
+// What is kept of a session's row and cookie between reading and saving it.
 import type { Changes } from './changes.ts'
 import type { Known } from './writer.ts'
 
 /** The cookie that a request brought this session by. */
 export interface CarriedCookie {
-  /** Whether it is to be signed anew: another codec than the first had signed it. */
+  /** Whether to re-sign it: it was not signed by the first codec. */
   readonly isOutdated: boolean
-  /** When it was signed, in milliseconds since the epoch by this server's clock; undefined where the codec does not tell. */
+  /** When it was signed, in milliseconds since the epoch by this server's clock; undefined if the codec does not say. */
   readonly signedAt: number | undefined
 }
 
 /** What the store knows of a session. */
 export interface Stored {
   readonly known: Known
-  /** undefined where the request did not bring this session's own token, or not as the first of its cookies. */
+  /** undefined if the request did not bring this session's own token, or not as the first of its cookies. */
   readonly cookie: CarriedCookie | undefined
 }
 

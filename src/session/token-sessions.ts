@@ -1,4 +1,4 @@
-// Sessions by their token alone, for a framework that reads and writes the cookie itself.
+// Sessions by token, for a framework that reads and writes the cookie itself.
 
 import { readJson } from '../database/read-json.ts'
 import { parseTime, type SessionDatabase, withData } from '../database/row.ts'
@@ -12,10 +12,10 @@ import { type Known, knownFrom, type WriteOptions, type Writer } from './writer.
 
 const pageLength = 1000
 
-/** How often a session that comes and goes is asked for again. */
+/** How often to retry for a session that is created and ended meanwhile. */
 const tries = 3
 
-/** What this page alone sees of a known session. */
+/** The part of a known session that only this file sees. */
 let read: (known: KnownSession) => { readonly known: Known; readonly base: ReadonlyMap<string, Json> }
 
 /** A session as it was last read or saved: the next save sends what differs from this. */
@@ -28,7 +28,7 @@ export class KnownSession {
     this.#saved = saved
   }
 
-  /** The session's number: not secret, fit for logs. */
+  /** The session's number: not secret, safe to log. */
   get id(): string {
     return this.#known.row.id
   }
@@ -43,14 +43,14 @@ export class KnownSession {
     return parseTime(expiresAt) - parseTime(now)
   }
 
-  /** What it held, in an object of your own. */
+  /** Its values, in a new object. */
   values(): Record<string, unknown> {
     return this.#saved
       ? structuredClone(Object.fromEntries(this.#saved))
       : (readJson(this.#known.row.data) as Record<string, unknown>)
   }
 
-  /** Nothing of it shows in JSON. */
+  /** JSON shows nothing of it. */
   toJSON(): undefined {}
 
   static {
@@ -73,15 +73,20 @@ export interface ReadOptions {
 export interface SaveByTokenOptions {
   /** Seconds that the session lives without a visit. */
   readonly ttl: number
-  /** `ttl` is what is left until a fixed time; else the session lives a little longer: see `touchAfter`. Default: false. */
+  /**
+   * `ttl` is the time left until a fixed time; otherwise the session lives a little longer: see `touchAfter`. Default:
+   * false.
+   */
   readonly isFixed?: boolean | undefined
-  /** Whose session this is; null clears it, undefined leaves it as it is. Default: undefined. */
+  /** Whose session this is; null clears it, undefined leaves it unchanged. Default: undefined. */
   readonly userId?: string | null | undefined
-  /** What the values were read from. Default: nothing: the session is new. */
+  /** The known session that the values were read from. Default: none, for a new session. */
   readonly known?: KnownSession | undefined
 }
 
-/** What `PGStore` does with sessions, without the cookie. Tokens are any text that cannot be guessed; they stay in this process. */
+/**
+ * What `PGStore` does with sessions, without the cookie. A token is any text that cannot be guessed; it stays in this process.
+ */
 export class TokenSessions {
   readonly #sessions: SessionDatabase
   readonly #database: Database
@@ -89,7 +94,7 @@ export class TokenSessions {
   readonly #isSealed: boolean
   readonly #cached: CachedSessions | undefined
 
-  /** @param sessions the database, seen through the seal where there is one */
+  /** @param sessions the database, through the seal if there is one */
   constructor(
     sessions: SessionDatabase,
     database: Database,
@@ -119,9 +124,9 @@ export class TokenSessions {
 
   /**
    * Saves the top-level keys that differ from what is known; one that is unchanged, and not due for a touch, costs no query.
-   * With nothing known of this token's session it is created, or, if there is one already, made to hold these values.
+   * If nothing is known of this token's session it is created, or, if there is one already, given these values.
    *
-   * @returns what is known of it now; undefined for a known session that was ended elsewhere: it is not brought back
+   * @returns what is known of it now; undefined for a known session that was ended elsewhere, which is not brought back
    * @throws {PGStoreError} `too_large`, `invalid_value`
    */
   async save(token: string, values: object, options: SaveByTokenOptions): Promise<KnownSession | undefined> {
@@ -136,7 +141,10 @@ export class TokenSessions {
       const merged = present && (await this.#merge(new KnownSession(present), values, options))
       if (merged) return merged
     }
-    throw new PGStoreError('conflict', 'The session of this token kept coming and going; nothing was saved. Try again.')
+    throw new PGStoreError(
+      'conflict',
+      'Other requests kept creating and ending the session of this token; nothing was saved. Try again.',
+    )
   }
 
   async #merge(session: KnownSession, values: object, options: SaveByTokenOptions): Promise<KnownSession | undefined> {
@@ -168,27 +176,27 @@ export class TokenSessions {
     return moved && { token, known: await this.#written(moved, changes) }
   }
 
-  /** Ends the session; none is no error. Returns whether there was one. */
+  /** Ends the session, if there is one. Returns whether there was. */
   async destroy(token: string): Promise<boolean> {
     return await this.#writer.end(token)
   }
 
-  /** Everybody's live sessions, read in pages; what they are known as names no token. Takes the right admin. */
+  /** All live sessions, read in pages; the results contain no token. Needs the right admin. */
   async *all(): AsyncGenerator<KnownSession, void, void> {
     for (let after: Buffer | null | undefined = null; after !== undefined; ) {
       const { rows, place } = await this.#database.all(after, pageLength)
-      // Sealed values open with their session's key alone, which is not listed.
+      // Sealed values open only with their session's key, which is not listed.
       for (const row of rows) yield new KnownSession(knownFrom('', this.#isSealed ? withData(row, '{}') : row))
       after = place
     }
   }
 
-  /** How many live sessions there are: counted one by one. Takes the right admin. */
+  /** How many live sessions there are, counted one by one. Needs the right admin. */
   async count(): Promise<number> {
     return await this.#database.countLive()
   }
 
-  /** Ends everybody's sessions, in batches. Takes the right admin. */
+  /** Ends all sessions, in batches. Needs the right admin. */
   async clear(): Promise<number> {
     let ended = 0
     for (let batch = pageLength; batch === pageLength; ended += batch) {

@@ -1,4 +1,4 @@
-// A user's sessions: the page of devices.
+// A user's sessions, for a page of devices.
 
 import type { SessionCache } from '../cache/session-cache.ts'
 import { readJson } from '../database/read-json.ts'
@@ -16,8 +16,8 @@ export interface ListedSession<Values extends object = Record<string, unknown>> 
   readonly id: string
   readonly userId: string
   /**
-   * Empty unless `data` asks for them, and with the option `seal`: values open with the key of their session alone, which is not
-   * listed.
+   * Empty unless `data` asks for them, and always with the option `seal`: values open only with the key of their session, which
+   * is not listed.
    */
   readonly values: Values
   readonly version: number
@@ -38,9 +38,9 @@ export interface ListOptions {
 }
 
 export interface RevokeTagOptions {
-  /** The session to spare, or its token where a framework keeps the cookie itself. Default: spare none. */
+  /** The session to spare, or its token if a framework keeps the cookie itself. Default: spare none. */
   readonly except?: Session<object> | string
-  /** Why, at most 50 characters, for those who listen to the events. Default: 'revoked'. */
+  /** The reason, at most 50 characters, for listeners to the events. Default: 'revoked'. */
   readonly reason?: string
 }
 
@@ -48,13 +48,13 @@ export interface RevokeOptions extends RevokeTagOptions {
   /** Only the session with this number. Default: all. */
   readonly id?: string | number | bigint
   /**
-   * All but this one: "sign out everywhere else"; its token where a framework keeps the cookie itself. One that is not saved
-   * yet spares none. Default: spare none.
+   * All but this one: "sign out everywhere else"; its token if a framework keeps the cookie itself. A session that is not
+   * saved yet spares none. Default: spare none.
    */
   readonly except?: Session<object> | string
 }
 
-/** What a user's sessions, and those of a tag, can be asked and told. */
+/** Lists and ends the sessions of a user, and ends those of a tag. */
 export class UserSessions {
   readonly #database: Database
   readonly #isSealed: boolean

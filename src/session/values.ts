@@ -1,19 +1,19 @@
-// What of a session's data is the application's, and what is ours.
+// Which of a session's data belongs to the application, and which to the store.
 
 import { readJson } from '../database/read-json.ts'
 import type { Json } from './json.ts'
 
-/** Where a session's own maxAge is kept when it differs from the store's, so that a later request keeps to it. */
+/** Where a session's own maxAge is stored if it differs from the store's, so that later requests use it. */
 export const maxAgeKey = '_maxAge'
 
-/** A session's values, out of what is stored. */
+/** A session's values, from what is stored. */
 export function parseValues(data: string): object {
   const values = readJson(data) as Record<string, unknown>
   delete values[maxAgeKey]
   return values
 }
 
-/** What a session holds whose data nobody has looked at. */
+/** The values of a session whose data has not been accessed. */
 export const notRead: ReadonlyMap<string, Json> = new Map()
 
 export function parseJson(text: string | null | undefined): unknown {

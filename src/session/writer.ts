@@ -1,5 +1,5 @@
-// The one place where sessions are created, merged, moved and ended. The store with its cookies (saver.ts) and the sessions by
-// token (token-sessions.ts) both write through it.
+// The only place where sessions are created, merged, moved and ended. The store with its cookies (saver.ts) and the sessions
+// by token (token-sessions.ts) both write through it.
 import {
   parseTime,
   type SaveArguments,
@@ -12,7 +12,7 @@ import type { Changes } from './changes.ts'
 import { failure } from './failure.ts'
 import { newToken, sessionKey } from './token.ts'
 
-/** A touch is never later than this, however long a session lives. */
+/** The longest time before a touch, however long a session lives. */
 const latestTouch = 3600
 
 export interface WriterSettings {
@@ -28,7 +28,9 @@ export interface WriterSettings {
 export interface Known {
   readonly token: string
   readonly row: SessionRow
-  /** The version that the caller's values began from: behind `row.version` once another request's save was merged with ours. */
+  /**
+   * The version that the caller's values started from: behind `row.version` once another request's save was merged with ours.
+   */
   readonly seenVersion: number
   /** Whether this request, of all that a cache showed the same row, is the one to touch it and renew its cookie. Default: it is. */
   mayRenew?(): boolean
@@ -44,13 +46,13 @@ export interface WriteOptions {
   readonly maxAge: number
   /** Whose session it is after this write; undefined for an anonymous visitor's. */
   readonly userId: string | undefined
-  /** maxAge is what is left until a fixed time: nothing is added to it. Default: false. */
+  /** maxAge is the time left until a fixed time: nothing is added to it. Default: false. */
   readonly isFixed?: boolean | undefined
   readonly announce?: boolean | undefined
 }
 
 export interface Merge {
-  /** What changed, and the values that are to be sealed anew. */
+  /** What changed, and the values to re-seal. */
   readonly changes: Changes
   /** What changed, without those. */
   readonly plain: () => Changes
@@ -61,7 +63,7 @@ export interface Merge {
 export interface Written {
   readonly known: Known
   readonly changes: Changes
-  /** Whether a row was written: not where nothing changed and no touch was due. */
+  /** Whether a row was written: false if nothing changed and no touch was due. */
   readonly isWritten: boolean
 }
 
@@ -77,7 +79,7 @@ export class Writer {
     this.maxLength = settings.maxLength
   }
 
-  /** Seconds by which a visit may go unrecorded: a session lives that much longer, so that it lives maxAge after each visit. */
+  /** Seconds for which visits may go unrecorded: a session lives that much longer, so that it lives maxAge after each visit. */
   touchAfter(maxAge: number): number {
     return this.#settings.touchAfter ?? Math.min(maxAge / 10, latestTouch)
   }
@@ -98,8 +100,8 @@ export class Writer {
   }
 
   /**
-   * Whether the last visit that was recorded is so long ago, or the session would live so much longer, that a write is worth it.
-   * All times are the database's.
+   * Whether the last recorded visit is long enough ago, or the expiry would move far enough, that a write is worth it. All times
+   * are the database's.
    */
   isTouchDue(known: Known, options: WriteOptions): boolean {
     return this.#isVisitDue(known.row, options) && (known.mayRenew?.() ?? true)
@@ -127,11 +129,11 @@ export class Writer {
   }
 
   /**
-   * Merges what changed into the live session, or touches it. Values that are sealed anew count as changed, unless another request
-   * saved meanwhile: then its values win, and `plain` is saved. A touch that cannot be written is left for the next visit. Call
-   * `limit` afterwards.
+   * Merges what changed into the live session, or touches it. Re-sealed values count as changed, unless another request saved in
+   * the meantime: then its values win, and `plain` is saved. A touch that fails is left to the next visit. Call `limit`
+   * afterwards.
    *
-   * @returns undefined where the session is gone; 'conflict' where `ifUnchanged` found another version than the one seen
+   * @returns undefined if the session is gone; 'conflict' if `ifUnchanged` found another version than the one seen
    */
   async merge(known: Known, merge: Merge, options: WriteOptions): Promise<Written | 'conflict' | undefined> {
     const { changes, plain, ifUnchanged } = merge
@@ -158,8 +160,8 @@ export class Writer {
   }
 
   /**
-   * Moves a session to a new token and saves what changed, in one statement: its old token is dead at once. Naming a user signs
-   * in. Call `limit` afterwards.
+   * Moves a session to a new token and saves what changed, in one statement: its old token is dead at once. Sending a user id
+   * counts as a sign-in. Call `limit` afterwards.
    *
    * @param token from `nextToken`
    * @returns undefined when another request regenerated or ended the session first
@@ -171,7 +173,8 @@ export class Writer {
     try {
       result = await this.#sessions.regenerate(save, newKey)
     } catch (error) {
-      // Where the answer was lost, the session may have moved, and its visitor would be signed out. Nobody else knows the token.
+      // If the response was lost, the session may have moved, and its visitor would be signed out. Nobody else knows the new
+      // token.
       if (!(error instanceof PGStoreError && error.code === 'unavailable')) throw error
       const row = await this.#sessions.get(newKey)
       if (!row) throw error
@@ -182,12 +185,12 @@ export class Writer {
     return knownAfter(token, known, changes, result)
   }
 
-  /** A token that `move` can move this session to: one that stays on its shard. */
+  /** A token that `move` can move this session to, on the same shard. */
   nextToken(known: Known): string {
     return newToken(sessionKey(known.token))
   }
 
-  /** Ends the session of this token, or what has just been regenerated from it. Returns whether there was one. */
+  /** Ends the session of this token, or the one just regenerated from it. Returns whether there was one. */
   async end(token: string, id?: string): Promise<boolean> {
     return (await this.#sessions.destroy(sessionKey(token), id)) > 0
   }
@@ -222,7 +225,7 @@ export class Writer {
   }
 }
 
-/** What is known of a session after a write that Postgres took. Its data is what it was: the caller keeps what it saved. */
+/** What is known of a session after a successful write. Its data is unchanged: the caller keeps what it saved. */
 function knownAfter(token: string, before: Known | undefined, changes: Changes, result: SaveResult): Known {
   const row = before?.row
   const { now, version } = result
@@ -244,12 +247,13 @@ function knownAfter(token: string, before: Known | undefined, changes: Changes, 
       tags: tags === null ? (row?.tags ?? null) : JSON.stringify(tags),
       now,
     },
-    // Another request's save came in between and was merged with ours: what the values were read from is older than the row.
+    // Another request's save came in between and was merged with ours: the values were read from an older version than the
+    // row.
     seenVersion: !before || previous === before.seenVersion ? version : before.seenVersion,
   }
 }
 
-/** Whether the database cannot write just now: no reason to fail a page that only reads. */
+/** Whether the database cannot write at the moment: not a reason to fail a page that only reads. */
 function isPassing(error: unknown): boolean {
   return error instanceof PGStoreError && (['unavailable', 'timeout', 'full'] as string[]).includes(error.code)
 }

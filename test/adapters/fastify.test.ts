@@ -64,7 +64,7 @@ test("other plugins' cookies and headers stay, and ours is there once", async ()
   assert.is(headers.get('x-raw'), 'raw')
 })
 
-test('outside the instance that registers it nothing has a session', async () => {
+test('outside the instance that registers it there are no sessions', async () => {
   const app = Fastify({ forceCloseConnections: true })
   apps.push(app)
   const show = async (request: { session?: unknown }) => typeof request.session
@@ -94,7 +94,7 @@ test('a fetch Response as the answer takes the cookie beside its own, and its st
   )
 })
 
-test('an answer that a handler takes over is left alone; it saves by the store itself', async () => {
+test('a response that a handler takes over is left alone; the handler saves with the store itself', async () => {
   const browser = await visitor((app) => {
     app.get('/hijack', async (request, reply) => {
       const session = await request.session()
@@ -110,7 +110,7 @@ test('an answer that a handler takes over is left alone; it saves by the store i
   assert.is((await browser.get('/')).text, '1')
 })
 
-test('an error handler of the app gets our error and has the last word', async () => {
+test('the application’s error handler gets our error and has the last word', async () => {
   const browser = await visitor((app) => {
     app.setErrorHandler((error, _request, reply) => {
       const code = error instanceof PGStoreError ? error.code : 'unknown'

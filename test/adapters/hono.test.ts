@@ -77,7 +77,7 @@ function answering(answer: (c: Context) => Response | Promise<Response>) {
   })
 }
 
-test('it needs no server: a fetch Request in, a Response out', async () => {
+test('it works without a server: a fetch Request in, a Response out', async () => {
   const app = answering((c) => c.text('page'))
   const first = await app.fetch(new Request('http://localhost/'))
   const [line = ''] = first.headers.getSetCookie()
@@ -110,7 +110,7 @@ test('a Response that a handler gives to every visitor never holds a cookie of o
   assert.is.not(stranger.cookies[0], line)
 })
 
-test('cookies and headers of others stay, and ours is there once', async () => {
+test('other cookies and headers stay, and ours is there once', async () => {
   const app = new Hono()
     .use(sessions(store))
     .use(async (c, next) => {
@@ -130,7 +130,7 @@ test('cookies and headers of others stay, and ours is there once', async () => {
   assert.equal([cookieNames(cookies), headers.get('x-after')], [['after', 'before', 'sid'], 'yes'])
 })
 
-test('an error handler of the app gets our error and has the last word', async () => {
+test('the application’s error handler gets our error and has the last word', async () => {
   const app = new Hono().use(sessions(store)).get('/:page', async (c) => {
     await pages[`/${c.req.param('page')}`]?.(c.var.session, new URLSearchParams())
     return c.text('page')

@@ -63,7 +63,7 @@ async function visitor(handle: (ctx: Context) => unknown): Promise<Browser> {
   return new Browser(site.url)
 }
 
-test('cookies of others stay, and ours is there once', async () => {
+test('other cookies stay, and ours is there once', async () => {
   const browser = await visitor(async (ctx) => {
     ctx.cookies.set('one', '1')
     const { values } = await ctx.session()
@@ -89,7 +89,7 @@ test("an error's own headers stay beside the session's cookie, and the cookies o
   )
 })
 
-test('an error that a middleware around it answers keeps the cookie', async () => {
+test('an error that an outer middleware handles keeps the cookie', async () => {
   const app = new Koa()
     .use(async (ctx, next) => {
       try {
@@ -110,7 +110,7 @@ test('an error that a middleware around it answers keeps the cookie', async () =
   assert.equal([cookieNames(cookies), text], [['sid'], 'caught'])
 })
 
-test('what is thrown and is no error is a 500 as without us', async () => {
+test('a thrown value that is not an Error is a 500, as without our middleware', async () => {
   for (const thrown of ['text', 7, { status: 404 }]) {
     const browser = await visitor(async (ctx) => {
       await ctx.session.regenerate()
@@ -136,7 +136,7 @@ test('what is thrown and is no error is a 500 as without us', async () => {
   }
 })
 
-test('an answer that a middleware takes over is left alone; it saves by itself', async () => {
+test('a response that a middleware takes over is left alone; the middleware saves by itself', async () => {
   const browser = await visitor(async (ctx) => {
     const { values } = await ctx.session()
     if (ctx.path === '/') {

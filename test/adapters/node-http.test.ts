@@ -1,4 +1,4 @@
-// What docs/node-http.md says of a store without a middleware, where the framework's tests do not say it already.
+// What docs/node-http.md says about a store without a middleware, unless the framework tests cover it already.
 import http from 'node:http'
 import net, { type AddressInfo } from 'node:net'
 import { text } from 'node:stream/consumers'
@@ -81,14 +81,14 @@ test('a websocket upgrade knows its visitor, and the socket ends with the sessio
   await ending
 })
 
-test('what changes once the headers have left is saved to headers of nobody', async () => {
+test('changes made after the headers were sent can be saved to unused headers', async () => {
   const browser = new Browser(url)
   await browser.get('/')
   assert.is((await browser.get('/late')).text, 'early, 2')
   assert.is((await browser.get('/')).text, '3')
 })
 
-test('A17: a new session that is saved after the headers have left is headers_sent, and no row', async () => {
+test('A17: saving a new session after the headers were sent fails with headers_sent and creates no row', async () => {
   const browser = new Browser(url)
   assert.is((await browser.get('/new')).text, 'early, headers_sent')
   assert.equal(await sql('select from pgstore.sessions where data @> \'{"visits": 1000}\''), [])

@@ -24,7 +24,7 @@ const counter = countingPool()
 const storage = createPGSessionStorage<Data, Flash>(testStore({ pool: counter.pool }))
 const { getSession, commitSession, destroySession, regenerateSession } = storage
 
-/** Loaders and actions, as React Router calls them: what they return is the answer. */
+/** Loaders and actions, as React Router calls them: what they return is the response. */
 const routes: Record<string, (session: Session) => Promise<{ text?: string; cookie?: string }>> = {
   async '/visit'(session) {
     session.set('visits', (session.get('visits') ?? 0) + 1)
@@ -96,14 +96,14 @@ const read = async (at = browser) => JSON.parse((await at.get('/read')).text)
 const isStored = async (id: string) => (await sql('select from pgstore.sessions where id = $1', id)).length > 0
 const headerOf = (at: Browser) => [...at.jar].map(([name, value]) => `${name}=${value}`).join('; ')
 
-test('a committed session is there at the next request, under a cookie that the store signed', async () => {
+test('a committed session is there at the next request, under a cookie signed by the store', async () => {
   const texts = [await browser.get('/visit'), await browser.get('/visit')].map(({ text }) => text)
   assert.equal(texts, ['1', '2'])
   assert.ok((browser.jar.get('sid') ?? '').length > 100)
   assert.equal((await read()).data, { visits: 2 })
 })
 
-test('a session is one in the eyes of React Router', async () => {
+test('React Router’s isSession accepts a session', async () => {
   assert.is(isSession(await getSession()), true)
   assert.is(isSession(await getSession(null)), true)
 })
@@ -124,7 +124,7 @@ test('get, set, has, unset and flash do what those of React Router do', async ()
   assert.equal(steps[1], steps[0])
 })
 
-test('committing what did not change costs no query and sets no cookie', async () => {
+test('committing an unchanged session costs no query and sets no cookie', async () => {
   await browser.get('/visit')
   const [cookie, before] = [browser.jar.get('sid'), counter.queries]
   const { cookies } = await browser.get('/commit')
@@ -139,7 +139,7 @@ test('a flash message is shown once', async () => {
   assert.is((await browser.get('/message')).text, 'false undefined false')
 })
 
-test('two commits of one session that change different keys both keep their change', async () => {
+test('two commits of one session that change different keys both keep their changes', async () => {
   await browser.get('/visit')
   const [one, two] = [await getSession(headerOf(browser)), await getSession(headerOf(browser))]
   one.set('theme', 'dark')
@@ -148,7 +148,7 @@ test('two commits of one session that change different keys both keep their chan
   assert.equal((await read()).data, { visits: 1, theme: 'dark', language: 'fr' })
 })
 
-test('a commit that is late for a sign-out revives nothing, and the next visit is new', async () => {
+test('a commit after a sign-out revives nothing, and the next visit is new', async () => {
   await browser.get('/visit')
   const { id } = await read()
   const late = await getSession(headerOf(browser))
@@ -160,7 +160,7 @@ test('a commit that is late for a sign-out revives nothing, and the next visit i
   assert.is((await browser.get('/visit')).text, '1')
 })
 
-test('a session that is ended while its page is made: the page goes out', async () => {
+test('if a session ends while its page is made, the page is sent', async () => {
   await browser.get('/visit')
   const { status, text } = await browser.get('/ended-meanwhile')
   assert.equal([status, text], [200, 'the page'])
@@ -178,7 +178,7 @@ test('regenerating at sign-in changes the cookie, keeps the session, and the old
   assert.equal(await read(old), { id: '', data: {} })
 })
 
-test('of two that regenerate one session, one finds it gone', async () => {
+test('of two requests that regenerate one session, one finds it gone', async () => {
   await browser.get('/visit')
   const both = [await getSession(headerOf(browser)), await getSession(headerOf(browser))] as const
   const codes = await Promise.all(
@@ -192,7 +192,7 @@ test('of two that regenerate one session, one finds it gone', async () => {
   assert.equal(new Set(codes), new Set(['gone', 'saved']))
 })
 
-test('destroying deletes row and cookie; of a visitor without either, nothing', async () => {
+test('destroying deletes row and cookie, and does nothing for a visitor without either', async () => {
   assert.equal((await browser.get('/sign-out')).cookies, [''])
   await browser.get('/visit')
   const { id } = await read()

@@ -90,7 +90,7 @@ test('`await using` does so at the end of the block', async () => {
   await untilDisconnected()
 })
 
-test('two that start it on one store share one worker, and it ends with the last of them', async () => {
+test('two callers that start it on one store share one worker, which ends with the last of them', async () => {
   await untilDisconnected()
   const one = await store.startCleanup('1 second')
   const two = await store.startCleanup('1 second')
@@ -128,7 +128,7 @@ test('with worker: false the schedule is set, nothing runs here, and done is set
   assert.equal([await connections('pgstore worker'), (await store.cleanupStatus()).every], [0, '00:00:10'])
 })
 
-test('starting with another interval changes it for everybody', async () => {
+test('starting with another interval changes it for all servers', async () => {
   await store.startCleanup('1 hour', { worker: false })
   await store.startCleanup('00:00:30', { worker: false })
   assert.is((await testStore({ connectionString: databaseUrl }).cleanupStatus()).every, '00:00:30')
@@ -159,15 +159,15 @@ for (const every of [...noIntervals, ...wrongIntervals]) {
   })
 }
 
-test('an interval that is no text is refused', async () => {
+test('an interval that is not a string is refused', async () => {
   for (const every of [null, 300, { minutes: 5 }]) {
     assert.is((await rejection(store.startCleanup(every as unknown as string))).code, 'invalid_option')
   }
 })
 
-test('stopCleanup switches it off for everybody; workers wait for the next start', async () => {
+test('stopCleanup switches it off for all servers; workers wait for the next start', async () => {
   await using cleanup = await store.startCleanup('1 second')
-  await until(async () => (await store.cleanupStatus()).lastRunAt !== undefined) // no batch is in hand
+  await until(async () => (await store.cleanupStatus()).lastRunAt !== undefined) // no batch is running
   const status = await testStore({ connectionString: databaseUrl }).stopCleanup()
   assert.equal([status.enabled, status.nextRunAt], [false, undefined])
   await addExpired(10)
@@ -178,7 +178,7 @@ test('stopCleanup switches it off for everybody; workers wait for the next start
   await cleanup.stop()
 })
 
-test('a purge under way ends after the batch in hand when it is switched off', async () => {
+test('a purge in progress ends after the current batch when it is switched off', async () => {
   await addExpired(3500)
   const events = watch()
   const hold = await holdPurge()
@@ -213,7 +213,7 @@ test('a run that was claimed before stopCleanup deletes nothing after its answer
 
 // The state
 
-test('the status tells the schedule, the last run and when a worker was seen', async () => {
+test('the status shows the schedule, the last run and when a worker was seen', async () => {
   await addExpired(3)
   const before = await store.cleanupStatus()
   assert.equal(before, {
@@ -246,7 +246,7 @@ test('times are exact to the millisecond', async () => {
 
 // Watching
 
-test('a watcher sees the present state first, then what happens, in order', async () => {
+test('a watcher sees the current state first, then what happens, in order', async () => {
   await store.startCleanup('1 hour', { worker: false })
   await addExpired(5)
   const events = watch()
@@ -261,7 +261,7 @@ test('a watcher sees the present state first, then what happens, in order', asyn
   await cleanup.stop()
 })
 
-test('several watchers see the same, and the one who comes later begins with the state there is then', async () => {
+test('several watchers see the same, and a later one begins with the state at that time', async () => {
   const early = watch()
   await early.ready
   await store.startCleanup('1 hour', { worker: false })
@@ -273,12 +273,12 @@ test('several watchers see the same, and the one who comes later begins with the
   for (const events of [early, late]) await next(events, 'stopped')
 })
 
-test('after each outage of its connection a watcher is told the state anew: what it missed is in there', async () => {
+test('after each outage of its connection a watcher gets the state again, which covers what it missed', async () => {
   const events = watch()
   await next(events, 'status')
   for (let outage = 1; outage <= 3; outage++) {
     await terminate('pgstore listen')
-    await sql(`select pgstore.cleanup_start(make_interval(hours => $1))`, outage) // may be announced to nobody
+    await sql(`select pgstore.cleanup_start(make_interval(hours => $1))`, outage) // may be announced without listeners
     await until(async () => {
       const event = await next(events, 'status')
       return event.type === 'status' && event.status.every === `0${outage}:00:00`
@@ -286,7 +286,7 @@ test('after each outage of its connection a watcher is told the state anew: what
   }
 })
 
-test('a state that cannot be read at first is waited for: nothing comes before it', async () => {
+test('a watcher waits for a state that cannot be read at first: nothing comes before it', async () => {
   const pool = new pg.Pool({ connectionString: databaseUrl })
   let failures = 3
   const failing = {
@@ -305,7 +305,7 @@ test('a state that cannot be read at first is waited for: nothing comes before i
   await pool.end()
 })
 
-test('announcements that anybody could make up are not taken for ours', async () => {
+test('forged announcements are ignored', async () => {
   const events = watch()
   await next(events, 'status')
   for (const payload of [
@@ -347,7 +347,7 @@ test('a run that fails is announced and recorded with its code, and the next is 
 
 // Purging now
 
-test('purgeExpired purges all there is, in batches, and counts', async () => {
+test('purgeExpired purges everything expired, in batches, and counts it', async () => {
   await addExpired(2500)
   await addLive(2)
   assert.is(await store.purgeExpired({ limit: 700 }), 2500)
@@ -380,7 +380,7 @@ test('closing the store ends its worker and its watchers, and it does not start 
   await cleanup.stop()
 })
 
-test('closing while a purge is under way lets the batch in hand finish, and records the run', async () => {
+test('closing during a purge lets the current batch finish, and records the run', async () => {
   await addExpired(2500)
   const closing = testStore({ connectionString: databaseUrl })
   const hold = await holdPurge()
@@ -408,7 +408,7 @@ test('closing while a worker starts ends it', async () => {
   assert.not((await store.cleanupStatus()).enabled)
 })
 
-test('closing where there is no database is no error, while a worker tries to start too', async () => {
+test('closing without a database succeeds, even while a worker tries to start', async () => {
   const away = testStore({ connectionString: 'postgres://nobody@127.0.0.1:1/none' })
   const starting = rejection(away.startCleanup('1 second'))
   const events = away.watchCleanup()
@@ -417,7 +417,7 @@ test('closing where there is no database is no error, while a worker tries to st
   assert.is((await events.next()).done, true)
 })
 
-// Stores without a connection of their own
+// Stores without a separate connection
 
 test('a store over a caller’s client sets the schedule in its transaction, and runs no worker', async () => {
   const client = new pg.Client(databaseUrl)
@@ -428,12 +428,12 @@ test('a store over a caller’s client sets the schedule in its transaction, and
   await client.query('rollback')
   assert.not((await store.cleanupStatus()).enabled)
   assert.is((await rejection(inside.startCleanup('10 minutes'))).code, 'invalid_option')
-  assert.throws(() => inside.watchCleanup(), /its own connection/)
-  assert.throws(() => inside.events(), /its own connection/)
+  assert.throws(() => inside.watchCleanup(), /separate connection/)
+  assert.throws(() => inside.events(), /separate connection/)
   await client.end()
 })
 
-test('a pool that the caller owns tells where to connect, and lives on', async () => {
+test('a pool that the caller owns shows where to connect, and stays open', async () => {
   const pool = new pg.Pool({ connectionString: databaseUrl })
   const borrowing = testStore({ pool, keyPairs: [hashKey] })
   const cleanup = await borrowing.startCleanup('1 second')

@@ -34,7 +34,7 @@ test('a connection that is lost as the job is reported done ends neither the pro
   assert.equal({ code, signal }, { code: 0, signal: null })
 })
 
-test('where the database does not answer any more, stopping takes seconds all the same', async () => {
+test('stopping takes only seconds even if the database no longer responds', async () => {
   const proxy = await startProxy()
   const program = pgstore('worker', '--database-url', proxy.url)
   await program.line(/waiting/)

@@ -1,4 +1,4 @@
-// graphile-worker's schema where an application has another version of it: the worker changes nothing there, and says so.
+// graphile-worker's schema when an application has another version of it: the worker changes nothing there, and says so.
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { runWorker } from '../../src/cleanup/worker.ts'
@@ -47,7 +47,7 @@ for (const [name, difference] of [
   })
 }
 
-test('B7: the store’s own worker refuses it too, sets no schedule, and starts with a schema to itself', async () => {
+test('B7: the store’s own worker refuses it too, sets no schedule, and starts with a separate schema', async () => {
   await hostSchema('graphile_worker', -1)
   const before = await revisions('graphile_worker')
   const store = testStore({ connectionString: databaseUrl })
@@ -59,7 +59,7 @@ test('B7: the store’s own worker refuses it too, sets no schedule, and starts 
   assert.equal(await revisions('graphile_worker'), before)
 })
 
-test('B7: pgstore worker ends with a sentence there, and takes --worker-schema', async () => {
+test('B7: pgstore worker ends with a message there, and accepts --worker-schema', async () => {
   await hostSchema('graphile_worker', -1)
   const refused = pgstore('worker')
   assert.is((await refused.ended).code, 2)

@@ -59,7 +59,7 @@ async function jobs(condition = "task_identifier = 'pgstore:purge'"): Promise<Jo
 
 // The schedule
 
-test('a worker waits for a schedule, hears of it at once, and purges', async () => {
+test('a worker waits for a schedule, is notified at once, and purges', async () => {
   await addExpired(1500)
   await addLive(3)
   const { warnings } = await start()
@@ -69,14 +69,14 @@ test('a worker waits for a schedule, hears of it at once, and purges', async () 
   assert.equal([await countSessions(), warnings()], [{ due: 0, live: 3 }, []])
 })
 
-test('it finds a schedule that was there before it', async () => {
+test('it finds a schedule that was set before it started', async () => {
   await addExpired(1)
   await sql(`select pgstore.cleanup_start('1 hour')`)
   await start()
   await until(async () => (await due()) === 0)
 })
 
-test('a change that was announced to nobody is found at the next connection', async () => {
+test('a change that nobody was listening for is found at the next connection', async () => {
   await start()
   await until(async () => (await connections('pgstore listen')) === 1)
   await addExpired(1)
@@ -99,7 +99,7 @@ test('there is one job, for the next run; after a stop there is none', async () 
   await until(async () => (await jobs()).length === 0)
 })
 
-test('of several workers one does each run', async () => {
+test('each run is done by one of several workers', async () => {
   const workers = await Promise.all([start(), start(), start(), start()])
   const events = testStore({ connectionString: databaseUrl }).watchCleanup()
   assert.is((await events.next()).value.type, 'status')
@@ -115,7 +115,7 @@ test('of several workers one does each run', async () => {
   await events.return?.()
 })
 
-test('a job that got lost is not waited for', async () => {
+test('a worker does not wait for a lost job', async () => {
   await start()
   await sql(`select pgstore.cleanup_start('3 seconds')`)
   await until(async () => (await row('select last_run_at from pgstore.cleanup'))['last_run_at'] !== null)
@@ -127,7 +127,7 @@ test('a job that got lost is not waited for', async () => {
 
 // A schema that is shared
 
-test('what a host application keeps in the same graphile_worker schema is left alone', async () => {
+test('a host application’s jobs in the same graphile_worker schema are left alone', async () => {
   const done: unknown[] = []
   const host = await run({
     connectionString: databaseUrl,
@@ -159,12 +159,12 @@ test('what a host application keeps in the same graphile_worker schema is left a
   assert.equal([await theirs(), await queues()], before)
 })
 
-test('two schemas of pgstore in one database purge each for itself', async () => {
+test('two schemas of pgstore in one database are purged separately', async () => {
   await migrate(admin, { schema: 'second' })
   await start()
   await sql(`select second.cleanup_start('300 milliseconds')`)
   await sql(`select pgstore.cleanup_start('1 hour')`)
-  await sql('select pg_sleep(1)') // for the first one's worker to take what is not its own, if it would
+  await sql('select pg_sleep(1)') // time for the first worker to take the other's job, if it would
   await start({ schema: 'second' })
   for (let round = 0; round < 5; round++) {
     await addExpired(1, 'second')
@@ -183,7 +183,7 @@ test('graphile-worker’s schema may have another name', async () => {
   await until(async () => (await sql('select from jobs_elsewhere.jobs')).length === 1)
 })
 
-test('what a killed process left locked is cleared away at the start of another, and nothing younger', async () => {
+test('jobs left locked by a killed process are cleared when another starts, but no younger ones', async () => {
   await start().then(({ worker }) => worker.stop())
   for (const [by, age] of [
     ['dead', '1 minute'],
@@ -208,7 +208,7 @@ test('what a killed process left locked is cleared away at the start of another,
 
 // Faults
 
-test('a batch that takes too long is tried smaller', async () => {
+test('a batch that takes too long is retried with a smaller size', async () => {
   await sql(
     `create function public.slow() returns trigger language plpgsql as
      'begin if (select count(*) from gone) > 100 then perform pg_sleep(30); end if; return null; end'`,
@@ -227,7 +227,7 @@ test('a batch that takes too long is tried smaller', async () => {
   assert.match(said.find(({ level }) => level === 'info')?.message ?? '', /^Purged 250 sessions/)
 })
 
-test('stopping waits for the batch in hand, records the run, and may be asked twice', async () => {
+test('stopping waits for the current batch, records the run, and may be called twice', async () => {
   await addExpired(1200)
   const hold = await holdPurge()
   const { worker } = await start({ batchSize: 500 })
@@ -240,7 +240,7 @@ test('stopping waits for the batch in hand, records the run, and may be asked tw
   assert.equal(await row('select total_purged::integer as n from pgstore.cleanup'), { n: 500 })
 })
 
-test('a worker says that its connection leads through a transaction pooler, and one that does not says nothing', async () => {
+test('a worker warns if its connection leads through a transaction pooler, and only then', async () => {
   const proxy = await startProxy({ isDeaf: true })
   const deaf = await start({ connectionString: proxy.url })
   const hearing = await start()
@@ -253,7 +253,7 @@ test('a worker says that its connection leads through a transaction pooler, and 
 
 // Starting
 
-test('a worker that cannot start says why, and leaves nothing', async () => {
+test('a worker that cannot start says why, and leaves nothing behind', async () => {
   const attempts: [string, Partial<RunWorkerOptions>, RegExp][] = [
     ['invalid_option', { batchSize: 0, pauseMs: -1, schema: 'No' }, /schema must.*batchSize must.*pauseMs must/],
     ['invalid_option', { workerSchema: 'a"b' }, /workerSchema must/],

@@ -37,22 +37,25 @@ async function watching(...args: string[]): Promise<Program> {
 
 // The schedule
 
-test('start, status and stop say in a sentence or two how it stands', async () => {
+test('start, status and stop describe the state in a sentence or two', async () => {
   const started = await outcome('cleanup', 'start', '--every', '10 minutes')
   assert.equal(started, {
     code: 0,
-    output: 'The purge runs every 00:10:00. No worker was seen yet: npx pgstore worker.',
+    output: 'The purge runs every 00:10:00. No worker has been seen yet: run "npx pgstore worker".',
     errors: '',
   })
   await addExpired(1234)
   const status = await outcome('cleanup', 'status')
   assert.match(
     status.output,
-    /^On, every 00:10:00\. No worker was seen yet.*\nNext run: 20.*Z\.\nAll runs: 0 purged\.\n/,
+    /^On, every 00:10:00\. No worker has been seen yet.*\nNext run: 20.*Z\.\nAll runs: 0 purged\.\n/,
   )
-  assert.match(status.output, /\nExpired sessions: 1,234 wait to be purged\.$/)
+  assert.match(status.output, /\nExpired sessions: 1,234 waiting to be purged\.$/)
   assert.equal(await outcome('cleanup', 'stop'), { code: 0, output: 'The purge is off.', errors: '' })
-  assert.match((await outcome('cleanup', 'status')).output, /^Off: expired sessions stay until it is started\./)
+  assert.match(
+    (await outcome('cleanup', 'status')).output,
+    /^Off: expired sessions are not deleted until it is started\./,
+  )
 })
 
 test('with --json they print the columns of the SQL functions', async () => {
@@ -65,13 +68,13 @@ test('with --json they print the columns of the SQL functions', async () => {
   assert.equal(await json('cleanup', 'stop'), { ...started, enabled: false, next_run_at: null })
 })
 
-test('the status tells a failure of the last run', async () => {
+test('the status shows a failure of the last run', async () => {
   await sql(`select pgstore.cleanup_end_run(5, 1500, '57014')`)
   assert.match((await outcome('cleanup', 'status')).output, /Last run: .*, failed with 57014 in 1\.5 s\./)
   assert.is((await json('cleanup', 'status'))['last_error'], '57014')
 })
 
-test('an interval that is none, or too short, is used wrongly: exit code 2, and nothing changed', async () => {
+test('an invalid or too short interval is a usage error: exit code 2, and nothing changes', async () => {
   for (const every of ['often', '1 ms', '2 years']) {
     const { code, output, errors } = await outcome('cleanup', 'start', '--every', every)
     assert.equal({ code, output }, { code: 2, output: '' })
@@ -80,11 +83,11 @@ test('an interval that is none, or too short, is used wrongly: exit code 2, and 
   assert.not((await row('select enabled from pgstore.cleanup'))['enabled'])
 })
 
-test('other wrong uses are told with the usage: exit code 2', async () => {
+test('other usage errors print the usage: exit code 2', async () => {
   for (const args of [['cleanup'], ['cleanup', 'begin'], ['purge', 'all'], ['cleanup', 'stop', '--every', '1 day']]) {
     const { code, errors } = await outcome(...args)
     assert.is(code, 2, args.join(' '))
-    assert.match(errors, /Exit codes: 0 done, 1 failed, 2 wrong usage/)
+    assert.match(errors, /Exit codes: 0 success, 1 failure, 2 usage error/)
   }
 })
 
@@ -95,7 +98,7 @@ test('--help of cleanup names its four commands', async () => {
   assert.match(output, '--every TIME')
 })
 
-test('where there is no database, every command fails with the reason: exit code 1', async () => {
+test('without a database every command fails with the reason: exit code 1', async () => {
   for (const command of ['cleanup start', 'cleanup status', 'cleanup watch', 'purge', 'worker']) {
     const url = 'postgres://nobody:secret@127.0.0.1:1/none'
     const { code, output, errors } = await outcome(...command.split(' '), '--database-url', url)
@@ -105,7 +108,7 @@ test('where there is no database, every command fails with the reason: exit code
   }
 })
 
-test('where the schema is missing, the way to install it is told, and with --json the error’s code', async () => {
+test('if the schema is missing, the message says how to install it, and --json gives the error’s code', async () => {
   for (const command of ['cleanup watch', 'worker']) {
     const { code, output, errors } = await outcome(...command.split(' '), '--schema', 'absent', '--json')
     assert.equal([command, code, JSON.parse(output).error], [command, 1, 'not_installed'])
@@ -115,7 +118,7 @@ test('where the schema is missing, the way to install it is told, and with --jso
 
 // Watching
 
-test('watch prints a line an event, as it happens, and ends with 0 when it is told to', async () => {
+test('watch prints a line per event, as it happens, and ends with 0 on a signal', async () => {
   const watch = await watching()
   assert.match(watch.lines[0] ?? '', /^20\S+Z status: Off: .*All runs: 0 purged\.$/)
   await sql(`select pgstore.cleanup_start('90 s')`)
@@ -131,7 +134,7 @@ test('watch prints a line an event, as it happens, and ends with 0 when it is to
   assert.ok(ms < soon, `${ms} ms`)
 })
 
-test('watch --json prints an object a line', async () => {
+test('watch --json prints an object per line', async () => {
   const watch = await watching('--json')
   await sql(`select pgstore.cleanup_start('90 s')`)
   await sql('select pgstore.cleanup_end_run(3, 4)')
@@ -148,7 +151,7 @@ test('watch --json prints an object a line', async () => {
   ])
 })
 
-test('watch goes on after its connection was lost, with the state there is then', async () => {
+test('watch continues after its connection was lost, with the state at that time', async () => {
   const watch = await watching('--json')
   await terminate('pgstore listen', 'pgstore command')
   await until(() => watch.lines.length >= 2)
@@ -158,7 +161,7 @@ test('watch goes on after its connection was lost, with the state there is then'
   assert.is((await watch.end()).code, 0)
 })
 
-test('watch ends without a word when its reader leaves', async () => {
+test('watch ends silently when its reader leaves', async () => {
   const watch = await watching()
   watch.leave()
   await until(async () => {
@@ -187,7 +190,7 @@ test('purge off a terminal prints plain lines, and no control characters', async
 
 // The worker
 
-test('worker works until it is told to end: exit code 0, no connection and no locked job left', async () => {
+test('worker runs until it is stopped: exit code 0, no connection and no locked job left', async () => {
   await addExpired(10)
   const worker = pgstore('worker')
   await worker.line(/^The worker is waiting/)
@@ -201,7 +204,7 @@ test('worker works until it is told to end: exit code 0, no connection and no lo
   assert.equal(await sql('select from graphile_worker.jobs where locked_at is not null'), [])
 })
 
-test('worker --json prints an object a line', async () => {
+test('worker --json prints an object per line', async () => {
   const worker = pgstore('worker', '--json')
   await worker.line(/waiting/)
   await worker.end()
@@ -211,7 +214,7 @@ test('worker --json prints an object a line', async () => {
   )
 })
 
-test('worker that is told to end while it still starts ends all the same', async () => {
+test('a worker that is stopped while it is starting ends', async () => {
   const proxy = await startProxy()
   proxy.isSilent = true
   const worker = pgstore('worker', '--database-url', proxy.url)

@@ -29,7 +29,7 @@ function gobOf(comment: string): string {
 }
 
 for (const { comment, gob, values, problem } of vectors) {
-  const outcome = problem === undefined ? 'reads what Go wrote' : 'refuses what a session cannot hold'
+  const outcome = problem === undefined ? 'reads what Go wrote' : 'refuses what a session cannot store'
   test(`the gob reader ${outcome}: ${comment}`, () => {
     const found = read(gob)
     // uvu's own comparison does not see a key __proto__.
@@ -50,11 +50,11 @@ test('no bytes are cut off, added or left over without being noticed', () => {
     for (let length = 0; length < bytes.length; length++) {
       assert.ok('problem' in readGobMap(bytes.subarray(0, length)), `${gob} cut to ${length}`)
     }
-    assert.equal(readGobMap(Buffer.concat([bytes, Buffer.of(0)])), { problem: 'no gob encoding' })
+    assert.equal(readGobMap(Buffer.concat([bytes, Buffer.of(0)])), { problem: 'not a gob encoding' })
   }
 })
 
-test('whatever the bytes are, the answer is values or a problem, and never an exception', () => {
+test('whatever the bytes are, the result is values or a problem, never an exception', () => {
   fc.assert(
     fc.property(fc.uint8Array({ maxLength: 200 }), (bytes) => {
       const result = readGobMap(Buffer.from(bytes))
@@ -77,7 +77,7 @@ test('what Go wrote, with bytes altered, is values or a problem too', () => {
   )
 })
 
-test('a list of lists without an end is refused for its depth', () => {
+test('an endless list of lists is refused for its depth', () => {
   // Type 65 is a slice of type 65. Its value: 200 lists of one list.
   const definition = '0cff81020102ff820001ff820000'
   const value = Buffer.from(`ff8200${'01'.repeat(200)}00`, 'hex')
@@ -88,7 +88,7 @@ test('a list of lists without an end is refused for its depth', () => {
   assert.is(result, 'more than 32 levels')
 })
 
-test('few bytes that stand for many values are refused', () => {
+test('a few bytes that expand to many values are refused', () => {
   const fields = 500
   const field = Buffer.from('010161010400', 'hex') // name "a", type int
   const struct = Buffer.concat([

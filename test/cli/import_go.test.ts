@@ -74,7 +74,7 @@ for (const vector of vectors) {
   })
 }
 
-test('flash messages that nobody has seen yet are seen', async () => {
+test('flash messages that were not shown yet are shown', async () => {
   await insert(first.id, first.data)
   await take(source(first))
   const store = testStore({ keyPairs: keyPairs(first) })
@@ -83,14 +83,14 @@ test('flash messages that nobody has seen yet are seen', async () => {
   assert.equal(session.flashes(), ['saved'])
 })
 
-test('what was altered, signed otherwise or never was a session is left, and counted with the reason', async () => {
+test('rows that were altered, signed with other keys or never a session are skipped, and counted with the reason', async () => {
   const [, , , , , other] = vectors as [Vector, Vector, Vector, Vector, Vector, Vector]
   await insert(first.id, `${first.data.slice(0, -8)}AAAAAAA=`)
   await insert(first.id, other.data)
   await insert(first.id, '')
   await insert('short', first.data)
   await insert(first.id.toLowerCase(), first.data)
-  await insert(first.id, first.cookie) // holds no map
+  await insert(first.id, first.cookie) // does not contain a map
   await insert(first.id, first.data, '-1 second')
   await sql('insert into http_sessions default values')
   assert.equal(await take(source(first)), {
@@ -100,7 +100,7 @@ test('what was altered, signed otherwise or never was a session is left, and cou
     problems: {
       'not signed with these keys and this name': 3,
       'no session id in the column key': 3,
-      'no map at the top': 1,
+      'not a map at the top level': 1,
     },
   })
   await sql('delete from http_sessions where id > 1')
@@ -109,7 +109,7 @@ test('what was altered, signed otherwise or never was a session is left, and cou
   assert.equal(wrongName.problems, { 'not signed with these keys and this name': 2 })
 })
 
-test('of two rows with one key the first counts, as for the Go program', async () => {
+test('of two rows with the same key the first counts, as in the Go program', async () => {
   await insert(first.id, first.data)
   await insert(first.id, first.data)
   assert.equal(await take(source(first)), { read: 2, taken: 1, already_there: 1 })
@@ -140,7 +140,7 @@ test('a table whose columns are text, as in a fork, is read too', async () => {
   assert.equal(await take(source(first)), { read: 1, taken: 1 })
 })
 
-test('the keys come from the environment or a file, each with the way it is written', async () => {
+test('the keys come from the environment or a file, each with its encoding', async () => {
   const vector = vectors.find(({ comment }) => comment === 'the key before the one in use') as Vector
   const words = keyPairs(vector).map((key, i) =>
     i % 2 ? `base64:${key?.toString('base64')}` : `hex:${key?.toString('hex')}`,
@@ -158,7 +158,7 @@ test('the keys come from the environment or a file, each with the way it is writ
   }
 })
 
-test('keys that are none are told by their position, and never shown', async () => {
+test('invalid keys are named by their position, and never shown', async () => {
   const args = ['import', 'pgstore-go', '--name', 'sid']
   const secret = 'a-secret-that-is-none'
   for (const keys of ['', secret, `text:${secret}`, `hex:${'ab'.repeat(32)} base64:!!!${secret}`, `hex:abc`, '-']) {
@@ -168,7 +168,7 @@ test('keys that are none are told by their position, and never shown', async () 
   }
   assert.is((await pgstore(['import', 'pgstore-go'], { PGSTORE_IMPORT_KEYS: '-' })).code, 2)
   const missing = await pgstore([...args, '--keys', '/no/such/file'])
-  assert.match(missing.stderr, /^The file that --keys names cannot be read: ENOENT\.$/m)
+  assert.match(missing.stderr, /^Cannot read the file named by --keys: ENOENT\.$/m)
   const failure = await rejection(
     Promise.resolve().then(() => pgstoreGo({ connectionString: '', name: 'sid', keyPairs: ['short'] })),
   )

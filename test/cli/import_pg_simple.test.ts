@@ -50,11 +50,11 @@ function many(count: number): Record<string, Old> {
 const command = ['connect-pg-simple']
 const old = () => connectPgSimple(databaseUrl)
 
-test('a session is taken with its id, its data, its user and the life that it has left', async () => {
+test('a session is imported with its id, its data, its user and its remaining life', async () => {
   await insert({ 'its sid': { sess: sess({ passport: { user: 42 }, cart: ['tea', { n: 1.5 }] }), life: 3600 } })
   assert.equal(await importCounts([...command, '--user-key', 'passport.user']), { read: 1, taken: 1 })
   const session = await present(sessionKey('its sid'))
-  // As pgstore/express-session keeps it: where the cookie's expiry moves with each visit, it stands in the row alone.
+  // As pgstore/express-session stores it: if the cookie's expiry moves with each visit, it is kept only in the row.
   const cookie = { originalMaxAge: day * 1000, path: '/' }
   assert.equal(session.data, { cookie, passport: { user: 42 }, cart: ['tea', { n: 1.5 }] })
   assert.is(session.user_id, '42')
@@ -62,7 +62,7 @@ test('a session is taken with its id, its data, its user and the life that it ha
     'select extract(epoch from $1::timestamptz - expire)::float8 as over from session',
     session.expires_at,
   )
-  assert.ok(left && left.over > -1 && left.over <= 97, `${left?.over} seconds more`) // a hundredth more, and what a busy machine takes
+  assert.ok(left && left.over > -1 && left.over <= 97, `${left?.over} seconds more`) // a hundredth more, plus the delays of a busy machine
 })
 
 test("a cookie's expiry that does not move is kept", async () => {
@@ -77,7 +77,7 @@ test("a cookie's expiry that does not move is kept", async () => {
   assert.equal((await present(sessionKey('odd'))).data, { cookie: 7 })
 })
 
-test('what has expired, is unreadable or too large is left, and counted with the reason', async () => {
+test('expired, unreadable and too large sessions are skipped, and counted with the reason', async () => {
   await insert({
     expired: { life: -1 },
     'no object': { sess: '[1]' },
@@ -93,12 +93,12 @@ test('what has expired, is unreadable or too large is left, and counted with the
     expired: 1,
     too_large: 1,
     unreadable: 4,
-    problems: { 'no JSON object': 1, 'a value that a session cannot hold': 3 },
+    problems: { 'not a JSON object': 1, 'a value that a session cannot store': 3 },
   })
   assert.ok(await stored(sessionKey('good')))
 })
 
-test('a session of any size is taken where no limit is given, up to the few megabytes that are no session any more', async () => {
+test('without a limit a session of any size is imported, up to a few megabytes', async () => {
   await insert({
     large: { sess: sess({ text: 'x'.repeat(3_000_000) }) },
     monstrous: { sess: sess({ text: 'x'.repeat(5_000_000) }) },
@@ -115,13 +115,13 @@ test('no session lives longer than the lifetime', async () => {
   assert.ok(left > 3500 && left <= 3600, String(left))
 })
 
-test('a session without an end is taken', async () => {
+test('a session without an expiry is imported', async () => {
   await insert({ endless: {} })
   await sql(`update session set expire = 'infinity'`)
   assert.equal(await take(old(), { lifetimeSeconds: null }), { read: 1, taken: 1 })
 })
 
-test('a user that is neither text nor a number is nobody', async () => {
+test('a user that is neither text nor a number is ignored', async () => {
   await insert({
     object: { sess: sess({ user: { id: 1 } }) },
     none: { sess: sess({ user: null }) },
@@ -135,7 +135,7 @@ test('a user that is neither text nor a number is nobody', async () => {
   assert.equal(await sql('select count(*) from pgstore.sessions where user_id is not null'), [{ count: '1' }])
 })
 
-test('the import may run again: what is here stays as it is, and what is new is taken', async () => {
+test('the import may run again: existing sessions are left alone, and new ones are imported', async () => {
   await insert({ first: {}, second: {} })
   await take(old())
   await save(sessionKey('first'), { set: '{"changed": true}' })
@@ -169,7 +169,7 @@ test('a dry run counts as the real one does, and writes nothing', async () => {
   assert.equal(done, rehearsed)
 })
 
-test('an import that is told to end finishes its batch and says so; run again, it takes the rest', async () => {
+test('an interrupted import finishes its batch and says so; run again, it imports the rest', async () => {
   await insert(many(1250))
   const blocker = await connect()
   await blocker.query('begin')
@@ -185,7 +185,7 @@ test('an import that is told to end finishes its batch and says so; run again, i
     await blocker.query('rollback')
   })
   assert.is(outcome.code, 1)
-  // The third batch was in hand when the signal was sent, and its answer may be there before the signal is heard.
+  // The third batch was running when the signal was sent, and may be answered before the signal arrives.
   const { read = 0, ...rest } = counts(outcome)
   assert.ok([750, 1000].includes(read), `${read} read`)
   assert.equal(rest, { taken: read, interrupted: true })
@@ -215,7 +215,7 @@ test('a role that may only read the old table is enough, in another database and
   assert.ok(await stored(sessionKey('elsewhere')))
 })
 
-test('the old table is read in read-only transactions, and stays as it was', async () => {
+test('the old table is read in read-only transactions, and is not changed', async () => {
   await insert(many(300))
   const state = `select md5(string_agg(s::text || s.xmin || s.ctid, ',' order by sid)) as sum from session as s`
   const before = await row(state)
@@ -227,7 +227,7 @@ test('the old table is read in read-only transactions, and stays as it was', asy
   assert.match(failure.message, /read-only transaction/)
 })
 
-test('a session with characters that the database cannot hold costs the others nothing', async () => {
+test('a session with characters that the database cannot store does not affect the others', async () => {
   const { name } = await row<{ name: string }>(`select current_database() || '_latin' as name`)
   await sql(`create database ${name} encoding 'LATIN1' locale 'C' template template0`)
   const url = new URL(databaseUrl)
@@ -239,30 +239,30 @@ test('a session with characters that the database cannot hold costs the others n
       read: 3,
       taken: 2,
       unreadable: 1,
-      problems: { 'a value that a session cannot hold': 1 },
+      problems: { 'a value that a session cannot store': 1 },
     })
   } finally {
     await admin.query(`drop database ${name} with (force)`)
   }
 })
 
-test('people read the counts in a sentence, and why something was left', async () => {
+test('the output for people is a sentence with the counts, and why sessions were skipped', async () => {
   await insert({ good: {}, bad: { sess: '7' } })
   const { stdout, code } = await pgstore(['import', ...command, '--dry-run'])
   assert.is(code, 0)
   assert.match(
     stdout,
-    /Of 2 sessions read, 1 would be taken, 0 are here already, 0 have expired, 0 are too large, 1 are unreadable\./,
+    /Of 2 sessions read, 1 would be imported, 0 are here already, 0 have expired, 0 are too large, 1 are unreadable\./,
   )
-  assert.match(stdout, /Unreadable: 1 × no JSON object\./)
+  assert.match(stdout, /Unreadable: 1 × not a JSON object\./)
   assert.match(stdout, /nothing was written/)
 })
 
-test('a table that is not there, and options that are none, are told in a sentence', async () => {
+test('a missing table and invalid options are reported in a sentence', async () => {
   const missing = await pgstore(['import', ...command, '--table', 'elsewhere'])
   assert.equal(
     { code: missing.code, stderr: missing.stderr },
-    { code: 1, stderr: 'There is no table elsewhere: name it with --table.\n' },
+    { code: 1, stderr: 'Table elsewhere does not exist: name the table with --table.\n' },
   )
   const columns = await pgstore(['import', ...command, '--table', 'pgstore.cleanup'])
   assert.is(columns.code, 1)

@@ -60,7 +60,7 @@ async function secondsLeft(sid: string): Promise<number> {
   return (expires_at.getTime() - Date.now()) / 1000
 }
 
-redisTest('a session is taken with its id, its data, its user and the life that it has left', async () => {
+redisTest('a session is imported with its id, its data, its user and its remaining life', async () => {
   await client.set('sess:its sid', sess({ passport: { user: 'reese' } }), { PX: 3_600_000 })
   const args = ['connect-redis', '--user-key', 'passport.user']
   assert.equal(await importCounts(args, { REDIS_URL: redis.url }), { read: 1, taken: 1 })
@@ -72,7 +72,7 @@ redisTest('a session is taken with its id, its data, its user and the life that 
 })
 
 redisTest(
-  'a session that Redis keeps for ever lives as long as its cookie, and a day where the cookie does not say',
+  'a session that Redis keeps for ever lives as long as its cookie, or a day if the cookie has no expiry',
   async () => {
     const expires = new Date(Date.now() + 7_200_000).toISOString()
     await client.set('sess:cookie', JSON.stringify({ cookie: { expires } }))
@@ -84,7 +84,7 @@ redisTest(
   },
 )
 
-redisTest('what is no session is left, and counted with the reason', async () => {
+redisTest('keys that are not sessions are skipped, and counted with the reason', async () => {
   await client.set('sess:text', 'no JSON')
   await client.set('sess:list', '[]')
   await client.set('sess:', sess())
@@ -98,11 +98,11 @@ redisTest('what is no session is left, and counted with the reason', async () =>
     taken: 1,
     too_large: 1,
     unreadable: 5,
-    problems: { 'no JSON object': 4, 'a value that a session cannot hold': 1 },
+    problems: { 'not a JSON object': 4, 'a value that a session cannot store': 1 },
   })
 })
 
-redisTest('a prefix is taken as it stands, with all its special characters', async () => {
+redisTest('a prefix is taken literally, special characters included', async () => {
   for (const key of ['a*[b]?\\:1', 'a*[b]?\\:2', 'aXbY\\:3', 'sess:4']) await client.set(key, sess())
   const args = ['connect-redis', '--from', redis.url, '--prefix', 'a*[b]?\\:']
   assert.equal(await importCounts(args), { read: 2, taken: 2 })
@@ -119,7 +119,7 @@ redisTest('thousands are read to the end, the import may run again, and a dry ru
   assert.equal(await importCounts(args), { read: 3000, already_there: 3000 })
 })
 
-redisTest('the old store hears no command that writes', async () => {
+redisTest('the old store receives no command that writes', async () => {
   await client.set('sess:1', sess())
   await client.configResetStat()
   await take(await connectRedis(redis.url))
@@ -133,7 +133,7 @@ redisTest('the old store hears no command that writes', async () => {
   assert.ok(commands.includes('scan'))
 })
 
-test('a Redis that is not there, or is none, is told in a sentence without its address and password', async () => {
+test('an unreachable Redis, or something else at its address, is reported in a sentence without address and password', async () => {
   const port = await freePort()
   const failure = await rejection(connectRedis(`redis://user:secret@127.0.0.1:${port}`))
   assert.is(failure.code, 'unavailable')
@@ -146,7 +146,7 @@ test('a Redis that is not there, or is none, is told in a sentence without its a
   }
   const { code, stderr } = await pgstore(['import', 'connect-redis'], { REDIS_URL: '' })
   assert.is(code, 2)
-  assert.match(stderr, /^Which Redis\?/)
+  assert.match(stderr, /^Redis URL missing/)
 })
 
 test.run()

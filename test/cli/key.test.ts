@@ -5,7 +5,7 @@ import { pgstore, pgstoreJson } from './pgstore.ts'
 
 test.after(closeAll)
 
-test('key prints a fresh key alone on a line, and says beside it where it goes', async () => {
+test('key prints a new key alone on a line, and says on stderr where to put it', async () => {
   const [one, two] = [await pgstore(['key'], { DATABASE_URL: '' }), await pgstore(['key'], { DATABASE_URL: '' })]
   for (const { code, stdout, stderr } of [one, two]) {
     assert.is(code, 0)
@@ -22,7 +22,7 @@ test('key --json prints it as JSON and nothing else', async () => {
   assert.is((await pgstore(['key', '--json'])).stderr, '')
 })
 
-test('what it prints is a key as it is', async () => {
+test('the printed text can be used as a key unchanged', async () => {
   const { key } = await pgstoreJson<{ key: string }>(['key'])
   const store = testStore({ keys: [key] })
   const visitor = new Visitor()
@@ -32,7 +32,7 @@ test('what it prints is a key as it is', async () => {
   assert.equal((await store.get(visitor.request(), 'sid')).values, { a: 1 })
 })
 
-test('key takes neither an argument nor options of others', async () => {
+test('key takes no argument and no options of other commands', async () => {
   assert.is((await pgstore(['key', 'sid'])).code, 2)
   assert.is((await pgstore(['key', '--keys', 'file'])).code, 2)
   const { code, stdout } = await pgstore(['key', '--help'])

@@ -1,4 +1,4 @@
-// What comes of an import, as far as the tests compare it.
+// The results of an import, as far as the tests compare them.
 
 import { emptyReport, type ImportOptions, runImport } from '../../src/cli/import/run.ts'
 import type { Source } from '../../src/cli/import/source.ts'
@@ -36,7 +36,7 @@ export async function importCounts(args: readonly string[], env: NodeJS.ProcessE
   return counts(await pgstore(['import', ...args, '--json'], env))
 }
 
-/** Takes what a source holds, in this process, and returns the counts. */
+/** Imports what a source contains, in this process, and returns the counts. */
 export async function take(source: Source, options: Partial<ImportOptions> = {}): Promise<Partial<Report>> {
   const report = emptyReport()
   const settings = { userPath: [], maxLength: 0, lifetimeSeconds: 90 * 86400, dryRun: false, goOn: () => true }

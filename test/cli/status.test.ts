@@ -59,20 +59,20 @@ test('a fresh installation has nothing to warn about', async () => {
   assert.is((found['cleanup'] as { enabled: boolean }).enabled, false)
 })
 
-test('people read it in lines', async () => {
+test('the output for people is one fact per line', async () => {
   await create({}, { user_id: '1' })
   await expired('2 days')
   const { stdout, code } = await pgstore(['status'])
   assert.is(code, 0)
   assert.match(stdout, /^Schema: +pgstore, 0\d+-\w+\.sql$/m)
-  assert.match(stdout, /^Live: +1, of them 0 anonymous$/m)
+  assert.match(stdout, /^Live: +1, 0 of them anonymous$/m)
   assert.match(stdout, /^Expired: +1, the oldest since 20\d\d-/m)
   assert.match(stdout, /^Size: +\d+ kB: table 8 kB, indexes \d+ kB$/m)
   assert.match(stdout, /^Cleanup: +Off/m)
-  assert.match(stdout, /^Warning: +The recurring purge is off, and 1 expired sessions pile up\./m)
+  assert.match(stdout, /^Warning: +The recurring purge is off, and 1 expired sessions have piled up\./m)
 })
 
-test('a purge that is off is a warning when expired sessions are old or many', async () => {
+test('a purge that is off gives a warning when expired sessions are old or many', async () => {
   await expired('1 hour')
   assert.equal(await warnings(), [])
   await sql('truncate pgstore.sessions')
@@ -83,7 +83,7 @@ test('a purge that is off is a warning when expired sessions are old or many', a
   await assertWarning(/purge is off, and 1 expired/)
 })
 
-test('a purge without a worker, or whose worker went away, is a warning', async () => {
+test('a purge without a worker, or whose worker has disappeared, gives a warning', async () => {
   await sql('update pgstore.cleanup set enabled = true')
   await assertWarning(/^No worker has been seen yet/)
   await sql(`update pgstore.cleanup set worker_seen_at = now() - interval '6 minutes'`)
@@ -92,7 +92,7 @@ test('a purge without a worker, or whose worker went away, is a warning', async 
   assert.equal(await warnings(), [])
 })
 
-test('a purge that is overdue or failed is a warning', async () => {
+test('a purge that is overdue or failed gives a warning', async () => {
   await sql(
     `update pgstore.cleanup set enabled = true, worker_seen_at = now(), next_run_at = now() - interval '11 minutes'`,
   )
@@ -101,7 +101,7 @@ test('a purge that is overdue or failed is a warning', async () => {
   await assertWarning(/failed with 57014/)
 })
 
-test('migrations that are pending, and a schema that is newer, are warnings', async () => {
+test('pending migrations, and a newer schema, give warnings', async () => {
   const rows = await sql<{ name: string; hash: string }>('select name, hash from pgstore.migrations order by name')
   const last = rows.at(-1)
   if (!last) throw new Error('No migrations.')
@@ -114,7 +114,7 @@ test('migrations that are pending, and a schema that is newer, are warnings', as
   await sql(`delete from pgstore.migrations where name = '999999-future.sql'`)
 })
 
-test('updates that are not heap-only are a warning', async () => {
+test('updates that are not heap-only give a warning', async () => {
   await sql('create index spoiler on pgstore.sessions (version)')
   try {
     for (let i = 0; i < 100; i++) await create()
@@ -126,7 +126,7 @@ test('updates that are not heap-only are a warning', async () => {
   }
 })
 
-test('a bloated table and dead rows are warnings', async () => {
+test('a bloated table and dead rows give warnings', async () => {
   await sql(
     `insert into pgstore.sessions (id, created_at, updated_at, seen_at, expires_at, purge_at, version, key, data)
      select i, now(), now(), now(), now() + interval '1 day', now() + interval '1 day', 1, sha256(i::text::bytea),
@@ -138,19 +138,19 @@ test('a bloated table and dead rows are warnings', async () => {
   await sql('delete from pgstore.sessions where id % 10 <> 0')
   await until(async () => (await database.sessionStats()).deadRows >= 20_000)
   assert.ok(await isTold(/^The table takes [\d.]+ MB for rows of about [\d.]+ MB/))
-  assert.ok(await isTold(/dead rows wait for VACUUM/))
+  assert.ok(await isTold(/dead rows are waiting for VACUUM/))
   await sql('vacuum pgstore.sessions')
   await until(async () => (await database.sessionStats()).deadRows < 10_000)
-  assert.not.ok(await isTold(/dead rows wait/))
+  assert.not.ok(await isTold(/dead rows are waiting/))
 })
 
-test('a schema that is not there is an error that says what to do', async () => {
+test('a missing schema is an error that says what to do', async () => {
   const { code, stderr } = await pgstore(['status', '--schema', 'nowhere'])
   assert.is(code, 1)
   assert.match(stderr, /run "npx pgstore migrate"/)
 })
 
-test('every command has a help of its own, and lists only its own options', async () => {
+test('every command has its own help, which lists only its own options', async () => {
   const overview = await pgstore(['--help'])
   assert.is(overview.code, 0)
   const names = [...overview.stdout.matchAll(/^ {2}pgstore ([a-z -]+?) {2,}/gm)].map(([, name]) => name)

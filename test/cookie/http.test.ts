@@ -24,11 +24,11 @@ test('cookies are read from node and from fetch requests', () => {
   assert.equal(readCookies(new Request('http://localhost/'), 'sid'), [])
 })
 
-test('a header that is called get does not make a node request a fetch one', () => {
+test('a header called get does not turn a Node request into a fetch one', () => {
   assert.equal(readCookies({ headers: { get: 'x', cookie: 'sid=y' } as never }, 'sid'), ['y'])
 })
 
-test('names are compared as they are: no decoding, no case, no trimming but of space and tab', () => {
+test('names are compared exactly: no decoding, no case folding, no trimming except space and tab', () => {
   for (const cookie of [
     '%73id=x',
     'SID=x',
@@ -88,7 +88,7 @@ test('a header of a megabyte is read in linear time', () => {
   assert.ok(ratio < 16, `4 times the text took ${ratio.toFixed(1)} times as long`)
 })
 
-test('a cookie has its attributes in order, and none that is off', () => {
+test('a cookie has its attributes in order, and none that are off', () => {
   assert.is(
     setCookieLine('sid', 'v', defaultCookieOptions, 60),
     'sid=v; Path=/; Max-Age=60; HttpOnly; Secure; SameSite=Lax',
@@ -127,7 +127,7 @@ test('a response keeps other cookies and has one of ours', () => {
   assert.equal(response.headers.getSetCookie(), expected)
 })
 
-test('a response that can take no cookie is found out before', () => {
+test('a response that cannot take a cookie is detected beforehand', () => {
   const sent = Object.assign(new TestResponse(), { headersSent: true })
   for (const res of [sent, Response.redirect('http://localhost/', 302), Response.error()]) {
     assert.throws(

@@ -1,4 +1,4 @@
-// Many calls in one: on a real server, through the store where that shows it, and on the batcher where only order matters.
+// Batching: on a real server, through the store where possible, and on the batcher where only order matters.
 import pg from 'pg'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
@@ -12,18 +12,7 @@ import { alone } from '../../src/database/transport.ts'
 import { PGStore, type Pool } from '../../src/index.ts'
 import { newToken, sessionKey } from '../../src/session/token.ts'
 import { terminate } from '../support/crowd.ts'
-import {
-  admin,
-  closeAll,
-  databaseUrl,
-  hashKey,
-  rejection,
-  row,
-  sql,
-  testStore,
-  until,
-  Visitor,
-} from '../support/harness.ts'
+import { admin, closeAll, databaseUrl, hashKey, rejection, row, testStore, until, Visitor } from '../support/harness.ts'
 
 const open: { end(): Promise<void> }[] = []
 
@@ -84,7 +73,7 @@ async function hold(key: Buffer): Promise<() => Promise<void>> {
 
 // Gathering
 
-test('calls that come together are sent together, and each gets its own answer', async () => {
+test('calls that arrive together are sent together, and each gets its own result', async () => {
   const keys = await newKeys(100)
   const { pool, calls } = watchedPool()
   const database = new BatchedDatabase(pool, 'pgstore', defaultBatchLimits)
@@ -97,7 +86,7 @@ test('calls that come together are sent together, and each gets its own answer',
   )
 })
 
-test('a lone call is the single form of its function', async () => {
+test('a single call uses the single form of its function', async () => {
   const [key] = (await newKeys(1)) as [Buffer]
   const { pool, calls } = watchedPool()
   const database = new BatchedDatabase(pool, 'pgstore', defaultBatchLimits)
@@ -109,7 +98,7 @@ test('a lone call is the single form of its function', async () => {
   )
 })
 
-test('reads of one session that come together are one item', async () => {
+test('reads of one session that arrive together are one item', async () => {
   const [key] = (await newKeys(1)) as [Buffer]
   const { pool, calls } = watchedPool()
   const database = new BatchedDatabase(pool, 'pgstore', { ...defaultBatchLimits, inFlight: 1 })
@@ -214,7 +203,7 @@ test('calls of one key never overtake each other, whichever way they are sent', 
         await work([item])
         return item
       },
-      // As if somebody held the first item's session.
+      // As if another transaction had locked the first item's session.
       sendMany: async (items) => {
         const isHeld = (item: string) => keyOf(item) === keyOf(items[0] as string)
         await work(items.filter((item) => !isHeld(item)))
@@ -236,9 +225,9 @@ test('calls of one key never overtake each other, whichever way they are sent', 
   }
 })
 
-// What goes wrong with one
+// Failures of one call
 
-test('a session that somebody else holds keeps no other waiting', async () => {
+test('a session locked elsewhere does not delay others', async () => {
   const keys = await newKeys(32)
   const [held, ...free] = keys as [Buffer, ...Buffer[]]
   const database = new BatchedDatabase(ownPool(), 'pgstore', defaultBatchLimits)
@@ -259,7 +248,7 @@ test('a session that somebody else holds keeps no other waiting', async () => {
   assert.is((await database.get(held))?.data, '{"a": 2, "n": 0}')
 })
 
-test('what Postgres does not take fails alone', async () => {
+test('what Postgres rejects fails alone', async () => {
   const keys = await newKeys(10)
   const database = new BatchedDatabase(ownPool(), 'pgstore', { ...defaultBatchLimits, inFlight: 1 })
   const results = await Promise.allSettled(
@@ -271,7 +260,7 @@ test('what Postgres does not take fails alone', async () => {
   )
 })
 
-test('a call that fails rejects each of its callers with an error of its own', async () => {
+test('a call that fails rejects each of its callers with a separate error', async () => {
   const { pool } = watchedPool()
   const database = new BatchedDatabase(pool, 'no_such_schema', defaultBatchLimits)
   const keys = Array.from({ length: 10 }, () => sessionKey(newToken()))
@@ -280,7 +269,7 @@ test('a call that fails rejects each of its callers with an error of its own', a
   assert.equal([...new Set(errors.map(({ code }) => code))], ['not_installed'])
 })
 
-// What goes wrong with the connection
+// Failures of the connection
 
 test('reads and merges outlive the end of every connection', async () => {
   const keys = await newKeys(50)
@@ -302,7 +291,7 @@ test('reads and merges outlive the end of every connection', async () => {
   }
 })
 
-test('what is lost twice is not sent a third time', async () => {
+test('a call that is lost twice is not sent a third time', async () => {
   const { pool } = watchedPool()
   let sent = 0
   const failing: Pool = {
@@ -324,7 +313,7 @@ test('what is lost twice is not sent a third time', async () => {
 
 // Back-pressure
 
-test('more calls than may wait are refused at once, and the others answered when there is room again', async () => {
+test('calls beyond the limit are refused at once, and the others answered when there is room again', async () => {
   const [key] = (await newKeys(1)) as [Buffer]
   const pool = ownPool({ max: 1 })
   const database = new BatchedDatabase(pool, 'pgstore', { ...defaultBatchLimits, inFlight: 1, waiting: 10 })
@@ -378,7 +367,7 @@ test('statements are prepared where the connection leads to Postgres itself, on 
   assert.is((await own.query('select name from pg_prepared_statements')).rowCount, 1)
 })
 
-test('statements that somebody else took from the connection are no error', async () => {
+test('statements that were deallocated elsewhere cause no error', async () => {
   const pool = ownPool({ max: 1 })
   const store = testStore({ pool })
   const visitor = new Visitor()
@@ -411,7 +400,7 @@ test('any role may write its dates as it likes', async () => {
   const store = testStore({ pool })
   const visitor = new Visitor()
   const { session, res } = await visitor.visit(store, ({ values }) => Object.assign(values, { a: 1 }))
-  const month = 30 * 86400 + 3600 // and what a touch may come late
+  const month = 30 * 86400 + 3600 // plus the time a touch may be late
   const { now } = await row<{ now: Date }>('select now()')
   assert.ok(Math.abs((session.expiresAt?.getTime() ?? 0) - now.getTime() - month * 1000) < month * 10 + 60_000)
   assert.match(res.cookies[0] ?? '', `; Max-Age=${month};`)
@@ -420,7 +409,7 @@ test('any role may write its dates as it likes', async () => {
 
 // Options
 
-test('limits that are no whole numbers above zero, or unknown, are refused', () => {
+test('limits that are not positive whole numbers, and unknown ones, are refused', () => {
   for (const batch of [{ items: 0 }, { inFlight: 1.5 }, { bytes: -1 }, { waiting: Number.NaN }, { size: 3 }] as const) {
     assert.throws(() => new PGStore({ pool: admin, keyPairs: [hashKey], batch: batch as never }), /batch/)
   }

@@ -1,4 +1,4 @@
-// A4: the answer to a call is lost with its connection, and nobody knows whether the call has run.
+// A4: the response to a call is lost with its connection, so it is unknown whether the call has run.
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import type { Session } from '../../src/index.ts'
@@ -25,7 +25,7 @@ async function reading(values: Values) {
   return { visitor, req, session, res: new TestResponse() }
 }
 
-/** Loses what is under way with its connection, and lets no other connect until `meanwhile` is done. */
+/** Cuts the connection of calls in progress, and lets no other connect until `meanwhile` is done. */
 async function losing<Result>(how: 'answer' | 'call', call: () => Promise<Result>, meanwhile: () => Promise<unknown>) {
   let open = () => {}
   proxy.gate = new Promise((resolve) => {
@@ -118,7 +118,7 @@ test('A4: a save that removes keys and signs in is recognized as its own', async
   assert.equal(stored, { data: { x: 0 }, user_id: 'ann', version: 2 })
 })
 
-test('A4: a session whose creation was answered by nobody is there once, and its cookie is set', async () => {
+test('A4: a session whose creation was never acknowledged is there once, and its cookie is set', async () => {
   await sql('delete from pgstore.sessions')
   const visitor = new Visitor()
   const req = visitor.request()
@@ -150,7 +150,7 @@ test('A4: a regenerate whose answer was lost leaves the visitor signed in, with 
   assert.is((await near.new(old, 'sid')).isNew, true)
 })
 
-test('A4: a sign-out whose answer was lost is a sign-out', async () => {
+test('A4: a sign-out whose answer was lost still signs out', async () => {
   const { visitor, req, res, session } = await reading({ x: 0 })
   await losing(
     'answer',

@@ -1,4 +1,4 @@
-// What a pool may be, which errors cost it a connection, and what errors say.
+// Which pools are accepted, which errors cost a connection, and what errors say.
 import net from 'node:net'
 import { Duplex } from 'node:stream'
 import pg from 'pg'
@@ -162,7 +162,7 @@ test('D3: in any language of the server, an error of one statement does not cost
   }
 })
 
-test('D3: what a connection does not outlive is told by its SQLSTATE', () => {
+test('D3: errors that end the connection are recognized by their SQLSTATE', () => {
   const ends = (code?: string) => endsConnection(Object.assign(new Error('x'), code === undefined ? {} : { code }))
   for (const code of ['57P01', '57P05', '08006', '25006', '25P03', '25P04', 'XX000', '58030', '53200', '53300'])
     assert.ok(ends(code), code)
@@ -171,7 +171,7 @@ test('D3: what a connection does not outlive is told by its SQLSTATE', () => {
   for (const code of [undefined, 'ECONNRESET', 'EPIPE', 'ERR_SOCKET_CLOSED']) assert.ok(ends(code), code)
 })
 
-test('D4: what runs out, time or room, is told apart, and asks to try again', () => {
+test('D4: running out of time and running out of room are distinguished, and both may be retried', () => {
   const of = (code: string) => {
     const error = databaseError('session_save', Object.assign(new Error('it says so'), { code }))
     return [error.code, error.statusCode, error.sqlState]
@@ -193,7 +193,7 @@ test('D4: a database that runs out of room for temporary files is full, and keep
   assert.ok(before)
 })
 
-test('D6: a name with two addresses and nobody there is an error that says so', async () => {
+test('D6: a host name with two addresses, neither of which answers, is an error that says so', async () => {
   const both = Object.assign(
     new AggregateError([new Error('connect ECONNREFUSED ::1:1'), new Error('connect ECONNREFUSED 127.0.0.1:1')], ''),
     { code: 'ECONNREFUSED' },
@@ -252,7 +252,7 @@ test('D5: a connection string that cannot be read is refused when the store is m
   }
 })
 
-test('D5: a comma in the password is no second host, and percent-encoding is read', async () => {
+test('D5: a comma in the password does not make a second host, and percent-encoding is decoded', async () => {
   for (const url of [
     'postgres://user:p,w@localhost/db',
     'postgres://us%2Cer:p%40w@localhost:5432/db?sslmode=disable',
@@ -261,7 +261,7 @@ test('D5: a comma in the password is no second host, and percent-encoding is rea
   }
 })
 
-test('D5: so it is for a worker, an own pool and the command line', async () => {
+test('D5: the same holds for a worker, a caller’s pool and the command line', async () => {
   for (const connectionString of unreadable as string[]) {
     const error = await rejection(runWorker({ connectionString }))
     assert.is(error.code, 'invalid_option')

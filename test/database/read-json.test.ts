@@ -42,7 +42,7 @@ test('megabytes of escapes are read', () => {
   }
 })
 
-test('what is no JSON is an error', () => {
+test('text that is not JSON is an error', () => {
   for (const text of ['{"\\"', '{"\\":1', '"\\', '{"a\\q":1}']) assert.throws(() => readJson(text), /JSON/)
 })
 

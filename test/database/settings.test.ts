@@ -21,7 +21,7 @@ interface Setting {
   readonly max_val: string
 }
 
-/** Values of text settings, and of numbers between the least and the greatest, that have done harm to somebody. */
+/** Values of text settings, and of numbers within their range, that are known to cause trouble. */
 const more: Readonly<Record<string, readonly string[]>> = {
   DateStyle: ['SQL, DMY', 'German', 'Postgres, MDY', 'ISO, YMD'],
   TimeZone: ['Asia/Kathmandu', 'America/St_Johns', 'UTC'],
@@ -77,7 +77,7 @@ async function settings(): Promise<Setting[]> {
   }
 }
 
-/** A database and a role for what is tried one after the other. */
+/** A database and a role for settings that are tried in turn. */
 class Lane {
   readonly #owner: pg.Pool
   readonly #url: URL
@@ -102,7 +102,7 @@ class Lane {
 
   /** Whether this server takes the value for a role. */
   async set(name: string, value: string): Promise<boolean> {
-    // What a planner thinks dear is compiled, up to two seconds for a statement.
+    // Statements that the planner considers expensive are compiled, up to two seconds each.
     if (/^enable_|(?<!^jit.*)_cost$/.test(name)) await this.#owner.query(`alter role ${this.role} set jit = off`)
     const quoted = name === 'search_path' && value.includes(',') ? value : `'${value.replaceAll("'", "''")}'`
     return await this.#owner.query(`alter role ${this.role} set ${name} = ${quoted}`).then(
@@ -238,7 +238,7 @@ async function everything(lane: Lane, store: PGStore<Values>, long: PGStore<Valu
   assert.is(await store.countExpiredSessions(), 0)
 }
 
-/** undefined where all is right, else the error; what is no error of ours is a fault. */
+/** undefined if everything is right, else the error; an error that is not ours is a fault. */
 async function attempt(lane: Lane): Promise<PGStoreError | undefined> {
   const pool = lane.pool()
   const options = { pool, keyPairs: [hashKey], sessionsPerUser: 2 }

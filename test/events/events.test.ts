@@ -50,7 +50,7 @@ test('destroyed, regenerated and revoked sessions are announced by number, in or
   await events.return?.()
 })
 
-test('any number of loops share one connection, which ends with the last', async () => {
+test('any number of loops share one connection, which ends with the last of them', async () => {
   const one = store.events()
   const two = store.events()
   await Promise.all([one.ready, two.ready])
@@ -74,7 +74,7 @@ test('leaving a loop ends it', async () => {
   await until(async () => (await listeners()) === 0)
 })
 
-test('what is not of the documented shape is ignored', async () => {
+test('payloads without the documented shape are ignored', async () => {
   const events = store.events()
   await events.ready
   for (const payload of ['', 'no json', '[]', 'null', '{"type":"x","ids":[1]}', '{"type":"revoked","ids":["1"]}']) {
@@ -85,7 +85,7 @@ test('what is not of the documented shape is ignored', async () => {
   await events.return?.()
 })
 
-test('after an outage of the connection a loop goes on, and is told that it may have missed some', async () => {
+test('after an outage of the connection a loop continues, and learns that it may have missed some', async () => {
   const events = store.events()
   await events.ready
   for (let i = 0; i < 5; i++) {

@@ -17,16 +17,16 @@ async function alerts(): Promise<Record<string, unknown>> {
 
 const nothing = { no_worker: false, overdue: false, last_error: null, expired: '0' }
 
-test('the alerts keep quiet where the purge is off', async () => {
+test('the alerts are silent while the purge is off', async () => {
   assert.equal(await alerts(), nothing)
 })
 
-test('they keep quiet while a worker is there and runs are done', async () => {
+test('they are silent while a worker is there and runs are done', async () => {
   await sql(`select pgstore.cleanup_start('1 hour'), pgstore.cleanup_begin_run()`)
   assert.equal(await alerts(), nothing)
 })
 
-test('they tell that no worker was ever seen, or none for two minutes', async () => {
+test('they report that no worker was ever seen, or none for two minutes', async () => {
   await sql(`select pgstore.cleanup_start('1 hour')`)
   assert.is((await alerts())['no_worker'], true)
   await sql('select pgstore.cleanup_beat()')
@@ -35,7 +35,7 @@ test('they tell that no worker was ever seen, or none for two minutes', async ()
   assert.is((await alerts())['no_worker'], true)
 })
 
-test('they tell that a run was not done, that one failed, and what has piled up', async () => {
+test('they report a missed run, a failed one, and a backlog', async () => {
   await addExpired(7)
   await sql(`select pgstore.cleanup_start('1 hour'), pgstore.cleanup_end_run(0, 1, '57014')`)
   await sql(`update pgstore.cleanup set next_run_at = now() - interval '2 minutes'`)

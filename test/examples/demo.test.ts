@@ -1,4 +1,4 @@
-// The demo as a newcomer starts it: a process of its own, driven over HTTP. It runs the built package: npm test builds it.
+// The demo as a newcomer starts it: a separate process, driven over HTTP. It runs the built package: npm test builds it.
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import fs from 'node:fs'
@@ -90,7 +90,7 @@ class Browser {
     const response = await fetch(this.url + page, { ...init, headers, redirect: 'manual' })
     assert.is.not(response.status, 500, demo.said)
     const lines = response.headers.getSetCookie()
-    assert.ok(lines.length <= 1, 'one Set-Cookie at the most')
+    assert.ok(lines.length <= 1, 'at most one Set-Cookie')
     const [line] = lines
     if (line) this.cookie = line.includes('; Max-Age=0') ? undefined : line.split(';')[0]
     return { status: response.status, headers: response.headers, text: await response.text() }
@@ -139,7 +139,7 @@ test('visits at once are all counted', async () => {
   assert.is(visits(await browser.get()), 10)
 })
 
-test('signing in changes the cookie, keeps the session, and the old cookie opens it no more', async () => {
+test('signing in changes the cookie, keeps the session, and the old cookie no longer opens it', async () => {
   const browser = new Browser(demo.url)
   const before = sessionId(await browser.get())
   const old = browser.cookie
@@ -164,7 +164,7 @@ test('a name is needed to sign in', async () => {
   }
 })
 
-test('ending another device signs that one out, and no other', async () => {
+test('ending another device signs out that one only', async () => {
   const [laptop, phone, tablet] = [await signedIn('Edsger'), await signedIn('Edsger'), await signedIn('Edsger')]
   await signedIn('somebody else')
   const page = await laptop.get()
@@ -177,7 +177,7 @@ test('ending another device signs that one out, and no other', async () => {
   assert.match((await tablet.get()).text, 'Hello, Edsger')
 })
 
-test("somebody else's device cannot be ended", async () => {
+test("another user's device cannot be ended", async () => {
   const [mine, theirs] = [await signedIn('Mallory'), await signedIn('Alice')]
   await mine.post('/devices/end', { id: sessionId(await theirs.get()) })
   assert.equal(flashes(await mine.get()), ['That device had been signed out already.'])
@@ -193,14 +193,14 @@ test('ending all others leaves this one', async () => {
   for (const other of [phone, tablet]) assert.match((await other.get()).text, 'Hello, visitor')
 })
 
-test('a session that ends while its request is under way begins anew', async () => {
+test('a session that ends during a request starts over', async () => {
   const browser = await signedIn('Donald')
   const id = sessionId(await browser.get())
   const { cookie } = browser
   const answer = await browser.post('/devices/end', { id }) // its own: the save after that finds it gone
   assert.is(answer.status, 303)
   assert.is(answer.headers.get('location'), '/')
-  assert.is(browser.cookie, cookie) // nothing was saved, and no race may take a cookie away; this one opens nothing any more
+  assert.is(browser.cookie, cookie) // nothing was saved, and no race may take a cookie away; this one no longer works
   assert.match((await browser.get()).text, 'Hello, visitor')
 })
 
@@ -219,9 +219,7 @@ test('signing out deletes the row, and its cookie opens nothing', async () => {
 test('a message is shown once', async () => {
   const browser = new Browser(demo.url)
   await browser.post('/sign-in', { name: 'Ada' })
-  assert.equal(flashes(await browser.get()), [
-    'Signed in as Ada, with a new cookie: the old one opens nothing any more.',
-  ])
+  assert.equal(flashes(await browser.get()), ['Signed in as Ada, with a new cookie: the old one no longer works.'])
   assert.equal(flashes(await browser.get()), [])
 })
 
@@ -301,7 +299,7 @@ for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
   })
 }
 
-test('what it cannot start with, it says in a line', async () => {
+test('it says in one line why it cannot start', async () => {
   const port = new URL(demo.url).port
   for (const [env, sentence] of [
     [{ PORT: port }, `Port ${port} is taken: set PORT to another, or to 0 for a free one.`],

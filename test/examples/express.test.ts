@@ -1,4 +1,4 @@
-// The Express example as a newcomer starts it: a process of its own, driven over HTTP. It runs the built package.
+// The Express example as a newcomer starts it: a separate process, driven over HTTP. It runs the built package.
 import { type ChildProcess, spawn } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { test } from 'uvu'
@@ -122,7 +122,7 @@ test('it switches the cleanup on', async () => {
   assert.is(enabled, true)
 })
 
-test('without DATABASE_URL it starts a Postgres of its own, and ends it', async () => {
+test('without DATABASE_URL it starts its own Postgres, and ends it', async () => {
   const own = await start({ DATABASE_URL: '' })
   const answer = await fetch(own.url)
   assert.is(answer.status, 200)

@@ -1,4 +1,5 @@
-// The examples as a newcomer starts them, each a process of its own on the built package, and all through the same scenario.
+// The examples as a newcomer starts them, each in a separate process on the built package, and all through the same
+// scenario.
 import { type ChildProcess, spawn } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { test } from 'uvu'
@@ -15,7 +16,7 @@ test.after(async () => {
   await closeAll()
 })
 
-/** Starts an example and returns its address; on another port where somebody took the first meanwhile. */
+/** Starts an example and returns its address; on another port if the first was taken in the meantime. */
 async function start(name: string, database = databaseUrl, runtime = node): Promise<string> {
   const [program, ...args] = runtime.command
   const main = fileURLToPath(new URL(`../../examples/${name}/main.ts`, import.meta.url))
@@ -42,7 +43,7 @@ async function start(name: string, database = databaseUrl, runtime = node): Prom
 async function json(browser: Browser, path = '/', body?: object): Promise<Record<string, unknown>> {
   const { status, text, cookies } = await (body ? browser.post(path, body) : browser.get(path))
   assert.is(status, 200, text)
-  assert.ok(cookies.length <= 1, 'one Set-Cookie at the most')
+  assert.ok(cookies.length <= 1, 'at most one Set-Cookie')
   return JSON.parse(text)
 }
 
@@ -90,7 +91,7 @@ for (const { name, runtime } of examples) {
   })
 }
 
-test('without DATABASE_URL an example starts a Postgres of its own', async () => {
+test('without DATABASE_URL an example starts its own Postgres', async () => {
   const browser = new Browser(await start('node-http', ''))
   assert.equal([await json(browser), await json(browser)], [{ visits: 1 }, { visits: 2 }])
 })

@@ -72,10 +72,10 @@ psqlTest('the cleanup example starts the purge, sees a worker do it, and stops i
   await worker.line(/waiting/, 30)
   const { output, errors, code } = await runScript('cleanup.sql')
   assert.equal({ errors, code }, { errors: '', code: 0 })
-  const steps = ['Start', 'An interval', 'Status', 'Stop']
+  const steps = ['Start', 'An invalid interval', 'Status', 'Stop']
   assert.equal(Object.fromEntries(steps.map((step) => [step, rowsBelow(output, step)])), {
     Start: ['started | t | 00:00:01'],
-    'An interval': ['invalid | t | 00:00:01'],
+    'An invalid interval': ['invalid | t | 00:00:01'],
     Status: ['t | 00:00:01 | t | t | t | -', '0'],
     Stop: ['stopped | f | -'],
   })

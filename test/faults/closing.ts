@@ -1,4 +1,4 @@
-// A server that cleans up, watches and listens, and closes its store when it is told to end.
+// A server that cleans up, watches and listens, and closes its store on a signal.
 import { PGStore } from '../../src/index.ts'
 import { hashKey } from '../support/harness.ts'
 

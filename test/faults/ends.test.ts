@@ -1,4 +1,4 @@
-// How a store ends, how long a call may take, and what becomes of a primary that is one no longer.
+// How a store ends, how long a call may take, and what happens when a primary is demoted.
 import pg from 'pg'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
@@ -64,7 +64,7 @@ for (const own of [true, false]) {
   })
 }
 
-test('D1: so are the later steps of a call: a sign-in, its cap and its cookie', async () => {
+test('D1: so does a call with later steps: a sign-in, its cap and its cookie', async () => {
   const store = testStore({ sessionsPerUser: 1 })
   const visitors = await Promise.all(
     Array.from({ length: 20 }, async (_, n) => {
@@ -107,7 +107,7 @@ test('D1: new calls of every kind are refused at once, while it closes and after
   assert.throws(() => store.events(), /closed/)
 })
 
-test('D1: what the database does not answer within five seconds of closing is closed', async () => {
+test('D1: a call that the database does not answer within five seconds of closing fails with closed', async () => {
   const store = testStore()
   const visitor = new Visitor()
   const { session } = await set(visitor, store, { a: 1 })
@@ -136,7 +136,7 @@ test('D2: after close() a process ends within two seconds, though the server is 
   report('D2', 'close() while the server is frozen', 'exit 0', { 'process ended': { is: ms, most: 2200 } })
 })
 
-test('D2: so it is with idle connections alone, and with one that is being made', async () => {
+test('D2: the same holds with only idle connections, and with one that is being opened', async () => {
   const proxy = await startProxy()
   const store = testStore({ connectionString: proxy.url })
   await store.countExpiredSessions()
@@ -199,7 +199,7 @@ for (const [name, open] of Object.entries(blackHoles)) {
   })
 }
 
-test('D10: a call that waited for its turn has no more time than another', async () => {
+test('D10: a call that waited for its turn gets no more time than any other', async () => {
   const store = testStore({ batch: { inFlight: 1, items: 1 } })
   const visitor = new Visitor()
   const { session } = await set(visitor, store, { a: 1 })
@@ -223,7 +223,7 @@ function demoted(name: string, body: () => Promise<void>): void {
   else test.skip(name)
 }
 
-demoted('A8: a standby is read over no connection, whichever way it leads there', async () => {
+demoted('A8: a standby is never read, however a connection leads there', async () => {
   const server = new OwnServer()
   await server.start()
   const quiet = () => {} // a server that goes may be faster than the end of a pool's last connection

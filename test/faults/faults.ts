@@ -1,4 +1,4 @@
-// Experiments with faults: what they showed, and a server that may be stopped.
+// Fault experiments: their results, and a server that may be stopped.
 import fs from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
@@ -14,7 +14,7 @@ export interface Figure {
   readonly unit?: string
 }
 
-/** Prints what an experiment showed, for `npm run faults` to put into its table, and fails where a figure is far too high. */
+/** Prints the result of an experiment for the table of `npm run faults`, and fails if a figure is far too high. */
 export function report(number: string, what: string, text: string, figures: Record<string, Figure> = {}): void {
   const measured = Object.entries(figures)
   const shown = measured.map(
@@ -40,7 +40,7 @@ export function quantile(values: readonly number[], share: number): number {
   return sorted[Math.min(Math.floor(sorted.length * share), sorted.length - 1)] ?? 0
 }
 
-/** Where the tests run on a server that is not ours, none of these can be. */
+/** None of these can run on a server that is not ours. */
 export const canStartServers: boolean = serverBin !== ''
 
 /** A server of this file's own, which keeps its data and its port when it is stopped and started. */

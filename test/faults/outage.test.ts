@@ -1,4 +1,4 @@
-// What happens when the server is away, frozen or full: on a server of this file's own.
+// What happens when the server is down, frozen or full: on a separate server for this file.
 import pg from 'pg'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
@@ -41,7 +41,7 @@ function openStore(): PGStore {
   return store
 }
 
-/** One statement over a connection of its own, as the superuser. */
+/** One statement over a separate connection, as the superuser. */
 async function ask<Row extends object = Record<string, unknown>>(text: string): Promise<Row[]> {
   const client = new pg.Client(server.url)
   await client.connect()
@@ -73,7 +73,7 @@ async function untilPurged(): Promise<void> {
   await until(async () => Number((await ask('select pgstore.count_expired() as due'))[0]?.['due']) === 0, 60)
 }
 
-/** What a watcher was told, from now on. */
+/** What a watcher is told from now on. */
 function collect(store: PGStore): { events: CleanupEvent[] } {
   const collected = { events: [] as CleanupEvent[] }
   void (async () => {
@@ -230,7 +230,7 @@ async function postmaster(): Promise<number> {
 }
 
 serverTest(
-  'F29: a server without a free connection is an error that tells so, and none once there is one',
+  'F29: a server without a free connection gives an error that says so, and none once one is free',
   async () => {
     const store = openStore()
     const fillers: pg.Client[] = []

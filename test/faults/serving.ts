@@ -1,4 +1,4 @@
-// A server under load, with the worker in it: 16 visitors at once, until it is told to end.
+// A server under load, with the worker in it: 16 visitors at once, until it is stopped.
 import { PGStore } from '../../src/index.ts'
 import { hashKey, TestResponse } from '../support/harness.ts'
 

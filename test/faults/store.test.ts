@@ -92,7 +92,7 @@ test('F1: gets survive the end of their connection, saves fail with a code that 
   })
 })
 
-test('F5: while every connection is taken, waiting calls are refused in two seconds, and none once there is one', async () => {
+test('F5: while every connection is taken, waiting calls are refused after two seconds, and none once one is free', async () => {
   const pool = new pg.Pool({ connectionString: databaseUrl, max: 4, connectionTimeoutMillis: 2000 })
   const store = testStore({ pool })
   const all = await visitors(100, store)
@@ -112,7 +112,7 @@ test('F5: while every connection is taken, waiting calls are refused in two seco
   })
 })
 
-test('F7: a session that somebody holds for ten seconds holds up nobody else', async () => {
+test('F7: a session locked for ten seconds does not delay others', async () => {
   const store = testStore()
   const [held, ...others] = (await visitors(17, store)) as [Visitor, ...Visitor[]]
   const { id } = (await held.visit(store)).session
@@ -144,7 +144,7 @@ test('F7: a session that somebody holds for ten seconds holds up nobody else', a
   })
 })
 
-test('F7: and with a lock_timeout on its role, the save of the held session ends with timeout', async () => {
+test('F7: with a lock_timeout on its role, the save of the locked session ends with timeout', async () => {
   const url = new URL(databaseUrl)
   url.searchParams.set('options', '-c lock_timeout=1000')
   const store = testStore({ connectionString: url.href })
@@ -163,7 +163,7 @@ test('F7: and with a lock_timeout on its role, the save of the held session ends
   report('F7', 'the same with lock_timeout 1 s', 'timeout, 55P03', { 'refused after': { is: ms, most: 1300 } })
 })
 
-test('F7: and with no timeout anywhere, the store itself gives up, and its pool is whole', async () => {
+test('F7: with no timeout anywhere, the store itself gives up, and its pool stays intact', async () => {
   const store = testStore()
   const [held, other] = (await visitors(2, store)) as [Visitor, Visitor]
   const change = async (visitor: Visitor) =>
@@ -242,7 +242,7 @@ test('F11: a clock that is ten minutes wrong changes no decision and no cookie',
   report('F11', 'client clock 10 minutes slow and fast', `${2 * many} decisions and cookies compared, 0 differ`)
 })
 
-test('F11: nor does it make a worker purge too early or too late', async () => {
+test('F11: such a clock does not make a worker purge too early or too late either', async () => {
   for (const minutes of [-10, 10]) {
     await startOver()
     await addExpired(5)
@@ -292,7 +292,7 @@ test('F22: of one key set by 8 clients at once the last value is one of theirs, 
   report('F22', `one key set by 8 clients, ${8 * each} times`, 'last value whole, versions distinct')
 })
 
-test('F26: after all of a user’s sessions are ended, none of them is read any more, whoever was writing', async () => {
+test('F26: once all of a user’s sessions have ended, none of them can be read, even if others were writing', async () => {
   const rounds = counts(10, 50)
   const clients = await Promise.all(Array.from({ length: 8 }, () => connect()))
   let revived = 0

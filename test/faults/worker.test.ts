@@ -29,7 +29,7 @@ async function jobRows(): Promise<number> {
   )
 }
 
-/** Of what a worker said, the sessions that its runs purged. */
+/** The number of sessions purged, from a worker's messages. */
 function purgedBy({ lines }: Program): number {
   return lines.reduce((sum, line) => sum + Number(/^Purged (\d+) sessions/.exec(line)?.[1] ?? 0), 0)
 }
@@ -48,7 +48,7 @@ test('F12: four workers that purge at once delete every expired session once, co
   const programs = await workers(4)
   let ms = 0
   let shares: number[] = []
-  // Again where one of them was so fast that it left the others nothing.
+  // Again if one of them was so fast that it left the others nothing.
   for (let round = 1; shares.filter((share) => share > 0).length < 2; round++) {
     assert.ok(round <= 5, `only one worked, in ${round - 1} rounds`)
     await addExpired(many)
@@ -66,7 +66,7 @@ test('F12: four workers that purge at once delete every expired session once, co
       if (event.value.type === 'purged') announced += event.value.purged
     }
     for (; announced < many; ) {
-      const { value } = await events.next() // of runs that were still under way
+      const { value } = await events.next() // of runs that were still in progress
       if (value.type === 'purged') announced += value.purged
     }
     await events.return?.()
@@ -109,7 +109,7 @@ test('F13: a worker killed in the middle of a purge delays the next by no more t
     })
     left = await due()
     assert.ok(left > 0, 'it was not killed in the middle')
-    assert.is((full - left) % 1000, 0) // the batch in hand was committed whole, or not at all
+    assert.is((full - left) % 1000, 0) // the current batch was committed whole, or not at all
     mostJobs = Math.max(mostJobs, await jobRows())
     const [next] = await workers(1)
     waits.push(await duration(() => until(async () => (await due()) < left, 30)))
@@ -166,7 +166,7 @@ test('F14: after a hundred starts and stops by 8 clients the last command counts
   )
 })
 
-test('F14: after the answer to a stop no more than the batch in hand is purged', async () => {
+test('F14: once a stop is acknowledged, at most the current batch is purged', async () => {
   const rounds = counts(3, 20)
   await workers(2)
   let most = 0

@@ -1,4 +1,4 @@
-// What the pages of docs/ show compiles against the built package; what they show from an example stands in it.
+// The code in docs/ compiles against the built package, and code quoted from an example matches the example.
 import { spawnSync } from 'node:child_process'
 import fs from 'node:fs'
 import path from 'node:path'
@@ -27,7 +27,7 @@ test('the TypeScript on the pages compiles, each page as one module', () => {
   }
 })
 
-test('what a page shows from an example is there, line by line and in order', () => {
+test('code that a page quotes from an example is in that example, line by line and in order', () => {
   let checked = 0
   for (const name of pages) {
     for (const [, file = '', block = ''] of page(name).matchAll(

@@ -1,5 +1,5 @@
-// The recipes of docs/operations.md work as they stand there, for a role that owns the database and may create roles, and that
-// is no superuser. Their roles have fixed names, so that they run on a server of this test's own.
+// The recipes of docs/operations.md work word for word, for a role that owns the database and may create roles, but is not a
+// superuser. Their roles have fixed names, so they run on a separate server.
 import fs from 'node:fs'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -33,7 +33,7 @@ test.after(async () => {
   if (serverBin) await server.stop()
 })
 
-/** A database `shop` whose owner has CREATEROLE and is no superuser. */
+/** A database `shop` whose owner has CREATEROLE and is not a superuser. */
 async function newShop(): Promise<{ master: pg.Client; superuser: pg.Client }> {
   const first = await connect(server.url())
   await first.query(`create role master login createrole password 'master'`)
@@ -55,7 +55,7 @@ function urlOf(role: string, password = '…', query = ''): string {
   return url.href
 }
 
-/** The page's `sh` block, each command as it stands there, but for where the database is. */
+/** The page's `sh` block, each command word for word, except for the location of the database. */
 async function runCommands(block: string): Promise<void> {
   const [, role = '', query = ''] = /^export DATABASE_URL='postgres:\/\/(\w+)@db\/shop(\?\S*)'$/m.exec(block) ?? []
   const commands = [...block.matchAll(/^npx pgstore (.*)$/gm)].map(([, words = '']) => words.split(' '))
@@ -73,7 +73,7 @@ async function runStatements(client: pg.Client, block: string): Promise<void> {
 }
 
 const title =
-  'B5: the recipes of docs/operations.md work for a role with CREATEROLE that is no superuser, from roles to removal'
+  'B5: the recipes of docs/operations.md work for a role with CREATEROLE that is not a superuser, from roles to removal'
 if (serverBin) {
   test(title, async () => {
     assert.equal(others, [])

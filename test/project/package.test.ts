@@ -20,7 +20,7 @@ test.after(async () => {
   await closeAll()
 })
 
-/** What to run in the README's place while it has no example. */
+/** What to run instead while the README has no example. */
 const standIn = `
 import http from 'node:http'
 import { PGStore } from 'pgstore'
@@ -49,7 +49,7 @@ function run(command: string, ...args: string[]): { status: number | null; outpu
   return { status, output: stdout + stderr }
 }
 
-/** Packs what the tests' build made, installs it, and returns npm's complaint where its registry is out of reach. */
+/** Packs the build that the tests use, installs it, and returns npm's error if its registry is unreachable. */
 function install(): string {
   const packed = run('npm', 'pack', root, '--ignore-scripts', '--silent')
   const tarball = packed.output.trim().split('\n').at(-1) ?? ''
@@ -68,7 +68,7 @@ const installedTest = complaint ? (name: string, _run: () => unknown) => test.sk
 
 const ours = (bin: string) => path.join(root, 'node_modules', bin)
 
-installedTest('it installs with its two dependencies and what those need, and no framework', () => {
+installedTest('it installs its two dependencies and their dependencies, and no framework', () => {
   const { dependencies = {} } = JSON.parse(
     fs.readFileSync(path.join(project, 'node_modules/pgstore/package.json'), 'utf8'),
   )
@@ -79,7 +79,7 @@ installedTest('it installs with its two dependencies and what those need, and no
   }
 })
 
-installedTest('every entry is there to import, or asks for a peer', () => {
+installedTest('every entry can be imported, or asks for a peer dependency', () => {
   const { exports, peerDependencies } = JSON.parse(fs.readFileSync(path.join(root, 'package.json'), 'utf8'))
   const names = Object.keys(exports).filter((entry) => entry !== './package.json')
   const script = `for (const name of ${JSON.stringify(names)}) {

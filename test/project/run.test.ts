@@ -1,4 +1,4 @@
-// The runner closes what uvu leaves open: each of these files is a success to uvu by itself.
+// The runner closes gaps that uvu leaves: by itself uvu counts each of these files as a success.
 import { spawn } from 'node:child_process'
 import fs from 'node:fs'
 import { createRequire } from 'node:module'
@@ -45,7 +45,7 @@ test('a before hook that throws is a failure', async () => {
   assert.is(result.failed, 1)
 })
 
-test('an after.each hook that throws after a failure does not hide it', async () => {
+test('an after.each hook that throws after a failure does not hide that failure', async () => {
   const result = await runFile(
     "test.after.each(() => { throw new Error('x') }); test('a', () => { throw new Error('a') }); test.run()",
   )
@@ -71,7 +71,7 @@ test('no test file awaits nothing of an async assert.throws', () => {
   assert.equal(offending, [])
 })
 
-test('a security requirement is met when every test of it says so, and one that fell silent has failed', () => {
+test('a security requirement is met when all its tests say so, and a test that never reported has failed', () => {
   const output = [
     'requirement S1 declared: one',
     '• requirement S1 passed: a dot stands in front of it, and it counts for nothing',

@@ -25,7 +25,7 @@ async function newDatabase(before = ''): Promise<{ url: string; pool: pg.Pool }>
   return { url, pool }
 }
 
-/** All that migrate could change, as the catalog has it: a row that was written anew has another xmin. */
+/** All that migrate could change, as the catalog has it: a row that was rewritten has another xmin. */
 async function everything(pool: pg.Pool): Promise<unknown[]> {
   const catalogs = ['pg_namespace', 'pg_class', 'pg_attribute', 'pg_proc', 'pg_type', 'pg_description', 'pg_depend']
   const { rows } = await pool.query(
@@ -79,7 +79,7 @@ for (const [kind, statement, described] of [
   })
 }
 
-test('B3: an empty schema is taken as it is, and keeps its comment where it has one', async () => {
+test('B3: an empty schema is used as it is, and keeps its comment if it has one', async () => {
   const { pool } = await newDatabase(`create schema one; create schema two; comment on schema two is 'The app''s'`)
   const comment = async (schema: string) =>
     (await pool.query(`select obj_description($1::text::regnamespace, 'pg_namespace') as text`, [schema])).rows[0].text
@@ -89,7 +89,7 @@ test('B3: an empty schema is taken as it is, and keeps its comment where it has 
   assert.is(await comment('two'), "The app's")
 })
 
-test('B3: the printed SQL leaves the comment of an empty schema too', async () => {
+test('B3: the printed SQL keeps the comment of an empty schema too', async () => {
   const { url, pool } = await newDatabase(`create schema two; comment on schema two is 'The app''s'`)
   const { stdout } = await pgstore(['sql', '--schema', 'two'], { DATABASE_URL: url })
   await pool.query(`begin; ${stdout}; commit`)
@@ -145,12 +145,12 @@ for (const [name, statement] of [
     const [, language = ''] = / in (?:an )?(\w+)/.exec(name) ?? []
     await assertRefused(pool, 'migration', new RegExp(`^Function pgstore\\.\\w+ \\(${language}\\) is not in plpgsql`))
     await pool.query(`delete from pgstore.migrations where name <> $1`, [names[0]])
-    await assertRefused(pool, 'migration', /is not in plpgsql.*migrate the databases behind it/)
+    await assertRefused(pool, 'migration', /is not in plpgsql.*migrate each database behind it/)
     assert.is((await pgstore(['migrate'], { DATABASE_URL: url })).code, 1)
   })
 }
 
-test('B9: so it is in a schema that holds a proxy’s functions and no table', async () => {
+test('B9: the same holds in a schema with a proxy’s functions and no table', async () => {
   const { pool } = await newDatabase(
     `create schema pgstore; create function pgstore.session_get(p_key bytea) returns integer language sql as 'select 1'`,
   )

@@ -1,4 +1,4 @@
-// The three rights: what each may run, that it is all that the schema has, and the command that gives them.
+// The rights: what each may run, that they cover everything in the schema, and the command that grants them.
 import { spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { fileURLToPath } from 'node:url'
@@ -62,7 +62,7 @@ async function cliAs(url: string, ...args: string[]) {
   return { code, stdout, stderr }
 }
 
-/** The functions of a schema that a role may execute, as they stand in src/grants.ts. */
+/** The functions of a schema that a role may execute, written as in src/schema/grants.ts. */
 async function executable(role: string, schema = 'pgstore'): Promise<string[]> {
   const found = await sql<{ signature: string }>(
     `select format('%s(%s)', p.proname, array_to_string(
@@ -84,7 +84,7 @@ test('every function of the schema belongs to a right, or is internal and belong
   assert.equal(await executable('postgres'), sorted([...internalFunctions, ...grantedFunctions.admin]))
 })
 
-test('every table, sequence and type of the schema is one whose rights are looked after', async () => {
+test('the rights on every table, sequence and type of the schema are managed', async () => {
   const found = await sql<{ kind: string; names: string[] }>(
     `select k.kind, array_agg(k.name order by k.name) as names
      from (
@@ -102,7 +102,7 @@ test('every table, sequence and type of the schema is one whose rights are looke
   )
 })
 
-test('admin has what the others have, which share nothing, and alone what concerns everybody’s sessions', () => {
+test('admin has everything the other rights have, which share nothing, and alone the functions on all users’ sessions', () => {
   const { client, account, cleanup, admin: all } = grantedFunctions
   const each = [...client, ...account, ...cleanup]
   assert.is(new Set(each).size, each.length)
@@ -191,7 +191,7 @@ test('a role with cleanup runs a worker that owns graphile-worker’s schema, an
   }
 })
 
-test('granting again is no error; a replaced function keeps its grants, and a new one is brought by granting again', async () => {
+test('granting again succeeds; a replaced function keeps its grants, and granting again covers a new one', async () => {
   const { role } = await newRole()
   for (let i = 0; i < 2; i++) assert.is((await cli('grant', role, '--as', 'client')).code, 0)
   const [{ definition } = { definition: '' }] = await sql<{ definition: string }>(
@@ -206,7 +206,7 @@ test('granting again is no error; a replaced function keeps its grants, and a ne
   assert.equal(await executable(role), sorted(grantedFunctions.client))
 })
 
-test('a right on one schema is none on another', async () => {
+test('a right on one schema gives none on another', async () => {
   await migrate(admin, { schema: 'second' })
   const { role } = await newRole()
   assert.is((await cli('grant', role, '--as', 'admin', '--schema', 'second')).code, 0)
@@ -226,7 +226,7 @@ test('--print prints SQL that needs no database and does the same', async () => 
   assert.equal(JSON.parse(json.stdout), { role, as: 'client', schema: 'pgstore', sql: stdout.trimEnd() })
 })
 
-test('--json tells what was granted', async () => {
+test('--json shows what was granted', async () => {
   const { role } = await newRole()
   const { stdout } = await cli('grant', role, '--as', 'client', '--json')
   assert.equal(JSON.parse(stdout), { role, as: 'client', schema: 'pgstore', warnings: [] })
@@ -236,7 +236,7 @@ test('a role that does not exist is one plain sentence, and exit code 1', async 
   assert.equal(await cli('grant', 'nobody here', '--as', 'client'), {
     code: 1,
     stdout: '',
-    stderr: 'There is no role "nobody here" here: create it first.\n',
+    stderr: 'Role "nobody here" does not exist: create it first.\n',
   })
 })
 
@@ -255,7 +255,7 @@ test('a longer name is not taken for the role that its first 63 bytes name', asy
   assert.equal(await executable(role), [])
 })
 
-test('PUBLIC is refused, as is what is no right: used wrongly, nothing granted', async () => {
+test('PUBLIC and unknown rights are refused: a usage error, and nothing is granted', async () => {
   for (const [role, as] of [
     ['public', 'client'],
     ['none', 'client'],
@@ -276,30 +276,30 @@ test('PUBLIC is refused, as is what is no right: used wrongly, nothing granted',
   for (const use of uses) assert.is((await cli('grant', ...use)).code, 2, use.join(' '))
 })
 
-test('who does not own the schema cannot grant, and is told so, though Postgres merely warns', async () => {
+test('a role that does not own the schema cannot grant and gets an error, though Postgres merely warns', async () => {
   const [{ role: other }, { role, url }] = [await newRole(), await newRole()]
   for (const prepare of [async () => {}, async () => await give(role, 'admin')]) {
     await prepare()
     const { code, stderr } = await cliAs(url, 'grant', other, '--as', 'client')
     assert.is(code, 1)
-    assert.match(stderr, /^Schema pgstore belongs to postgres, and only its owner can grant rights on it\.$/m)
+    assert.match(stderr, /^Schema pgstore belongs to postgres: only that role can grant rights on it\.$/m)
   }
   assert.equal(await executable(other), [])
 })
 
-test('where nothing is installed, the sentence says how to install', async () => {
+test('if nothing is installed, the message says how to install', async () => {
   const { role } = await newRole()
   const { code, stderr } = await cli('grant', role, '--as', 'client', '--schema', 'nowhere')
   assert.is(code, 1)
   assert.match(stderr, /npx pgstore migrate/)
 })
 
-test('a role that reaches the tables by another right is granted, with a warning', async () => {
+test('a role that can access the tables by another right is granted, with a warning', async () => {
   const [reader, superuser] = [await newRole(), await newRole()]
   await sql(`grant pg_read_all_data to ${reader.role}; alter role ${superuser.role} superuser`)
   const { code, stdout } = await cli('grant', reader.role, '--as', 'client')
   assert.is(code, 0)
-  assert.match(stdout, /Warning: it reaches the tables themselves \(cleanup, grants, migrations, sessions\)/)
+  assert.match(stdout, /Warning: it can access the tables directly \(cleanup, grants, migrations, sessions\)/)
   const { warnings } = JSON.parse((await cli('grant', superuser.role, '--as', 'client', '--json')).stdout)
   assert.match(warnings[0], /cleanup, grants, migrations, sessions/)
 })

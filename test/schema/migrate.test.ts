@@ -53,7 +53,7 @@ const graphileMigrate = async (folder: string, url: string, ...args: string[]) =
     folder,
   )
 
-/** What a migration makes, as the catalog describes it. */
+/** What a migration creates, as the catalog describes it. */
 async function describe(pool: pg.Pool, schema: string): Promise<unknown[]> {
   const { rows } = await pool.query(
     `select 'function' as kind, pg_get_functiondef(p.oid) as definition, p.proacl::text as rights
@@ -91,7 +91,7 @@ test('ten processes at once on an empty database: one installs, nine wait, all g
   )
 })
 
-test('two schemas in one database know nothing of each other', async () => {
+test('two schemas in one database are independent', async () => {
   const pool = poolFor(await emptyDatabase())
   await migrate(pool, { schema: 'one' })
   await migrate(pool, { schema: 'two_2' })
@@ -99,7 +99,7 @@ test('two schemas in one database know nothing of each other', async () => {
   assert.is(rename(await describe(pool, 'two_2')), rename(await describe(pool, 'one')))
 })
 
-test('a name that is no plain lower-case identifier is refused before anything happens', async () => {
+test('a name that is not a plain lower-case identifier is refused before anything happens', async () => {
   const pool = poolFor(await emptyDatabase())
   for (const schema of ['a".b; drop table x;--', 'Upper', '', 'pg_mine', 'x'.repeat(51), 'user', 'a-b', '1a']) {
     assert.is((await rejection(migrate(pool, { schema }))).code, 'invalid_option', schema)
@@ -133,7 +133,7 @@ test('a database that is newer than the code is refused, with exit code 1 and a 
   )
 })
 
-test('a role without rights is told what it lacks, and nothing is half done', async () => {
+test('a role without rights gets an error that says what it lacks, and nothing is half done', async () => {
   const url = await emptyDatabase()
   const name = `weak_${process.pid}_${Date.now()}`
   await sql(`create role ${name} login password 'weak'`)
@@ -145,7 +145,7 @@ test('a role without rights is told what it lacks, and nothing is half done', as
   assert.match(stderr, new RegExp(`^Role ${name} may not install or upgrade schema pgstore in database .*\\n$`))
   const pool = poolFor(url)
   assert.is((await pool.query("select to_regnamespace('pgstore') as schema")).rows[0].schema, null)
-  // Given a schema of its own it needs no right on the database.
+  // With its own schema it needs no right on the database.
   await pool.query(`create schema pgstore authorization ${name}`)
   assert.is((await cli(asWeak.href, 'migrate')).code, 0)
   await pool.query(`drop schema pgstore cascade`)
@@ -176,7 +176,7 @@ test('a schema with a table of the same name that is not ours is left alone', as
   await pool.query('create schema pgstore; create table pgstore.sessions (mine int)')
   const error = await rejection(migrate(pool))
   assert.is(error.code, 'migration')
-  assert.match(error.message, /made by other means/)
+  assert.match(error.message, /created by other means/)
 })
 
 test('a hostile search_path and types of the same name change nothing', async () => {
@@ -191,7 +191,7 @@ test('a hostile search_path and types of the same name change nothing', async ()
   assert.equal(await describe(poolFor(url), 'pgstore'), await describe(clean, 'pgstore'))
 })
 
-test('open as a role that may only use the schema says how to go on', async () => {
+test('open as a role that may only use the schema says what to do', async () => {
   const url = await emptyDatabase()
   const pool = poolFor(url)
   await migrate(pool)
@@ -260,7 +260,7 @@ test('src/schema/migrations.generated.ts is what migrations/committed says', () 
   assert.is(fs.readFileSync(path.join(root, 'src/schema/migrations.generated.ts'), 'utf8'), migrationsModule())
 })
 
-test('the command line says how it is used, and exits with 2 when it is used wrongly', async () => {
+test('the command line explains its usage, and exits with 2 on a usage error', async () => {
   const help = await cli('', '--help')
   assert.is(help.code, 0)
   assert.match(help.stdout, 'pgstore migrate')
@@ -284,7 +284,7 @@ test('a database that cannot be reached is one plain sentence and exit code 1', 
   assert.match(stderr, /^Installing the schema: connect ECONNREFUSED 127\.0\.0\.1:1\n$/)
 })
 
-test('the pool that was lent is given back', async () => {
+test('a borrowed pool is returned intact', async () => {
   const before = admin.totalCount - admin.idleCount
   await migrate(admin)
   assert.is(admin.totalCount - admin.idleCount, before)

@@ -20,7 +20,7 @@ const roles: string[] = []
 
 test.after(async () => {
   await Promise.all(databases.map(({ pool }) => pool.end()))
-  await closeAll() // and with the databases what the roles have in them
+  await closeAll() // and with the databases, the roles' rights in them
   const client = new pg.Client(databaseUrl)
   await client.connect()
   for (const role of roles) await client.query(`drop role ${role}`)
@@ -94,7 +94,7 @@ const everythingByDefault = (role: string) =>
     .map((kind) => `alter default privileges grant all on ${kind} to ${role};`)
     .join('\n')
 
-/** What a restore without privileges leaves: every object has the rights that Postgres begins with. */
+/** The result of a restore without privileges: every object has Postgres' default rights. */
 const withoutPrivileges = `
   update pg_proc set proacl = null where pronamespace = 'pgstore'::regnamespace;
   update pg_class set relacl = null where relnamespace = 'pgstore'::regnamespace;
@@ -105,9 +105,9 @@ async function warnings(url: string): Promise<string[]> {
   return (await pgstoreJson<{ warnings: string[] }>(['status'], { DATABASE_URL: url })).warnings
 }
 
-// What gives rights
+// Sources of rights
 
-test('B1: what default privileges give a role on all that is made is taken away by the migrate that makes it', async () => {
+test('B1: rights that default privileges give on new objects are revoked by the migrate that creates them', async () => {
   const { url, pool } = await newDatabase()
   const app = await newRole()
   await pool.query(everythingByDefault(app))
@@ -118,7 +118,7 @@ test('B1: what default privileges give a role on all that is made is taken away 
   assert.equal(await warnings(url), [])
 })
 
-test('B1: so it is where a host’s own history runs the printed SQL, whose search_path stays as it is', async () => {
+test('B1: the same holds when a host’s own history runs the printed SQL, and its search_path is not changed', async () => {
   const { pool } = await newDatabase()
   const app = await newRole()
   await pool.query(everythingByDefault(app))
@@ -131,7 +131,7 @@ test('B1: so it is where a host’s own history runs the printed SQL, whose sear
   assert.equal(await migrate(pool), [])
 })
 
-test('B1: a right given by hand, to a role, to PUBLIC, on a column or with the option to pass it on, is told and taken away', async () => {
+test('B1: a right granted by hand, to a role, to PUBLIC, on a column or with grant option, is reported and revoked', async () => {
   const { url, pool } = await installed()
   const [app, friend] = [await newRole(), await newRole()]
   await give(pool, app, 'client')
@@ -148,7 +148,7 @@ test('B1: a right given by hand, to a role, to PUBLIC, on a column or with the o
   const told = await warnings(url)
   for (const holder of ['PUBLIC', app, friend]) {
     assert.ok(
-      told.some((warning) => warning.startsWith(`${holder} has privileges that were not granted`)),
+      told.some((warning) => warning.startsWith(`${holder} has a right that pgstore did not grant`)),
       told.join('\n'),
     )
   }
@@ -179,9 +179,12 @@ for (const [name, mend] of [
     const told = await warnings(url)
     assert.match(
       told.join('\n'),
-      /^PUBLIC has privileges that were not granted with pgstore: EXECUTE on function .* and \d+ more\./m,
+      /^PUBLIC has a right that pgstore did not grant: EXECUTE on function .* and \d+ more\./m,
     )
-    assert.match(told.join('\n'), new RegExp(`^${app} lacks what it was granted: EXECUTE on .* and \\d+ more\\.`, 'm'))
+    assert.match(
+      told.join('\n'),
+      new RegExp(`^${app} lacks a right that it was granted: EXECUTE on .* and \\d+ more\\.`, 'm'),
+    )
     const { code, stderr } = await mend(url, other)
     assert.is(code, 0, stderr)
     assert.equal(await reach(pool, stranger), [])
@@ -191,7 +194,7 @@ for (const [name, mend] of [
   })
 }
 
-test('a function that is made anew has the rights again that roles had on it', async () => {
+test('a function that is created again gets back the rights that roles had on it', async () => {
   const { url, pool } = await installed()
   const app = await newRole()
   await give(pool, app, 'client')
@@ -201,7 +204,7 @@ test('a function that is made anew has the rights again that roles had on it', a
   await pool.query(`drop function pgstore.session_get(bytea); ${rows[0]?.definition}`)
   assert.match(
     (await warnings(url)).join('\n'),
-    new RegExp(`^${app} lacks what it was granted: EXECUTE on function pgstore.session_get`, 'm'),
+    new RegExp(`^${app} lacks a right that it was granted: EXECUTE on function pgstore.session_get`, 'm'),
   )
   await migrate(pool)
   assert.equal(await reach(pool, app), granted('client'))
@@ -210,7 +213,7 @@ test('a function that is made anew has the rights again that roles had on it', a
 
 // Whose rights
 
-test('a role that was granted something and no longer exists makes nothing fail', async () => {
+test('a recorded role that no longer exists causes no failure', async () => {
   const { url, pool } = await installed()
   const role = await newRole()
   await give(pool, role, 'admin')
@@ -224,7 +227,7 @@ test('a role that was granted something and no longer exists makes nothing fail'
   assert.is((await pgstore(['grant', await newRole(), '--as', 'client'], { DATABASE_URL: url })).code, 0)
 })
 
-test('what is not ours is not touched: others’ functions, tables and their rights in the schema, and the way to them', async () => {
+test('other objects are not touched: their functions, tables and rights in the schema, and the access to them', async () => {
   const { url, pool } = await installed()
   const [app, reader] = [await newRole(), await newRole()]
   await pool.query(`
@@ -254,7 +257,7 @@ test('what is not ours is not touched: others’ functions, tables and their rig
   assert.is((await pool.query(`select has_schema_privilege($1::name, 'pgstore', 'usage') as x`, [app])).rows[0].x, true)
 })
 
-test('a right that is taken from the table of grants is taken from the role by the next migrate', async () => {
+test('a right that is deleted from the table of grants is revoked from the role by the next migrate', async () => {
   const { pool } = await installed()
   const app = await newRole()
   await give(pool, app, 'client', 'account')
@@ -275,12 +278,12 @@ test('a role that reads the ledger and owns nothing opens a store on a schema wh
   } finally {
     await reader.end()
   }
-  assert.match((await warnings(url)).join('\n'), /^PUBLIC has privileges that were not granted/m)
+  assert.match((await warnings(url)).join('\n'), /^PUBLIC has a right that pgstore did not grant/m)
 })
 
 // Before rights were put on record
 
-test('an upgrade puts on record what roles had by a grant, and of what default privileges gave only what an application needs', async () => {
+test('an upgrade records what roles had by a grant, and of what default privileges gave only what an application needs', async () => {
   const { pool } = await newDatabase()
   const [app, worker, people, byDefault] = [await newRole(), await newRole(), await newRole(), await newRole()]
   await pool.query(`alter default privileges grant execute on functions to ${byDefault}`)
@@ -307,14 +310,14 @@ test('an upgrade puts on record what roles had by a grant, and of what default p
   assert.equal(await reach(pool, byDefault), granted('client'))
 })
 
-test('a fresh installation puts nothing on record', async () => {
+test('a fresh installation records nothing', async () => {
   const { pool } = await newDatabase()
   await pool.query(`alter default privileges grant execute on functions to ${await newRole()}`)
   await migrate(pool)
   assert.equal((await pool.query('select role, "right" from pgstore.grants')).rows, [])
 })
 
-test('B6: a publication for all tables leaves the cleanup at work', async () => {
+test('B6: a publication for all tables does not stop the cleanup', async () => {
   const { pool } = await installed()
   await pool.query('create publication everything for all tables')
   for (const call of ['start()', 'beat()', 'begin_run()', 'end_run(0, 0)', 'stop()']) {

@@ -1,5 +1,5 @@
-// A database of the first two migrations, with sessions in it, is upgraded: nobody is signed out, and programs that call the
-// functions as they were, by position, go on.
+// A database of the first two migrations, with sessions in it, is upgraded: no visitor is signed out, and programs that call
+// the functions as they were, by position, go on.
 import { randomBytes } from 'node:crypto'
 import pg from 'pg'
 import { test } from 'uvu'
@@ -47,7 +47,7 @@ async function create(pool: pg.Pool, data: object, ttl: string, userId: string |
   return key
 }
 
-test('An upgrade keeps key, user, data, version and expiry of each session, live or expired, and the purge takes the expired', async () => {
+test('an upgrade keeps key, user, data, version and expiry of each session, live or expired, and the purge deletes the expired', async () => {
   const pool = await oldDatabase()
   const live = await create(pool, { cart: [1, 2] }, '1 day')
   const named = await create(pool, { n: 1 }, '30 days', 'ann')
@@ -77,7 +77,7 @@ test('An upgrade keeps key, user, data, version and expiry of each session, live
   assert.is(user_id, 'ann')
 })
 
-test('An upgraded session that expires later is purged too', async () => {
+test('an upgraded session that expires later is purged too', async () => {
   const pool = await oldDatabase()
   const key = await create(pool, {}, '1 hour')
   await pool.query("update pgstore.sessions set expires_at = now() + interval '300 milliseconds' where key = $1", [key])
@@ -86,7 +86,7 @@ test('An upgraded session that expires later is purged too', async () => {
   assert.is((await first(pool, 'select pgstore.purge_expired(1000)'))['purge_expired'], '1')
 })
 
-test('After an upgrade the calls of old clients go on by position: get, save, lone and in arrays', async () => {
+test('after an upgrade old clients’ positional calls still work: get, save, single and in arrays', async () => {
   const pool = await oldDatabase()
   const key = await create(pool, { a: 1 }, '1 day', 'ann')
   await migrate(pool)
@@ -121,7 +121,7 @@ test('After an upgrade the calls of old clients go on by position: get, save, lo
   assert.equal((await first(pool, 'select user_id from pgstore.session_get($1::bytea)', fresh))['user_id'], 'bob')
 })
 
-test('After an upgrade the calls of old clients go on by position: regenerate, destroy, list, revoke, limit', async () => {
+test('after an upgrade old clients’ positional calls still work: regenerate, destroy, list, revoke, limit', async () => {
   const pool = await oldDatabase()
   const old = await create(pool, { a: 1 }, '1 day', 'ann')
   await create(pool, {}, '1 day', 'ann')

@@ -1,4 +1,4 @@
-// Cookie headers that nobody signed, by the ten thousand.
+// Tens of thousands of unsigned Cookie headers.
 import { randomBytes } from 'node:crypto'
 import fc from 'fast-check'
 import { test } from 'uvu'
@@ -106,7 +106,7 @@ function rewrap(value: string, change: (raw: string) => string): string {
   return text + '='.repeat((4 - (text.length % 4)) % 4)
 }
 
-/** Whether the header holds what was signed after all: a mutation may have undone itself, or changed what does not count. */
+/** Whether the header contains a signed cookie after all: a mutation may have undone itself, or changed something irrelevant. */
 function isGenuine(header: string, live: readonly string[]): boolean {
   const parts = header.split(';').map((part) => part.replace(/^[ \t]+|[ \t]+$/g, ''))
   const pairs = parts.map((part) => part.replace(/[ \t]*=[ \t]*/, '=').replace(/^sid="(.*)"$/, 'sid=$1'))
@@ -180,7 +180,7 @@ requirement(
     const fetched = fetchSite(store, pages)
     let sent = 0
     while (sent < 1000) {
-      // What node's and fetch's own clients agree to send.
+      // What the clients of Node and of fetch agree to send.
       const header = mutatedHeader(live).replace(/[^\t\x20-\x7e\x80-\xff]/g, '')
       if (isGenuine(header, live)) continue
       sent++
@@ -211,7 +211,7 @@ requirement('S7', 'bytes that no client would send are refused by node or are no
 
 requirement(
   'S7',
-  'whatever a framework makes of the headers, what is no text is no cookie and no exception',
+  'whatever a framework makes of the headers, anything but text is no cookie and no exception',
   async () => {
     const [live = ''] = await liveCookies()
     const pool = new CountingPool()

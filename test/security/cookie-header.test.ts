@@ -127,7 +127,7 @@ requirement('S13', 'under the name that SECURITY.md recommends, the defaults are
   }
 })
 
-answered('S13', 'the cookie’s name is the caller’s, by the contract: SECURITY.md recommends a __Host- name')
+answered('S13', 'the caller chooses the cookie’s name, as documented: SECURITY.md recommends a __Host- name')
 
 const options = (given: object) => ({ connectionString: databaseUrl, keyPairs: [hashKey], options: given })
 
@@ -223,7 +223,7 @@ const injections = [
   'a\u560d\u560a', // its low bytes are CR and LF
 ]
 
-requirement('S15', 'no name, path or domain carries an attribute or a line of its own into the header', async () => {
+requirement('S15', 'no name, path or domain adds an attribute or a line to the header', async () => {
   for (const text of injections) {
     for (const given of [{ path: `/${text}` }, { path: text }, { domain: text }, { domain: `${text}.example` }]) {
       assert.throws(
@@ -255,7 +255,7 @@ requirement('S15', 'no name, path or domain carries an attribute or a line of it
   assert.throws(() => new PGStore(options({ path: `/${'a'.repeat(1024)}` })), /path must/) // browsers drop the attribute
 })
 
-requirement('S15', 'whatever visitors send, no line of theirs is among the bytes that the server answers', async () => {
+requirement('S15', 'whatever visitors send, the response contains no header line of theirs', async () => {
   const { port } = await nodeSite(store, pages)
   for (const cookie of [
     'sid=a%0d%0aSet-Cookie:%20x=1',
@@ -300,7 +300,7 @@ requirement('S16', 'a name is compared byte by byte: what decodes, folds or trim
     const session = await spied.get({ headers: { cookie: `${name}=${value}` } }, '__Host-sid')
     assert.is(session.isNew, true, name)
   }
-  // A quoted value is no bracket around other cookies: what stands inside is a cookie of its own, as in every browser.
+  // Quotes do not enclose other cookies: what is inside them is a separate cookie, as in every browser.
   const sandwich = `$Version=1; other="a; __Host-sid=${value}; b="`
   assert.is((await spied.get({ headers: { cookie: sandwich } }, '__Host-sid')).isNew, false)
   assert.is(pool.queries, 1)
@@ -323,7 +323,7 @@ requirement(
   async () => {
     const site = fetchSite(store, pages)
     const cookie = pairOf((await site.get('/sign-in?user=clock')).setCookies[0])
-    // So that what is left of the absolute lifetime decides, and not the constant maxAge.
+    // So that the rest of the absolute lifetime decides, not the constant maxAge.
     await sql(
       `update pgstore.sessions
        set created_at = created_at - interval '90 days' + interval '3 hours',
@@ -383,7 +383,7 @@ requirement('S17', 'after signing out a browser’s jar is empty, whatever the a
 
 requirement(
   'S17',
-  'the cookie’s own lifetime ends nothing: a jar that forgets to drop it is still nobody',
+  'the cookie’s lifetime is not what ends a session: a jar that fails to drop it opens nothing',
   async () => {
     const site = fetchSite(store, pages)
     const cookie = pairOf((await site.get('/sign-in?user=late')).setCookies[0])
@@ -407,7 +407,7 @@ requirement(
   },
 )
 
-requirement('S19', 'the one that is sent is the last, and cookies of others stay', async () => {
+requirement('S19', 'the last one is sent, and other cookies stay', async () => {
   const setting: Pages = {
     '/': async (visit) => {
       const { res } = visit

@@ -1,4 +1,5 @@
-// The token and the signed value that carries it. test/cookie/codec.test.ts holds the format to Go's; here it is attacked.
+// The token and the signed value that carries it. test/cookie/codec.test.ts compares the format with Go's; here it is
+// attacked.
 import crypto, { createHmac, randomBytes } from 'node:crypto'
 import fs from 'node:fs'
 import { syncBuiltinESMExports } from 'node:module'
@@ -31,7 +32,7 @@ async function liveCookie(at = store): Promise<string> {
   return visitor.jar.get('sid') as string
 }
 
-/** How many of these values open a session, and what looking cost. */
+/** How many of these values open a session, and the cost of trying. */
 async function opened(
   cookies: readonly string[],
   options: object = {},
@@ -78,7 +79,7 @@ requirement('S1', 'a renewed token keeps the first byte of its key and is as ran
   assert.ok(worstDeviate(tokens) < 5.5)
 })
 
-requirement('S1', 'nothing secret in src/ is drawn from another generator than crypto.randomBytes', () => {
+requirement('S1', 'everything secret in src/ is drawn from crypto.randomBytes', () => {
   const files = fs.readdirSync(source, { recursive: true, encoding: 'utf8' }).filter((file) => file.endsWith('.ts'))
   const others = /Math\.random|randomUUID|getRandomValues|pseudoRandomBytes|randomInt/
   assert.equal(
@@ -295,7 +296,7 @@ requirement(
     )
     const look = async (cookie: string) => (await site.get('/look', cookie)).body
     assert.is(await look(`${alice}; ${mallory}`), 'alice')
-    assert.is(await look(`${mallory}; ${alice}`), 'mallory') // what only a __Host- name prevents: SECURITY.md
+    assert.is(await look(`${mallory}; ${alice}`), 'mallory') // only a __Host- name prevents this: SECURITY.md
     assert.is(await look(`sid=x; sid=; sid=y; ${alice}`), 'alice')
     assert.is(await look(`sid=x; sid=; sid=y; sid=z; ${alice}`), 'nobody')
     const dead = `sid=${plain.encode('sid', newToken())}`
@@ -303,30 +304,26 @@ requirement(
   },
 )
 
-requirement(
-  'S10',
-  'a header asks for four signatures a key pair at the most, however many cookies it holds',
-  async () => {
-    const { codecs, count } = countingCodecs(hashKey, null, randomBytes(32), null, randomBytes(32), blockKey)
-    const pool = new CountingPool()
-    const counted = testStore<Values>({ codecs, pool })
-    const other = plain.encode('sid', newToken())
-    const forged = (n: number) => `sid=${other.replace(/.{4}$/, String(n).padStart(4, '0'))}`
-    for (const cookies of [1, 4, 5, 1000]) {
-      const before = count()
-      await counted.get({ headers: { cookie: Array.from({ length: cookies }, (_, n) => forged(n)).join('; ') } }, 'sid')
-      assert.is(count() - before, Math.min(cookies, 4) * 3, `${cookies} cookies`)
-    }
+requirement('S10', 'a header costs at most four signatures per key pair, however many cookies it holds', async () => {
+  const { codecs, count } = countingCodecs(hashKey, null, randomBytes(32), null, randomBytes(32), blockKey)
+  const pool = new CountingPool()
+  const counted = testStore<Values>({ codecs, pool })
+  const other = plain.encode('sid', newToken())
+  const forged = (n: number) => `sid=${other.replace(/.{4}$/, String(n).padStart(4, '0'))}`
+  for (const cookies of [1, 4, 5, 1000]) {
     const before = count()
-    await counted.get({ headers: { cookie: `${forged(1)}; `.repeat(1000) } }, 'sid')
-    assert.is(count() - before, 3, 'one cookie, a thousand times')
-    assert.is(pool.queries, 0)
-  },
-)
+    await counted.get({ headers: { cookie: Array.from({ length: cookies }, (_, n) => forged(n)).join('; ') } }, 'sid')
+    assert.is(count() - before, Math.min(cookies, 4) * 3, `${cookies} cookies`)
+  }
+  const before = count()
+  await counted.get({ headers: { cookie: `${forged(1)}; `.repeat(1000) } }, 'sid')
+  assert.is(count() - before, 3, 'one cookie, a thousand times')
+  assert.is(pool.queries, 0)
+})
 
 requirement(
   'S11',
-  'the first key signs, all verify, a cookie of an older one is signed anew, a removed key is dead',
+  'the first key signs, all verify, a cookie of an older one is re-signed, a removed key is dead',
   async () => {
     const [oldKey, newKey] = [randomBytes(32), randomBytes(32)]
     const pages = {
@@ -349,11 +346,11 @@ requirement(
   },
 )
 
-requirement('S11', 'a cookie is as old as its last signature, and an age of its own is refused', async () => {
+requirement('S11', 'a cookie’s age counts from its last signature, and one that is too old is refused', async () => {
   const own = testStore<Values>({ options: { maxAge: 3600 } })
   const cookie = await liveCookie(own)
   const { now } = Date
-  Date.now = () => now() + 3962_000 // and what a touch may come late
+  Date.now = () => now() + 3962_000 // plus the time a touch may be late
   try {
     assert.is((await own.get({ headers: { cookie: `sid=${cookie}` } }, 'sid')).isNew, true)
   } finally {

@@ -1,4 +1,4 @@
-// What was acknowledged outlives the server's death, and what was under way is done or not done.
+// Acknowledged writes survive a crash of the server, and those in progress are either done or not done.
 import fs from 'node:fs'
 import path from 'node:path'
 import pg from 'pg'
@@ -22,7 +22,7 @@ test.after(async () => {
   await Promise.all(pools.map((pool) => pool.end()))
 })
 
-/** It waits for a connection longer than a site should: recovery and a busy machine are no part of these tests. */
+/** It waits longer for a connection than a site should: these tests are not about recovery or a busy machine. */
 function patientStore({ clientUrl }: StrictServer): PGStore {
   const pool = new pg.Pool({ connectionString: clientUrl, connectionTimeoutMillis: 30_000 })
   pool.on('error', () => {})
@@ -49,7 +49,7 @@ async function startAgain(home: string): Promise<StrictServer> {
   }
 }
 
-const crashes = counts(2, 5)
+const crashes = counts(1, 5)
 
 needsServer(
   'S25',

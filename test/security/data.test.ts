@@ -1,4 +1,4 @@
-// What a session can be made to hold. test/store/property.test.ts shows for any value of the domain that get(save(x)) is x, and
+// What can be put into a session. test/store/property.test.ts shows for any value of the domain that get(save(x)) is x, and
 // test/sql/session_save.test.ts that SQL refuses the same without an exception.
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
@@ -25,7 +25,7 @@ async function visitorWith(values: Values, at: PGStore<Values> = store): Promise
   return visitor
 }
 
-/** What the session's next request finds. */
+/** What the session's next request reads. */
 async function stored(visitor: Visitor, at: PGStore<Values> = store): Promise<Values> {
   return (await at.get(visitor.request(), 'sid')).values
 }
@@ -53,28 +53,32 @@ async function refusal(change: (values: Values) => unknown): Promise<string> {
   return error.message
 }
 
-requirement('S37', 'what is no plain object is refused as a session’s values, and the row stays as it is', async () => {
-  class Cart {}
-  for (const root of [
-    [],
-    [1],
-    'text',
-    5,
-    true,
-    null,
-    () => {},
-    new Map(),
-    new Date(0),
-    new Cart(),
-    Object.create({ a: 1 }),
-  ]) {
-    assert.match(await refusal(() => root), 'values', String(root))
-  }
-})
+requirement(
+  'S37',
+  'anything but a plain object is refused as a session’s values, and the row is not changed',
+  async () => {
+    class Cart {}
+    for (const root of [
+      [],
+      [1],
+      'text',
+      5,
+      true,
+      null,
+      () => {},
+      new Map(),
+      new Date(0),
+      new Cart(),
+      Object.create({ a: 1 }),
+    ]) {
+      assert.match(await refusal(() => root), 'values', String(root))
+    }
+  },
+)
 
 requirement(
   'S37',
-  'a root that SQL has made an array of is merged with nothing: save answers, the store reads no such row',
+  'a root that SQL turned into an array is merged with nothing: save answers, the store does not read such a row',
   async () => {
     for (const root of ['[1]', '"text"', '5', 'null']) {
       const [result] = await sql<{ status: string }>(
@@ -87,22 +91,22 @@ requirement(
   },
 )
 
-requirement('S38', 'a NUL is refused before the query, with its path, wherever it stands', async () => {
-  assert.match(await refusal(() => ({ a: 'x\0' })), 'values.a holds a NUL character')
-  assert.match(await refusal(() => ({ a: [{ b: '\0' }] })), 'values.a[0].b holds a NUL')
-  assert.match(await refusal(() => ({ a: { 'k\0': 1 } })), 'values.a["k\\u0000"] holds a NUL')
-  assert.match(await refusal(() => ({ 'k\0': 1 })), 'values["k\\u0000"] holds a NUL')
+requirement('S38', 'a NUL is refused before the query, with its path, wherever it is', async () => {
+  assert.match(await refusal(() => ({ a: 'x\0' })), 'values.a contains a NUL character')
+  assert.match(await refusal(() => ({ a: [{ b: '\0' }] })), 'values.a[0].b contains a NUL')
+  assert.match(await refusal(() => ({ a: { 'k\0': 1 } })), 'values.a["k\\u0000"] contains a NUL')
+  assert.match(await refusal(() => ({ 'k\0': 1 })), 'values["k\\u0000"] contains a NUL')
 })
 
-requirement('S39', 'half a surrogate pair is refused before the query, with its path', async () => {
-  assert.match(await refusal(() => ({ a: '\ud800' })), 'values.a holds half a surrogate pair')
-  assert.match(await refusal(() => ({ '\udfff': 1 })), 'values["\\udfff"] holds half')
-  assert.match(await refusal(() => ({ a: [['x\ude00\ud83dx']] })), 'values.a[0][0] holds half')
+requirement('S39', 'a lone surrogate is refused before the query, with its path', async () => {
+  assert.match(await refusal(() => ({ a: '\ud800' })), 'values.a contains a lone surrogate')
+  assert.match(await refusal(() => ({ '\udfff': 1 })), 'values["\\udfff"] contains a lone')
+  assert.match(await refusal(() => ({ a: [['x\ude00\ud83dx']] })), 'values.a[0][0] contains a lone')
 })
 
 requirement(
   'S38',
-  'a visitor who sends NUL or half a pair gets an error of the application’s choice, and the store goes on',
+  'a visitor who sends a NUL or a lone surrogate gets an error of the application’s choice, and the store keeps working',
   async () => {
     const pages: Pages = {
       '/keep': async ({ store, session, req, res, query }) => {
@@ -152,21 +156,17 @@ requirement('S40', 'what JSON would drop or alter is refused with its path, befo
   assert.match(await refusal(() => ({ a: [undefined] })), 'values.a[0] is undefined')
 })
 
-requirement(
-  'S40',
-  'what is documented to change changes so: undefined is left out, toJSON is asked, -0 is 0',
-  async () => {
-    const at = new Date(1_700_000_000_123)
-    const visitor = await visitorWith({
-      gone: undefined,
-      in: { gone: undefined, at },
-      url: new URL('http://a.example/'),
-      zero: -0,
-    })
-    assert.equal(await stored(visitor), { in: { at: at.toJSON() }, url: 'http://a.example/', zero: 0 })
-    assert.is((await stored(await visitorWith({ n: Number('9007199254740993') })))['n'], 9007199254740992)
-  },
-)
+requirement('S40', 'values change as documented: undefined is left out, toJSON is called, -0 becomes 0', async () => {
+  const at = new Date(1_700_000_000_123)
+  const visitor = await visitorWith({
+    gone: undefined,
+    in: { gone: undefined, at },
+    url: new URL('http://a.example/'),
+    zero: -0,
+  })
+  assert.equal(await stored(visitor), { in: { at: at.toJSON() }, url: 'http://a.example/', zero: 0 })
+  assert.is((await stored(await visitorWith({ n: Number('9007199254740993') })))['n'], 9007199254740992)
+})
 
 const nested = (levels: number, leaf: unknown = 1): unknown => {
   let value = leaf
@@ -174,7 +174,7 @@ const nested = (levels: number, leaf: unknown = 1): unknown => {
   return value
 }
 
-requirement('S40', 'toJSON is asked once, as JSON.stringify asks: what it returns must itself be plain', async () => {
+requirement('S40', 'toJSON is called once, as by JSON.stringify: its result must itself be plain', async () => {
   const once = (value: unknown) => ({ toJSON: () => value })
   assert.match(await refusal(() => ({ a: once(new Date(0)) })), 'values.a is a Date') // JSON.stringify makes {} of it
   assert.match(await refusal(() => ({ a: [once(once(1))] })), 'values.a[0].toJSON is a function')
@@ -244,26 +244,22 @@ requirement(
   },
 )
 
-requirement(
-  'S42',
-  'numbers that grow in Postgres count as they are there: 9,000 times 1e300 is too large for any megabyte',
-  async () => {
-    const visitor = await visitorWith({}, large)
-    const megabyte = testStore<Values>({ maxLength: 1024 * 1024 })
-    const numbers = Array(9000).fill(1e300)
-    assert.ok(JSON.stringify(numbers).length < 65_536)
-    for (const at of [large, megabyte]) {
-      const saved = visitor.visit(at, (session) => Object.assign(session.values, { numbers }))
-      assert.is(
-        await saved.then(
-          () => 'saved',
-          (error: { code: string }) => error.code,
-        ),
-        'too_large',
-      )
-    }
-  },
-)
+requirement('S42', 'numbers count as Postgres stores them: 9,000 times 1e300 is too large for a megabyte', async () => {
+  const visitor = await visitorWith({}, large)
+  const megabyte = testStore<Values>({ maxLength: 1024 * 1024 })
+  const numbers = Array(9000).fill(1e300)
+  assert.ok(JSON.stringify(numbers).length < 65_536)
+  for (const at of [large, megabyte]) {
+    const saved = visitor.visit(at, (session) => Object.assign(session.values, { numbers }))
+    assert.is(
+      await saved.then(
+        () => 'saved',
+        (error: { code: string }) => error.code,
+      ),
+      'too_large',
+    )
+  }
+})
 
 requirement('S42', 'a thousand small merges do not creep past the limit', async () => {
   const visitor = await visitorWith({})
@@ -289,7 +285,7 @@ const hostile = '{"__proto__":{"admin":true},"constructor":{"prototype":{"admin"
 
 requirement(
   'S43',
-  'keys of the prototype’s are own properties after save, merge, get and clone, and lend nothing to others',
+  'keys named like the prototype’s are own properties after save, merge, get and clone, and do not affect other objects',
   async () => {
     const visitor = await visitorWith(JSON.parse(hostile))
     await visitor.visit(store, (session) => {
@@ -400,7 +396,7 @@ requirement(
 
 requirement(
   'S45',
-  'values go to Postgres as JSON text: node-postgres makes no array literal of them and asks no toPostgres',
+  'values go to Postgres as JSON text: node-postgres makes no array literal of them and calls no toPostgres',
   async () => {
     let asked = 0
     const toPostgres = { toJSON: () => 'text', toPostgres: () => `${++asked}` }
@@ -447,7 +443,7 @@ requirement('S46', 'what a visitor’s JSON assigns as __proto__ is refused or a
   assert.equal(Object.keys((await stored(visitor))['form'] as object).sort(), ['__proto__', 'name'])
 })
 
-requirement('S49', 'an error about a key names it in a line of bounded length', async () => {
+requirement('S49', 'an error about a key names it in a single line of bounded length', async () => {
   const message = await refusal(() => ({ [`${'k'.repeat(1_000_000)}\n\0`]: 1 }))
   assert.ok(message.length < 500, `${message.length} characters`)
   assert.not.match(message, '\n')

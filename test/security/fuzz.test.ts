@@ -1,4 +1,4 @@
-// Every function, called by the application's role with what no client would send.
+// Every function, called by the application's role with arguments that no client would send.
 import pg from 'pg'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
@@ -9,7 +9,7 @@ import { canStart, type StrictServer, startReason, startStrict } from './server.
 
 test.after(closeAll)
 
-/** Stands in every value that is no key, so that a log which quotes a row shows it. */
+/** Part of every value except keys, so that a log that quotes a row shows it. */
 const marker = 'MARKEDROW'
 
 const bytes = (length: number, fill = 7) => Buffer.alloc(length, fill)
@@ -160,7 +160,7 @@ interface Outcome {
   readonly state: string
 }
 
-/** Where a value is none of its type the caller gets the server's own refusal, before any function runs. */
+/** If a value is not of its type the caller gets the server's own error, before any function runs. */
 const refusedByType = new Set(['22P02', '22007', '22008', '2202E', '22015', '22003'])
 
 const statuses = /^(saved|gone|conflict|too_large|invalid|locked|destroyed)$/

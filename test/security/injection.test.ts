@@ -1,4 +1,4 @@
-// The drill: an application with a hole through which anybody runs SQL as its role, which has *client* alone.
+// The drill: an application with a hole through which anyone can run SQL as its role, which has only *client*.
 import http from 'node:http'
 import type { AddressInfo } from 'node:net'
 import pg from 'pg'
@@ -41,7 +41,7 @@ test.after(async () => {
   await closeAll()
 })
 
-/** What the hole answers to this SQL. */
+/** The result of this SQL through the hole. */
 async function inject(statement: string): Promise<string> {
   const response = await fetch(`${address}/?q=${encodeURIComponent(`'; ${statement}; --`)}`)
   return await response.text()
@@ -110,7 +110,7 @@ requirement('S30', 'drill: injected SQL finds no session, however it looks for o
   for (const visitor of sessions) assert.is((await store.get(visitor.request(), 'sid')).isNew, false)
 })
 
-requirement('S30', 'drill: what the server shows of others’ queries holds no token, key or value', async () => {
+requirement('S30', 'drill: what the server shows of others’ queries contains no token, key or value', async () => {
   const seen: string[] = []
   let isOver = false
   const tokens: string[] = []
@@ -131,7 +131,7 @@ requirement('S30', 'drill: what the server shows of others’ queries holds no t
   while (!isOver) seen.push(await inject('select query, usename, application_name, client_port from pg_stat_activity'))
   await working
   const all = seen.join('\n')
-  assert.match(all, 'pgstore.session_') // they are seen, with $1 in the place of what is secret
+  assert.match(all, 'pgstore.session_') // they are seen, with $1 in place of secrets
   const leaked = [secret, ...tokens, ...tokens.map((token) => keyOf(token).toString('hex'))]
   assert.equal(
     leaked.filter((text) => all.includes(text)),
@@ -139,7 +139,7 @@ requirement('S30', 'drill: what the server shows of others’ queries holds no t
   )
 })
 
-requirement('S30', 'drill: a guessed number, key or token is none: 1,000 guesses find nothing', async () => {
+requirement('S30', 'drill: guessed numbers, keys and tokens do not work: 1,000 guesses find nothing', async () => {
   await victims(3)
   const answer = await inject(
     `select count(*) from generate_series(1, 1000) as n, pgstore.session_get(sha256(n::text::bytea)) as s`,
@@ -157,7 +157,7 @@ requirement(
   async () => {
     const victim = await newVisitor(store, { secret }, 'known-by-name')
     const answer = await inject(`select * from pgstore.session_list('known-by-name', true)`)
-    assert.match(answer, secret) // seal: true leaves names and sizes; or revoke EXECUTE on session_list where no page needs it
+    assert.match(answer, secret) // seal: true leaves names and sizes; or revoke EXECUTE on session_list if no page needs it
     const token = tokenOf(store, victim)
     for (const text of [token, keyOf(token).toString('hex'), keyOf(token).toString('base64')]) {
       assert.is(answer.includes(text), false)
@@ -169,7 +169,7 @@ requirement(
 
 requirement(
   'S30',
-  'drill: without session_list and session_revoke, which a site without a page of devices does not need, not even that',
+  'drill: not even that works without session_list and session_revoke, which only a page of devices needs',
   async () => {
     const role = new URL(clientUrl).username
     const functions = 'pgstore.session_list(text, boolean), pgstore.session_revoke(text, bigint, bytea, text)'
@@ -187,7 +187,7 @@ requirement(
 
 requirement(
   'S30',
-  'drill: statements that an attacker prepares do not reach a store with connections of its own, nor one that prepares none',
+  'drill: statements that an attacker prepares do not reach a store with its own connections, nor one that prepares none',
   async () => {
     const own = testStore({ connectionString: clientUrl, batch: false })
     const unprepared = testStore({ pool, batch: false, prepare: false })

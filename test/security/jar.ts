@@ -22,7 +22,7 @@ export class Jar {
     return this.all().length
   }
 
-  /** What the jar holds at a moment, in milliseconds. */
+  /** The jar's contents at a time in milliseconds. */
   all(now: number = Date.now()): Stored[] {
     return [...this.#cookies.values()].filter(({ expires }) => expires > now)
   }

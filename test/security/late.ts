@@ -1,4 +1,4 @@
-// A server whose clock is off, and whose key is a newer one, so that it signs the cookie anew: `late.ts MINUTES COOKIE` saves that
+// A server whose clock is off, and whose key is a newer one, so that it re-signs the cookie: `late.ts MINUTES COOKIE` saves that
 // session and prints the Set-Cookie line.
 import { PGStore } from '../../src/index.ts'
 

@@ -29,7 +29,7 @@ const secret = 'the-hunter2-of-this-file'
 const user = 'the-user-of-this-file'
 const resultFile = process.env['PGSTORE_SECURITY_CHILD']
 
-// S48 and S49: every class of error, forced; what the server logs of it and what the application gets.
+// S48 and S49: every class of error, forced: what the server logs and what the application gets.
 
 interface Forced {
   readonly error: PGStoreError
@@ -69,7 +69,7 @@ class Forcer {
     }
   }
 
-  /** A save of what is secret, to a session that somebody else holds. */
+  /** A save of secret data, to a session that another transaction has locked. */
   async saveToHeld(store: PGStore, admin: pg.PoolClient, meanwhile: () => Promise<unknown>): Promise<void> {
     const plain = new PGStore({ connectionString: this.server.ownerUrl, keyPairs: [hashKey], maxLength: 0 })
     const visitor = await newVisitor(plain, { secret }, user)
@@ -211,7 +211,7 @@ async function forced() {
   return await run
 }
 
-/** What must not be found: data, whose it is, tokens, keys, passwords. */
+/** What must not be found: data, user ids, tokens, keys, passwords. */
 function secretsOf({ tokens, forced }: Forcer): string[] {
   const keys = tokens.flatMap((token) => [keyOf(token).toString('hex'), keyOf(token).toString('base64')])
   return [secret, user, hashKey, 'wrong-password', ...tokens, ...keys, ...forced.map(({ password }) => password)]
@@ -225,7 +225,7 @@ if (canStart) {
       const { codes, forcer, log } = await forced()
       assert.equal(codes, expectedCodes)
       for (const state of ['57014', '55P03', '40001', '57P01', '25006', '53300', '42501', '3F000', '28P01', '3D000']) {
-        assert.match(log, state) // it was logged, and this is what is looked through
+        assert.match(log, state) // it was logged, and this is the text that is searched
       }
       assert.equal(
         secretsOf(forcer).filter((text) => log.includes(text)),
@@ -236,7 +236,7 @@ if (canStart) {
 
   requirement(
     'S49',
-    'the errors of all these name what failed, and hold no data, user, token, key, password or cause',
+    'the errors of all these name what failed, and contain no data, user, token, key, password or cause',
     async () => {
       const { forcer } = await forced()
       assert.is(forcer.forced.length, expectedCodes.length)
@@ -268,7 +268,7 @@ if (canStart) {
 
 requirement(
   'S48',
-  'a save and a regenerate that come upon a key that exists are outcomes, and none that the server logs',
+  'a save and a regenerate that meet an existing key return a status, which the server does not log',
   async () => {
     const [one, two] = [newKey(), newKey()]
     const set = JSON.stringify({ secret })
@@ -341,7 +341,7 @@ async function announcements(work: () => Promise<void>): Promise<string[]> {
 
 requirement(
   'S51',
-  'announcements of sessions hold a type, numbers and a reason, under 8,000 bytes each, however many ended',
+  'announcements of sessions contain a type, numbers and a reason, under 8,000 bytes each, however many ended',
   async () => {
     const store = testStore()
     let issued = { tokens: [''] }
@@ -373,7 +373,7 @@ requirement(
   },
 )
 
-requirement('S51', 'announcements of the cleanup hold counts and times, under 512 bytes each', async () => {
+requirement('S51', 'announcements of the cleanup contain counts and times, at most 512 bytes each', async () => {
   const owner = testStore({ connectionString: databaseUrl })
   const payloads = await announcements(async () => {
     await sql(`select pgstore.cleanup_start('1 minute')`)
@@ -424,7 +424,7 @@ requirement(
 
 requirement(
   'S52',
-  'the command line takes its database from the environment, and shows it to nobody who lists processes',
+  'the command line takes its database from the environment, where a list of processes does not show it',
   async () => {
     const child = spawn(process.execPath, ['dist/cli/main.js', 'cleanup', 'watch'], {
       env: { ...process.env, DATABASE_URL: databaseUrl },

@@ -1,4 +1,4 @@
-// A database that is down is not a visitor who is nobody.
+// A database outage does not look like a visitor without a session.
 import pg from 'pg'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
@@ -54,7 +54,7 @@ for (const [what, failure] of failures) {
           assert.equal([status, setCookies], [503, []], path)
         }
         assert.equal((await site.get('/change')).setCookies, []) // a new visitor
-        assert.is((await site.get('/look')).body, 'nobody') // asks no database
+        assert.is((await site.get('/look')).body, 'nobody') // makes no query
         pool.failure = undefined
         assert.is(await count(), before)
         assert.is((await site.get('/look', cookie)).body, 'alice')
@@ -63,7 +63,7 @@ for (const [what, failure] of failures) {
   )
 }
 
-requirement('S53', 'a failure in the middle of a request leaves the session as it was read', async () => {
+requirement('S53', 'a failure in the middle of a request leaves the session as read', async () => {
   const pool = new CountingPool()
   const store = testStore<Values>({ pool })
   const failing: Pages = {

@@ -13,7 +13,7 @@ test('SECURITY.md has a row for each requirement, in order', () => {
   )
 })
 
-test('each row names a test of its requirement, and no file that is not there', () => {
+test('each row names a test of its requirement, and only files that exist', () => {
   const wrong: string[] = []
   for (const [, number = '', , , files = ''] of rows) {
     const named = [...files.matchAll(/`([^`]+)`/g)].map(([, file = '']) => file)

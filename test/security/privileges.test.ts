@@ -1,4 +1,4 @@
-// What the application's role may do: run the functions, and nothing else; and that nobody can turn what it runs.
+// What the application's role may do: run the functions, and nothing else; and that nobody can subvert what it runs.
 import { spawnSync } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import fs from 'node:fs'
@@ -103,7 +103,7 @@ requirement('S30', 'it runs its functions and none of the others', async () => {
   assert.equal(numbers(runs), numbers(granted))
 })
 
-requirement('S30', 'every statement of its own on the tables is refused', async () => {
+requirement('S30', 'every direct statement on the tables is refused', async () => {
   await create({ secret: 1 })
   const client = await connect(clientUrl)
   const relations = await sql<{ name: string; kind: string }>(
@@ -167,7 +167,7 @@ requirement('S30', 'every statement of its own on the tables is refused', async 
 
 requirement(
   'S31',
-  'a role that was not granted anything can run none of the functions, not even where it sees into the schema',
+  'a role that was not granted anything can run none of the functions, not even with USAGE on the schema',
   async () => {
     const { name, url } = await newRole()
     const client = await connect(url)
@@ -186,7 +186,7 @@ requirement(
 
 requirement(
   'S31',
-  'functions are closed to PUBLIC in the transaction that makes them, whatever the owner’s default privileges say',
+  'functions are closed to PUBLIC in the transaction that creates them, whatever the owner’s default privileges say',
   async () => {
     const url = await emptyDatabase()
     const pool = new pg.Pool({ connectionString: url })
@@ -216,22 +216,25 @@ requirement(
 
 // S32
 
-requirement('S32', 'a role that cannot log in and is no superuser can own it all, and the store works', async () => {
-  const owner = (await newRole('nologin')).name
-  const { name: app, url } = await newRole()
-  const target = new URL(await emptyDatabase())
-  const pool = new pg.Pool({ connectionString: target.href, max: 1 })
-  try {
-    const name = target.pathname.slice(1)
-    await pool.query(`revoke all on database ${name} from public; grant connect on database ${name} to ${app}`)
-    // docs/operations.md, word for word.
-    await pool.query(`create schema pgstore authorization ${owner}`)
-    await pool.query(`set role ${owner}`)
-    assert.ok((await migrate(pool)).length > 0)
-    for (const statement of grantStatements(app, ['client'], 'pgstore')) await pool.query(statement)
-    await pool.query('reset role')
-    const { rows } = await pool.query(
-      `select distinct r.rolname, r.rolcanlogin, r.rolsuper
+requirement(
+  'S32',
+  'a role that cannot log in and is not a superuser can own everything, and the store works',
+  async () => {
+    const owner = (await newRole('nologin')).name
+    const { name: app, url } = await newRole()
+    const target = new URL(await emptyDatabase())
+    const pool = new pg.Pool({ connectionString: target.href, max: 1 })
+    try {
+      const name = target.pathname.slice(1)
+      await pool.query(`revoke all on database ${name} from public; grant connect on database ${name} to ${app}`)
+      // docs/operations.md, word for word.
+      await pool.query(`create schema pgstore authorization ${owner}`)
+      await pool.query(`set role ${owner}`)
+      assert.ok((await migrate(pool)).length > 0)
+      for (const statement of grantStatements(app, ['client'], 'pgstore')) await pool.query(statement)
+      await pool.query('reset role')
+      const { rows } = await pool.query(
+        `select distinct r.rolname, r.rolcanlogin, r.rolsuper
        from pg_roles as r
        where r.oid in (
          select proowner from pg_proc where pronamespace = 'pgstore'::regnamespace
@@ -239,19 +242,20 @@ requirement('S32', 'a role that cannot log in and is no superuser can own it all
          union all select nspowner from pg_namespace where nspname = 'pgstore'
          union all select typowner from pg_type where typnamespace = 'pgstore'::regnamespace
        )`,
-    )
-    assert.equal(rows, [{ rolname: owner, rolcanlogin: false, rolsuper: false }])
-    const appUrl = new URL(url)
-    appUrl.pathname = target.pathname
-    const store = testStore({ connectionString: appUrl.href })
-    const visitor = await newVisitor(store, { works: true })
-    assert.equal((await store.get(visitor.request(), 'sid')).values, { works: true })
-    await store.close()
-    await pool.query(`drop schema pgstore cascade; drop owned by ${owner}`)
-  } finally {
-    await pool.end()
-  }
-})
+      )
+      assert.equal(rows, [{ rolname: owner, rolcanlogin: false, rolsuper: false }])
+      const appUrl = new URL(url)
+      appUrl.pathname = target.pathname
+      const store = testStore({ connectionString: appUrl.href })
+      const visitor = await newVisitor(store, { works: true })
+      assert.equal((await store.get(visitor.request(), 'sid')).values, { works: true })
+      await store.close()
+      await pool.query(`drop schema pgstore cascade; drop owned by ${owner}`)
+    } finally {
+      await pool.end()
+    }
+  },
+)
 
 requirement('S32', 'a role with cleanup purges and reads no session', async () => {
   const { name, url } = await newRole()
@@ -295,7 +299,7 @@ const hostileObjects = (schema: string) => `
 
 requirement(
   'S33',
-  'temporary tables, operators, functions, types, casts and a search_path of the caller’s own change no answer',
+  'the caller’s temporary tables, operators, functions, types, casts and search_path change no result',
   async () => {
     const { name, url } = await newRole()
     for (const statement of grantStatements(name, ['client', 'account'], 'pgstore')) await sql(statement)
@@ -350,7 +354,7 @@ requirement(
   },
 )
 
-requirement('S33', 'what plpgsql lets a caller set does not change which column a name means', async () => {
+requirement('S33', 'plpgsql settings of the caller do not change which column a name means', async () => {
   const client = await connect(clientUrl)
   for (const conflict of ['use_variable', 'use_column', 'error']) {
     // For superusers alone, but a role or a database may have it set.
@@ -383,7 +387,7 @@ requirement('S33', 'every function that runs as its owner has its path pinned', 
 
 // S34 and S35
 
-requirement('S34', 'bodies hold no secret and run no SQL made of text', async () => {
+requirement('S34', 'bodies contain no secret and run no SQL built from text', async () => {
   const bodies = await sql<{ body: string }>(
     `select prosrc as body from pg_proc where pronamespace = 'pgstore'::regnamespace`,
   )
@@ -397,7 +401,7 @@ requirement('S34', 'bodies hold no secret and run no SQL made of text', async ()
 
 requirement(
   'S35',
-  'a schema’s name that is no lower-case identifier is refused everywhere, before any query',
+  'a schema name that is not a lower-case identifier is refused everywhere, before any query',
   async () => {
     const names = [
       'a".b; drop table x;--',
@@ -446,7 +450,7 @@ requirement(
   },
 )
 
-requirement('S35', 'a query of the client is made of what its own pages say and the schema’s checked name', () => {
+requirement('S35', 'the client’s queries are built only from constants and the checked schema name', () => {
   const page = fs.readFileSync(new URL('../../src/database/sql-functions.ts', import.meta.url), 'utf8')
   const queries = [...page.matchAll(/`select [^`]*`/g)].map(([query]) => query)
   const parts = queries.flatMap((query) => [...query.matchAll(/\{([^}]+)\}/g)].map(([, part]) => part))

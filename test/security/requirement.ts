@@ -21,7 +21,10 @@ export function requirement(number: RequirementNumber, sentence: string, body: (
   })
 }
 
-/** Registers a requirement that prose answers, as the contract decides otherwise: SECURITY.md must have its row, `| S38 | …`. */
+/**
+ * Registers a requirement that SECURITY.md answers in prose, as the project decides otherwise: it must have the row,
+ * `| S38 | …`.
+ */
 export function answered(number: RequirementNumber, sentence: string): void {
   tell(number, 'declared', sentence)
   test(`${number}: ${sentence}`, () => {

@@ -56,7 +56,7 @@ export async function startStrict(
   }
 }
 
-/** What was logged until now is before this place in the file, which the server's lines reach in order and after a moment. */
+/** Everything logged so far is before this position in the file, which the server's lines reach in order and with a delay. */
 async function endOfLog(server: PostgresServer, owner: pg.Pool): Promise<number> {
   const mark = `from here on ${randomBytes(8).toString('hex')}`
   await owner.query(`do $$ begin raise log '${mark}'; end $$`)
@@ -65,7 +65,7 @@ async function endOfLog(server: PostgresServer, owner: pg.Pool): Promise<number>
   return log.indexOf(mark) + mark.length
 }
 
-/** Takes from PUBLIC what can be taken, and gives the role *client*. */
+/** Revokes from PUBLIC what can be revoked, and grants the role *client*. */
 async function strip(owner: pg.Pool, role: string, password: string): Promise<void> {
   await owner.query(`
     do $$

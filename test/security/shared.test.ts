@@ -28,7 +28,7 @@ test.after(async () => {
   await closeAll()
 })
 
-/** A cache that keeps whatever RFC 9111 lets it, Set-Cookie and all, and hands it to everybody it may. */
+/** A cache that stores whatever RFC 9111 allows, including Set-Cookie, and gives it to every visitor it may. */
 function behindCache(site: Site): Site {
   const kept = new Map<string, { answer: Answer; cookie: string }[]>()
   const header = ({ headers }: Answer, name: string) =>
@@ -82,12 +82,12 @@ requirement(
   },
 )
 
-requirement('S18', 'the same cache mixes visitors up where the application has taken caching upon itself', async () => {
+requirement('S18', 'the same cache mixes visitors up if the application took over the cache headers', async () => {
   const site = fetchSite(testStore<Values>({ cacheHeaders: false }), pages)
   assert.ok((await mixUps(behindCache(site), 5)) > 0)
 })
 
-requirement('S18', 'a Cache-Control that keeps one header back, and not the response, is replaced', async () => {
+requirement('S18', 'a Cache-Control that withholds one header, and not the response, is replaced', async () => {
   const store = testStore<Values>()
   for (const given of ['private="x-secret"', 'no-cache="set-cookie"', 'public', 'max-age=60']) {
     const res = new TestResponse().setHeader('Cache-Control', given)

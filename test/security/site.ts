@@ -1,4 +1,4 @@
-// What the security tests attack: a small site on node's own server, and the same site as a fetch handler.
+// The site that the security tests attack: on Node's own server, and as a fetch handler.
 import http from 'node:http'
 import net from 'node:net'
 import type { PGStore, RequestLike, ResponseLike, Session } from '../../src/index.ts'
@@ -117,7 +117,7 @@ export function fetchSite(store: PGStore<Values>, pages: Pages, name = 'sid'): S
   }
 }
 
-/** The bytes that the server answers to one request, whose header is sent as it is: for what no client would send. */
+/** The bytes of the server's response to one request, whose header is sent unchanged: for headers that no client would send. */
 export async function rawRequest(port: number, cookie: string): Promise<string> {
   const socket = net.connect(port, '127.0.0.1')
   socket.setEncoding('latin1')

@@ -1,4 +1,4 @@
-// What is installed with pgstore, package by package.
+// The packages that are installed with pgstore.
 import fs from 'node:fs'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
@@ -52,12 +52,12 @@ function runtimePackages(): [string, Locked][] {
 
 requirement(
   'S54',
-  'the runtime dependencies are pg and pg-listen with what they bring, and everything else is the host’s choice',
+  'the runtime dependencies are pg and pg-listen with their dependencies; everything else is the host’s choice',
   () => {
     const { dependencies, peerDependencies, peerDependenciesMeta, optionalDependencies, bundleDependencies } =
       readJson('package.json')
     assert.equal(Object.keys(dependencies), Object.keys(tree))
-    // The host's own framework and the worker: whoever does not use them installs none of them.
+    // Frameworks and the worker: applications that do not use them install none of them.
     const choices = ['express-session', 'fastify', 'graphile-worker', 'hono', 'koa', 'react-router', 'redis']
     assert.equal(Object.keys(peerDependencies), choices)
     for (const name of choices) assert.equal(peerDependenciesMeta[name], { optional: true }, name)

@@ -1,4 +1,4 @@
-// The token stays with the client: what the database sees, logs, stores and backs up holds none, and what it holds opens nothing.
+// The token stays with the client: whatever the database sees, logs, stores and backs up contains no token and opens nothing.
 import { spawnSync } from 'node:child_process'
 import fs from 'node:fs'
 import path from 'node:path'
@@ -17,7 +17,7 @@ test.after(removeHomes)
 const blockKey = 'a block key of 32 bytes, secret!'
 const secret = 'the-hunter2-of-this-file'
 
-/** Whether a text holds one of these, in any of the forms that Postgres prints bytes and text in. */
+/** Whether a text contains one of these, in any form in which Postgres prints bytes and text. */
 function leaked(text: string, secrets: readonly string[]): string[] {
   const forms = (secret: string) => [
     secret,
@@ -53,42 +53,38 @@ async function withServer(
 const needsServer = (number: 'S2' | 'S47', sentence: string, body: () => Promise<void>) =>
   canStart ? requirement(number, sentence, body) : skipped(number, sentence, startReason)
 
-needsServer(
-  'S2',
-  'the full workload leaves no token in the log of every statement, nor in what others run',
-  async () => {
-    const settings = {
-      log_min_duration_statement: '0',
-      log_statement: 'all',
-      log_min_messages: 'info',
-      log_error_verbosity: 'verbose',
-    }
-    await withServer(settings, async (server, store) => {
-      const seen = new Set<string>()
-      let isDone = false
-      const watch = (async () => {
-        while (!isDone) {
-          const { rows } = await server.owner.query('select query, application_name from pg_stat_activity')
-          for (const row of rows) seen.add(JSON.stringify(row))
-        }
-      })()
-      const workload = fullWorkload(store, secret)
-      await workload.catch(() => {}) // thrown below
-      isDone = true
-      await watch
-      const { tokens, cookies } = await workload
-      await until(() => server.readLog().includes('session_revoke'))
-      const log = server.readLog()
-      assert.ok(tokens.length >= 80 && log.includes('session_save'), `${tokens.length} tokens`)
-      // The search finds what is there: a parameter, the digest, is logged.
-      assert.ok(log.includes(keyOf(tokens[0] ?? '').toString('hex')), 'the digest is not in the log')
-      const watched = [...seen].join('\n')
-      assert.match(watched, 'pgstore.session_')
-      assert.equal(leaked(log, [...tokens, ...cookies, hashKey, blockKey]), [])
-      assert.equal(leaked(watched, [...tokens, ...cookies, ...tokens.map((token) => keyOf(token).toString('hex'))]), [])
-    })
-  },
-)
+needsServer('S2', 'the full workload leaves no token in the full statement log, nor in what others run', async () => {
+  const settings = {
+    log_min_duration_statement: '0',
+    log_statement: 'all',
+    log_min_messages: 'info',
+    log_error_verbosity: 'verbose',
+  }
+  await withServer(settings, async (server, store) => {
+    const seen = new Set<string>()
+    let isDone = false
+    const watch = (async () => {
+      while (!isDone) {
+        const { rows } = await server.owner.query('select query, application_name from pg_stat_activity')
+        for (const row of rows) seen.add(JSON.stringify(row))
+      }
+    })()
+    const workload = fullWorkload(store, secret)
+    await workload.catch(() => {}) // thrown below
+    isDone = true
+    await watch
+    const { tokens, cookies } = await workload
+    await until(() => server.readLog().includes('session_revoke'))
+    const log = server.readLog()
+    assert.ok(tokens.length >= 80 && log.includes('session_save'), `${tokens.length} tokens`)
+    // The search works: it finds a logged parameter, the digest.
+    assert.ok(log.includes(keyOf(tokens[0] ?? '').toString('hex')), 'the digest is not in the log')
+    const watched = [...seen].join('\n')
+    assert.match(watched, 'pgstore.session_')
+    assert.equal(leaked(log, [...tokens, ...cookies, hashKey, blockKey]), [])
+    assert.equal(leaked(watched, [...tokens, ...cookies, ...tokens.map((token) => keyOf(token).toString('hex'))]), [])
+  })
+})
 
 requirement('S3', 'a cookie made of what the database holds opens nothing, signed or not', async () => {
   const store = testStore({ keyPairs: [hashKey, blockKey] })
@@ -153,7 +149,7 @@ async function takeBackup(): Promise<Backup> {
 
 needsServer(
   'S47',
-  'a copy of the data directory, WAL and all, holds no token, no signature and no signing key',
+  'a copy of the data directory, including WAL, contains no token, no signature and no signing key',
   async () => {
     backup ??= takeBackup()
     const { data, raw, kept } = await backup
@@ -184,7 +180,7 @@ function pgDump(program: string, url: string): string {
   return stdout
 }
 
-/** Where the server's programs come without pg_dump: the rows that it would print. */
+/** If the server's programs lack pg_dump: the rows that it would print. */
 async function copyOut(owner: pg.Pool): Promise<string> {
   let text = ''
   for (const table of ['sessions', 'cleanup', 'migrations']) {

@@ -1,4 +1,4 @@
-// What the lines of requirement.ts say, for the list at the end of a run.
+// Reads the lines of requirement.ts, for the list at the end of a run.
 
 export const requirementNumbers: readonly string[] = Array.from({ length: 54 }, (_, index) => `S${index + 1}`)
 
@@ -10,7 +10,7 @@ export interface RequirementVerdict {
   readonly sentences: readonly string[]
 }
 
-/** One verdict for each number, out of all that the files of a run printed: it passed where every test of it did. */
+/** One verdict for each number, from everything that the files of a run printed: it passed if every test of it did. */
 export function requirementVerdicts(output: string): RequirementVerdict[] {
   const lines = [...output.matchAll(/^requirement (S\d+) (\w+): (.*)$/gm)]
   return requirementNumbers.map((number) => {

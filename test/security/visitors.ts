@@ -1,4 +1,4 @@
-// Visitors of a store for the security tests, and what would give them away: their tokens, keys and cookies.
+// Visitors of a store for the security tests, with their secrets: tokens, keys and cookies.
 import { createHash } from 'node:crypto'
 import type { PGStore } from '../../src/index.ts'
 import { TestResponse, Visitor } from '../support/harness.ts'
@@ -38,7 +38,7 @@ export function thief(visitor: Visitor): Visitor {
   return other
 }
 
-/** Ten at a time: a busy machine answers, and refuses what has waited for two seconds. */
+/** Ten at a time: a busy machine would refuse calls that have waited for two seconds. */
 export async function inWaves<Result>(count: number, work: (index: number) => Promise<Result>): Promise<Result[]> {
   const results: Result[] = []
   while (results.length < count) {

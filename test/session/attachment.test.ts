@@ -3,7 +3,7 @@ import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { attachment } from '../../src/session/attachment.ts'
 
-test('a value stays with its object, of each attachment another, and the last one counts', () => {
+test('each attachment keeps one value per object, the last one set', () => {
   const [one, other] = [attachment<string>(), attachment<string>()]
   const [a, b] = [{}, {}]
   one.set(a, 'first')
@@ -14,7 +14,7 @@ test('a value stays with its object, of each attachment another, and the last on
   assert.equal([one.get(a), other.get(a)], [undefined, 'other'])
 })
 
-test('nothing of it shows on the object, and no copy takes it along', () => {
+test('it is invisible on the object and not copied with it', () => {
   const secrets = attachment<string>()
   const owner = { name: 'request' }
   secrets.set(owner, 'secret')
@@ -26,7 +26,7 @@ test('nothing of it shows on the object, and no copy takes it along', () => {
   }
 })
 
-test('objects that take no property have one too', () => {
+test('objects that cannot be extended can have one too', () => {
   const values = attachment<number>()
   for (const owner of [Object.freeze({}), Object.seal([]), Object.preventExtensions(() => {})]) {
     values.set(owner, 1)

@@ -1,4 +1,4 @@
-// What the database's operator sees of a sealed store, and what becomes of what he changes.
+// What the database's operator sees of a sealed store, and what happens to the operator's changes.
 import { randomBytes } from 'node:crypto'
 import fc from 'fast-check'
 import { test } from 'uvu'
@@ -27,7 +27,7 @@ async function setData(id: string, data: object): Promise<void> {
   await sql('update pgstore.sessions set data = $2::jsonb where id = $1', id, JSON.stringify(data))
 }
 
-test('what is stored shows names, and nothing of the values', async () => {
+test('the stored data shows names, and nothing of the values', async () => {
   const store = sealedStore()
   const { visitor, id } = await visitorWith(store, { card: 'hunter2', list: ['hunter2'], n: 424242 })
   const text = JSON.stringify(await storedData(id))
@@ -88,7 +88,7 @@ test('a session is read and saved under its new key after it was regenerated', a
   assert.ok((await store.new(req, 'sid')).isNew)
 })
 
-test('what others save while a session is regenerated is kept', async () => {
+test('values that others save while a session is regenerated are kept', async () => {
   const store = sealedStore()
   const { visitor } = await visitorWith(store, { a: 1 })
   const req = visitor.request()
@@ -135,7 +135,7 @@ for (const [name, damage] of Object.entries(damages)) {
   })
 }
 
-test('older keys open, the first seals, and a save seals anew what an older one had sealed', async () => {
+test('older keys open, the first seals, and a save re-seals what an older key had sealed', async () => {
   const { visitor, id } = await visitorWith(sealedStore({ keyPairs: [older] }), { a: 1, b: 2 })
   const store = sealedStore({ keyPairs: [hashKey, null, older] })
   const before = await storedData(id)
@@ -148,7 +148,7 @@ test('older keys open, the first seals, and a save seals anew what an older one 
   assert.is((await row<{ version: number }>('select version from pgstore.sessions where id = $1', id)).version, 2)
 })
 
-test('sealing anew overwrites nothing that somebody else saves in between', async () => {
+test('re-sealing does not overwrite what another request saves in between', async () => {
   const { visitor } = await visitorWith(sealedStore({ keyPairs: [older] }), { a: 1, b: 2 })
   const store = sealedStore({ keyPairs: [hashKey, null, older] })
   const req = visitor.request()
@@ -203,7 +203,7 @@ test('withClient seals too', async () => {
   assert.equal((await visitor.visit(store)).session.values, { a: 'x', b: 'secret' })
 })
 
-test('an own maxAge is kept', async () => {
+test('a session’s own maxAge is kept', async () => {
   const store = sealedStore()
   const visitor = new Visitor()
   await visitor.visit(store, (session) => {
@@ -224,7 +224,7 @@ test('codecs alone give no key to seal with', () => {
   assert.throws(() => new PGStore({ connectionString: databaseUrl, codecs, seal: true }), /seal needs keys/)
 })
 
-test('whatever a session can hold comes back', async () => {
+test('any value that a session can hold comes back', async () => {
   const store = sealedStore({ maxLength: 0, keyPairs: [randomBytes(32)] })
   await fc.assert(
     fc.asyncProperty(fc.dictionary(fc.string({ unit: 'grapheme' }), fc.jsonValue()), async (values) => {

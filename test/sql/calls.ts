@@ -3,7 +3,7 @@ import { randomBytes } from 'node:crypto'
 import pg from 'pg'
 import { admin, closeAll, databaseUrl, row, sql, until } from '../support/harness.ts'
 
-/** What session_save and session_regenerate answer. */
+/** The result of session_save and session_regenerate. */
 export interface Saved {
   key: Buffer | null
   status: string
@@ -51,7 +51,7 @@ export type Client = Pick<pg.ClientBase, 'query'>
 
 const clients: pg.Client[] = []
 
-/** A connection of its own, closed by `closeClients`, or at the end by `closeEverything`. */
+/** A separate connection, closed by `closeClients`, or at the end by `closeEverything`. */
 export async function connect(connectionString: string = databaseUrl): Promise<pg.Client> {
   const client = new pg.Client({ connectionString })
   clients.push(client)
@@ -59,7 +59,7 @@ export async function connect(connectionString: string = databaseUrl): Promise<p
   return client
 }
 
-/** After each test, where many tests connect: what one of them left open or locked must not stand in the way of the next. */
+/** After each test, if many tests connect: what one left open or locked must not affect the next. */
 export async function closeClients(): Promise<void> {
   await Promise.allSettled(clients.splice(0).map((client) => client.end()))
 }
@@ -97,7 +97,7 @@ export async function save(key: Buffer | null, args: SaveArguments = {}, client:
   return first
 }
 
-/** The key of a new session that holds `data`. */
+/** The key of a new session with this data. */
 export async function create(data: object = {}, args: SaveArguments = {}, key: Buffer = newKey()): Promise<Buffer> {
   const { status } = await save(key, { set: JSON.stringify(data), version: 0, max_length: 0, ...args })
   if (status !== 'saved') throw new Error(`Not created: ${status}.`)

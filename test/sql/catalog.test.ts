@@ -1,4 +1,4 @@
-// What a reviewer would ask of the schema, asked of the catalog.
+// What a reviewer would check in the schema, checked in the catalog.
 import { randomBytes } from 'node:crypto'
 import fs from 'node:fs'
 import { test } from 'uvu'
@@ -144,7 +144,7 @@ for (const [name, parameters] of Object.entries(inlined)) {
   })
 }
 
-test('the rules that are written into callers are written nowhere else', async () => {
+test('the rules that are inlined into callers are written nowhere else', async () => {
   const rules = [
     / \/ 5\b/,
     /\b100 years\b/,
@@ -160,7 +160,7 @@ test('the rules that are written into callers are written nowhere else', async (
   }
 })
 
-test('no function runs SQL that it put together from text', async () => {
+test('no function runs SQL that it built from text', async () => {
   const code = (body: string) => body.replaceAll(/--.*$/gm, '').replaceAll(/\/\*.*?\*\//gs, '')
   assert.equal(await failing(({ body }) => !/\bexecute\b/i.test(code(body))), [])
 })
@@ -169,7 +169,7 @@ test('no function takes an advisory lock or makes a table', async () => {
   assert.equal(await failing(({ body }) => !/\bpg_(try_)?advisory|\bcreate\b|\block table\b/i.test(body)), [])
 })
 
-test('every function has the parameters that the contract names', async () => {
+test('every function has its documented parameters', async () => {
   const found = await sql<{ text: string }>(
     `select p.proname || '(' || pg_get_function_identity_arguments(p.oid) || ')' as text
      from pg_proc as p
@@ -249,14 +249,14 @@ test('indexes and constraints are named after their table and columns', async ()
   assert.equal(misnamed, [])
 })
 
-test('a violated constraint would print its row: the sessions table has none but its key', async () => {
+test('a violated constraint would print its row: the sessions table has only its primary key', async () => {
   const constraints = await sql(
     `select conname, contype from pg_constraint where conrelid = 'pgstore.sessions'::regclass and contype <> 'n'`,
   )
   assert.equal(constraints, [{ conname: 'sessions_pkey', contype: 'p' }])
 })
 
-test('B6: every table has a primary key, so that a publication for all tables refuses no update', async () => {
+test('B6: every table has a primary key, so that a publication for all tables blocks no update', async () => {
   const keyless = await sql(
     `select relname
      from pg_class as c
@@ -267,7 +267,7 @@ test('B6: every table has a primary key, so that a publication for all tables re
   assert.equal(keyless, [])
 })
 
-test('there is neither a trigger nor a rule nor a partition', async () => {
+test('there are no triggers, rules or partitions', async () => {
   const found = await sql(
     `select relname
      from pg_class
@@ -375,7 +375,7 @@ async function asFreshRole(work: (client: Client, role: string) => Promise<void>
   }
 }
 
-/** The SQLSTATE that each text ends with; '' where it succeeds. */
+/** The SQLSTATE that each text ends with; '' if it succeeds. */
 async function sqlStates(client: Client, texts: readonly string[]): Promise<string[]> {
   const states: string[] = []
   for (const text of texts) states.push(await sqlState(client, text))
@@ -418,7 +418,7 @@ test('a fresh role can execute none of it and read nothing', async () => {
   })
 })
 
-test('nor can it where it may see into the schema', async () => {
+test('nor can it with USAGE on the schema', async () => {
   await asFreshRole(async (client, role) => {
     await sql(`grant usage on schema pgstore to ${role}`)
     const texts = [...(await calls()), ...readings, ...writings, 'create table pgstore.mine ()']
@@ -426,7 +426,7 @@ test('nor can it where it may see into the schema', async () => {
   })
 })
 
-test('a role that may execute the functions needs no other right, and gets no row but through them', async () => {
+test('a role that may execute the functions needs no other right, and gets rows only through them', async () => {
   await asFreshRole(async (client, role) => {
     await sql(`grant usage on schema pgstore to ${role}`)
     await sql(`grant execute on all functions in schema pgstore to ${role}`)
@@ -457,7 +457,7 @@ test('objects that the caller puts on its own path are not mistaken for ours', a
   })
 })
 
-test('what a caller may set for itself does not change an answer', async () => {
+test('settings that a caller may change do not change a result', async () => {
   await asFreshRole(async (client, role) => {
     await sql(`grant usage on schema pgstore to ${role}`)
     await sql(`grant execute on all functions in schema pgstore to ${role}`)

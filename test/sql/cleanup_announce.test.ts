@@ -8,12 +8,12 @@ import { announced } from './schedule.ts'
 test.after.each(closeClients)
 test.after(closeEverything)
 
-test('the details stand beside the type', async () => {
+test('the details are beside the type', async () => {
   const messages = await announced(() => call('cleanup_announce', { type: 'started', details: '{"every_ms":1}' }))
   assert.equal(messages, [{ type: 'started', every_ms: 1 }])
 })
 
-test('each schema has a channel of its own', async () => {
+test('each schema has its own channel', async () => {
   await migrate(admin, { schema: 'elsewhere' })
   const client = await connect()
   const channels: string[] = []

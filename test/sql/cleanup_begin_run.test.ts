@@ -14,19 +14,19 @@ test('a run that is due is claimed, and the next is set an interval from now', a
   assert.ok(await holds("c.next_run_at between now() + interval '59 minutes' and now() + interval '1 hour'"))
 })
 
-test('many runs that nobody did are one: what was missed is not made up for', async () => {
+test('many missed runs become one: they are not made up for', async () => {
   await startDue('-10 hours')
   assert.is((await schedule('cleanup_begin_run')).status, 'due')
   assert.is((await schedule('cleanup_begin_run')).status, 'started')
 })
 
-test('where none is due, the schedule stays as it is', async () => {
+test('if no run is due, the schedule does not change', async () => {
   await startDue('1 second')
   const before = await schedule('cleanup_status')
   assert.equal(await schedule('cleanup_begin_run'), before)
 })
 
-test('where the purge is off, none is ever due', async () => {
+test('while the purge is off, no run is due', async () => {
   assert.is((await schedule('cleanup_begin_run')).status, 'stopped')
   await sql(`update pgstore.cleanup set next_run_at = now() - interval '1 hour'`)
   assert.is((await schedule('cleanup_begin_run')).status, 'stopped')
@@ -38,13 +38,13 @@ test('the next run is at a whole millisecond, as a worker asks for it', async ()
   assert.ok(await holds("c.next_run_at = date_trunc('milliseconds', c.next_run_at)"))
 })
 
-test('a worker that claims a run has shown itself', async () => {
+test('a worker that claims a run is recorded as seen', async () => {
   await startDue('-1 second')
   await call('cleanup_begin_run')
   assert.ok(await holds('c.worker_seen_at is not null'))
 })
 
-test('of two that ask at the same moment one gets the run', async () => {
+test('of two workers that ask at the same moment one gets the run', async () => {
   await startDue('-1 second')
   const [early, late] = [await connect(), await connect()]
   await early.query('begin')

@@ -11,7 +11,7 @@ test.before.each(async () => {
 test.after.each(closeClients)
 test.after(closeEverything)
 
-test('a run is recorded, and the sum of all goes up', async () => {
+test('a run is recorded, and the total goes up', async () => {
   await call('cleanup_end_run', { purged: 5, ms: 12 })
   const { last_purged, last_ms, total_purged, last_error } = await schedule('cleanup_end_run', { purged: 3, ms: 40 })
   assert.equal(
@@ -21,7 +21,7 @@ test('a run is recorded, and the sum of all goes up', async () => {
   assert.ok(await holds('c.last_run_at = c.worker_seen_at'))
 })
 
-test('it announces what was purged, how long it took and what is left', async () => {
+test('it announces how many were purged, how long it took and how many are left', async () => {
   await create()
   await expire(await create())
   const messages = await announced(() => call('cleanup_end_run', { purged: 3_000_000_000, ms: 40 }))
@@ -36,7 +36,7 @@ test('a failure is recorded and announced with its code, until a run succeeds', 
   assert.is((await schedule('cleanup_end_run', { purged: 0, ms: 1 })).last_error, null)
 })
 
-test('the schedule is not its affair', async () => {
+test('it does not change the schedule', async () => {
   await startDue('10 minutes')
   const { next_run_at } = await schedule('cleanup_status')
   assert.is((await schedule('cleanup_end_run', { purged: 0, ms: 0 })).next_run_at, next_run_at)
@@ -44,7 +44,7 @@ test('the schedule is not its affair', async () => {
   assert.is((await schedule('cleanup_end_run', { purged: 0, ms: 0 })).status, 'stopped')
 })
 
-test('what cannot be counts as nothing, and a long code is cut: the message stays short', async () => {
+test('impossible numbers count as zero, and a long code is cut: the message stays short', async () => {
   const args = { purged: -5, ms: null, error: 'x'.repeat(10_000) }
   const [message] = await announced(() => call('cleanup_end_run', args))
   assert.equal(message, { type: 'failed', purged: 0, ms: 0, remaining: 0, code: 'x'.repeat(100) })

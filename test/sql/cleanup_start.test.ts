@@ -13,7 +13,7 @@ test('starting switches the purge on, and it is due at once', async () => {
   assert.ok(await holds("c.next_run_at between now() - interval '10 seconds' and now()"))
 })
 
-test('the interval is five minutes unless told', async () => {
+test('the default interval is five minutes', async () => {
   assert.is((await schedule('cleanup_start')).every, '00:05:00')
 })
 
@@ -43,7 +43,7 @@ for (const every of [
   '13 months',
   '2 years',
   '178000000 years',
-  // nothing, or less, where the month is long
+  // nothing, or less, if the month is long
   '-1 month 31 days',
   '1 month -30 days',
   '1 day -23 hours',
@@ -72,13 +72,13 @@ test('an infinite interval, which PostgreSQL has from 17 on, is invalid', async 
   assert.is((await schedule('cleanup_start', { every: '-infinity' })).status, 'invalid')
 })
 
-test('starting what is on already leaves its clock alone, as every server of a fleet does it', async () => {
+test('starting what is on already does not reset the next run, as every server of a fleet does it', async () => {
   await startDue('40 minutes')
   const before = await schedule('cleanup_status')
   assert.equal(await schedule('cleanup_start', { every: '60 minutes' }), before)
 })
 
-test('another interval sets the clock anew', async () => {
+test('another interval resets the next run', async () => {
   await startDue('40 minutes')
   await schedule('cleanup_start', { every: '2 hours' })
   assert.ok(await holds("c.next_run_at <= now() and c.every = interval '2 hours'"))
@@ -102,13 +102,13 @@ test('it announces the interval, each time', async () => {
   ])
 })
 
-test('what is known of earlier runs stays', async () => {
+test('the record of earlier runs is kept', async () => {
   await call('cleanup_end_run', { purged: 7, ms: 12 })
   const { last_purged, last_ms, total_purged } = await schedule('cleanup_start')
   assert.equal({ last_purged, last_ms, total_purged }, { last_purged: 7, last_ms: 12, total_purged: 7 })
 })
 
-test('of a start and a stop at once, the one that comes second counts and is announced second', async () => {
+test('of a concurrent start and stop, the second counts and is announced second', async () => {
   for (const [first, second] of [
     ['cleanup_start', 'cleanup_stop'],
     ['cleanup_stop', 'cleanup_start'],

@@ -7,7 +7,7 @@ test.before.each(resetSchedule)
 test.after.each(closeClients)
 test.after(closeEverything)
 
-test('in a new database the purge is off, and there is one row all the same', async () => {
+test('in a new database the purge is off, and there is one row', async () => {
   assert.equal(await schedule('cleanup_status'), {
     enabled: false,
     every: '00:05:00',
@@ -38,7 +38,7 @@ test('the columns come in the order that is documented', async () => {
   ])
 })
 
-test('it reads and does no more: in a read-only transaction too, and without a word to anybody', async () => {
+test('it only reads: it works in a read-only transaction, and announces nothing', async () => {
   const client = await connect()
   await call('cleanup_start')
   const messages = await announced(async () => {

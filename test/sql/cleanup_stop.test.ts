@@ -17,7 +17,7 @@ test('stopping switches the purge off: no run is due any more, and the interval 
   assert.is((await schedule('cleanup_begin_run')).status, 'stopped')
 })
 
-test('stopping what is off already is no error', async () => {
+test('stopping what is off already succeeds', async () => {
   assert.is((await schedule('cleanup_stop')).status, 'stopped')
   assert.is((await schedule('cleanup_stop')).status, 'stopped')
 })

@@ -49,7 +49,7 @@ async function meanwhile<Answer>(
 
 // Merging
 
-const keysEach = counts(100, 500)
+const keysEach = counts(50, 500)
 
 test(`8 connections that set ${keysEach} keys each in one session lose none`, async () => {
   const key = await create()
@@ -97,7 +97,7 @@ test('the limit holds for two saves at once that would each fit alone', async ()
   assert.is(status, 'too_large')
 })
 
-test('of several that create one session one creates it, and the others find a conflict', async () => {
+test('of several callers that create one session one creates it, and the others get a conflict', async () => {
   const clients = await connections(8)
   for (let round = 0; round < 20; round++) {
     const key = newKey()
@@ -122,7 +122,7 @@ test('a touch does not shorten what another touch extends meanwhile', async () =
 
 // Ending
 
-const races = counts(200, 1000)
+const races = counts(80, 1000)
 
 test(`in ${races} races of a save against a destroy no session is revived`, async () => {
   const [saver, destroyer] = await pair()
@@ -234,7 +234,7 @@ for (const args of [{}, { version: 1 }, { max_length: 0 }]) {
   })
 }
 
-test('two that end one session count it once', async () => {
+test('two callers that end one session count it once', async () => {
   const key = await create({}, { user_id: 'fay' })
   const ended = await meanwhile(
     (client) => call('session_destroy', { key }, client),
@@ -245,7 +245,7 @@ test('two that end one session count it once', async () => {
 
 // Regenerating
 
-test('of 8 that regenerate one session one wins, and 7 find it gone', async () => {
+test('of 8 callers that regenerate one session one wins, and 7 find it gone', async () => {
   const clients = await connections(8)
   for (let round = 0; round < 25; round++) {
     const key = await create({ round })
@@ -297,7 +297,7 @@ test('two sessions that would trade their keys at once are both in conflict, and
 
 // Batches
 
-/** Runs each of `works` over a connection of its own, `rounds` times or until one fails, and returns the SQLSTATEs of the failures. */
+/** Runs each of `works` over its own connection, `rounds` times or until one fails, and returns the SQLSTATEs of the failures. */
 async function storm(rounds: number, works: readonly ((client: pg.Client) => Promise<unknown>)[]): Promise<string[]> {
   const states: string[] = []
   await Promise.all(
@@ -335,7 +335,7 @@ test('batches over the same sessions wait for nobody, and each row counts the sa
   const batch = async (client: pg.Client, order: readonly Buffer[]) => {
     for (const { status } of await saveAll(order, merge, client)) verdicts.push(status)
   }
-  const states = await storm(counts(50, 100), [
+  const states = await storm(counts(20, 100), [
     (client) => batch(client, keys),
     (client) => batch(client, keys.toReversed()),
     (client) => batch(client, keys),
@@ -350,7 +350,7 @@ test('batches over the same sessions wait for nobody, and each row counts the sa
   assert.is(saves, verdicts.filter((status) => status === 'saved').length)
 })
 
-test('a session that somebody else holds is not waited for: its saves are locked, in order, and the others saved', async () => {
+test('a session locked elsewhere is not waited for: its saves return locked, in order, and the others are saved', async () => {
   const [held, free] = [await create(), await create()]
   const other = await connect()
   await other.query('begin')
@@ -365,10 +365,10 @@ test('a session that somebody else holds is not waited for: its saves are locked
   assert.is(after?.status, 'saved')
 })
 
-test('nor do batches that create, destroy and revoke the same sessions', async () => {
+test('batches that create, destroy and revoke the same sessions do not wait either', async () => {
   const keys = Array.from({ length: 40 }, newKey)
   const creation = { version: 0, user_id: 'storm' }
-  const states = await storm(counts(50, 100), [
+  const states = await storm(counts(20, 100), [
     (client) => saveAll(keys, creation, client),
     (client) => saveAll(keys.toReversed(), creation, client),
     (client) => saveAll(keys.toReversed(), { version: null, user_id: null }, client),

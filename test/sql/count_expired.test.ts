@@ -8,7 +8,7 @@ test.before.each(async () => {
 })
 test.after(closeEverything)
 
-test('where all sessions live, none is due', async () => {
+test('while all sessions are live, none is due', async () => {
   await create()
   assert.is(await count('count_expired'), 0)
 })

@@ -1,4 +1,4 @@
-// Plans: made while the table was empty, they are right for a full one, and a log of them shows no session's data.
+// Plans: those made while the table was empty suit a full one, and logged plans show no session data.
 import type pg from 'pg'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
@@ -117,7 +117,7 @@ async function saveTwo(client: pg.Client, key: Buffer, args: object): Promise<vo
   await call('session_save', { ...sets, ...plain, max_length: 4096, lifetime: '9 days', ...args }, client)
 }
 
-/** Every function that sees data, a user, a label or a tag, with each outcome that has statements of its own. */
+/** Every function that sees data, a user, a label or a tag, with each outcome that runs different statements. */
 const works: Readonly<Record<string, (client: pg.Client, key: Buffer) => Promise<unknown>>> = {
   'a creation that conflicts': async (client, key) => await save(key, { set, version: 0, user_id: owner }, client),
   'a merge': async (client, key) => await save(key, { set, unset, user_id: owner, ...about }, client),
@@ -163,7 +163,7 @@ const works: Readonly<Record<string, (client: pg.Client, key: Buffer) => Promise
   },
 }
 
-/** A connection that is sent what the server logs of its statements, with the settings that docs/operations.md asks for. */
+/** A connection that receives what the server logs of its statements, with the settings recommended by docs/operations.md. */
 async function explained(): Promise<{ client: pg.Client; log: string[] }> {
   const client = await connect()
   const log: string[] = []
@@ -202,7 +202,7 @@ test('B8: plans that auto_explain logs show no value of a session, whichever fun
   }
 })
 
-test('B8: plans that are made for their values do show them, to this very look', async () => {
+test('B8: plans that are made for their values do show them, and this test would see it', async () => {
   const { client, log } = await explained()
   const key = await created(client)
   await client.query('begin')

@@ -41,7 +41,7 @@ async function left(): Promise<number[]> {
   return rows.map(({ n }) => n)
 }
 
-/** A connection that fails where it would wait for a lock. */
+/** A connection that fails if it would have to wait for a lock. */
 async function impatient(): Promise<Client> {
   const client = await connect()
   await client.query("set lock_timeout = '5s'")
@@ -107,7 +107,7 @@ test('a batch takes the oldest', async () => {
   assert.equal(await left(), [1, 2, 3])
 })
 
-test('a batch is a thousand unless told', async () => {
+test('the default batch is a thousand', async () => {
   await expired(1001)
   assert.is(await count('purge_expired'), 1000)
   assert.is(await count('purge_expired'), 1)
@@ -122,7 +122,7 @@ for (const limit of [0, -1, -2_147_483_648, null]) {
   })
 }
 
-test('a session that somebody else holds is skipped, and nobody waits', async () => {
+test('a session locked elsewhere is skipped, and nobody waits', async () => {
   await expired(3)
   const holder = await connect()
   await holder.query('begin')
@@ -132,7 +132,7 @@ test('a session that somebody else holds is skipped, and nobody waits', async ()
   assert.equal(await left(), [3])
 })
 
-test('a session whose renewal is under way is not purged', async () => {
+test('a session that is being renewed is not purged', async () => {
   const key = await create()
   await sql(
     `update pgstore.sessions set (expires_at, purge_at) = (now() + interval '2 seconds', now()) where key = $1`,
@@ -159,7 +159,7 @@ test('several purges at once share the work: every row is deleted and counted on
     return purged
   }
   const purged = await Promise.all([purge(), purge(), purge(), purge()])
-  const rest = await count('purge_expired') // a purge stops early where the others hold all that is left
+  const rest = await count('purge_expired') // a purge stops early if the others have locked all that is left
   assert.is(
     purged.reduce((sum, one) => sum + one, rest),
     2000,

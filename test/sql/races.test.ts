@@ -1,4 +1,4 @@
-// Ends that race: whoever is told that a session ended is right about it, and a cap leaves the newcomer.
+// Racing ends: a caller that is told that a session ended can rely on it, and a cap spares the newest session.
 import type pg from 'pg'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
@@ -130,7 +130,7 @@ test('A16: where the clock stepped back the session that signs in stays, and the
   assert.equal([await stored(ahead), (await stored(newcomer))?.user_id], [undefined, 'ann'])
 })
 
-test('A16: through the store the newcomer stays too, created or regenerated', async () => {
+test('A16: through the store the new session stays too, created or regenerated', async () => {
   const store = testStore({ sessionsPerUser: 2 })
   const signIn = async (regenerate: boolean) => {
     const visitor = new Visitor()
@@ -174,7 +174,7 @@ test('A16: 20 sign-ins at once under a cap leave exactly the cap, whatever the c
   }
 })
 
-test('A16: the store says so as well: never more than the cap, and never none', async () => {
+test('A16: the store agrees: never more than the cap, and never none', async () => {
   const store = testStore({ sessionsPerUser: 2 })
   await Promise.all(
     Array.from({ length: 20 }, async () => {

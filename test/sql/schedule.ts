@@ -1,9 +1,9 @@
-// The one row of the recurring purge, and what its functions answer and announce.
+// The row of the recurring purge, and what its functions return and announce.
 import type pg from 'pg'
 import { admin, row, sql, until } from '../support/harness.ts'
 import { type Client, call, connect } from './calls.ts'
 
-/** What the functions answer: the row, and the status of the call. `every` and times as text. */
+/** What the functions return: the row, and the status of the call. `every` and times as text. */
 export interface Schedule {
   enabled: boolean
   every: string

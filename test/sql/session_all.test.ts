@@ -1,4 +1,4 @@
-// What concerns everybody's sessions: for administrators.
+// Functions on all sessions, for administrators.
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { sql } from '../support/harness.ts'
@@ -58,7 +58,7 @@ for (const limit of [0, -1, null]) {
   })
 }
 
-test('an odd place is answered', async () => {
+test('an invalid place is not an error', async () => {
   await create({})
   for (const after of ['', '\\x00', `\\x${'ff'.repeat(16)}`, `\\x${'00'.repeat(40)}`]) {
     assert.ok((await call('session_all', { after })).length <= 1)

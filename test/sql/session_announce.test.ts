@@ -7,7 +7,7 @@ import { call, closeClients, closeEverything, connect, count, create, expire, ne
 test.after.each(closeClients)
 test.after(closeEverything)
 
-/** All messages up to the one that ends a session made for the purpose, without that one. */
+/** All messages before the one that ends a session created for this purpose. */
 async function heard(work: () => unknown): Promise<string[]> {
   const messages: string[] = []
   const client = await connect()
@@ -124,7 +124,7 @@ test('session_changed announces a live session of each kind of a user, and write
   assert.equal([await present(key), await present(other)], before)
 })
 
-test('each end has its reason: its own, or what the caller says, cut at 50 characters', async () => {
+test('each end has its reason: its own, or the caller’s, cut at 50 characters', async () => {
   const create3 = () => Promise.all([1, 2, 3].map(() => create({}, { user_id: 'rae', tags: ['t'] })))
   const messages = await heard(async () => {
     const keys = await create3()
@@ -155,7 +155,7 @@ test('each end has its reason: its own, or what the caller says, cut at 50 chara
   )
 })
 
-test('the numbers of announcements grow by one, and announcement_number tells the newest', async () => {
+test('the numbers of announcements grow by one, and announcement_number returns the newest', async () => {
   const keys = await Promise.all([1, 2, 3].map(() => create()))
   const before = await count('announcement_number')
   const messages = await heard(async () => {
@@ -168,7 +168,7 @@ test('the numbers of announcements grow by one, and announcement_number tells th
   assert.is(await newest(), before + 3)
 })
 
-test('reading, saving, touching and their refusals are not announced', async () => {
+test('reads, saves, touches and their refusals are not announced', async () => {
   const key = await create({}, { user_id: 'kim' })
   const messages = await heard(async () => {
     await call('session_get', { key })
@@ -194,7 +194,7 @@ test('reading, saving, touching and their refusals are not announced', async () 
   assert.equal(messages, [])
 })
 
-test('what ended nothing is not announced, nor is the purge of what had ended', async () => {
+test('calls that ended nothing are not announced, nor is the purge of expired sessions', async () => {
   const [expired, taken] = [await create({}, { user_id: 'bob' }), await create()]
   await expire(expired)
   const messages = await heard(async () => {
@@ -211,7 +211,7 @@ test('what ended nothing is not announced, nor is the purge of what had ended', 
   assert.equal(messages, [])
 })
 
-test('what is rolled back is not announced', async () => {
+test('nothing is announced for a rolled-back transaction', async () => {
   const key = await create()
   const client = await connect()
   const messages = await heard(async () => {

@@ -16,7 +16,7 @@ test('no other session ends with it', async () => {
   assert.ok(await stored(other))
 })
 
-test('ending what has ended is no error', async () => {
+test('ending a session that has ended succeeds', async () => {
   const key = await create()
   await count('session_destroy', { key })
   assert.is(await count('session_destroy', { key }), 0)

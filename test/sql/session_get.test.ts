@@ -30,7 +30,7 @@ test('a live session comes with all that is stored about it', async () => {
   assert.equal(await call('session_get', { key }), [{ key, ...without(await present(key), 'place') }])
 })
 
-test('both forms return the same columns in the order of the contract', async () => {
+test('both forms return the same columns in the documented order', async () => {
   const key = await create()
   const [one] = await call('session_get', { key })
   const [several] = await call('session_get', { keys: [key] })
@@ -38,11 +38,11 @@ test('both forms return the same columns in the order of the contract', async ()
   assert.equal(Object.keys(several ?? {}), columns)
 })
 
-test('an unknown session is no row', async () => {
+test('an unknown session gives no row', async () => {
   assert.equal(await call('session_get', { key: newKey() }), [])
 })
 
-test('an expired session is no row, purged or not', async () => {
+test('an expired session gives no row, purged or not', async () => {
   const key = await create()
   await expire(key)
   assert.equal(await call('session_get', { key }), [])
@@ -87,7 +87,7 @@ test('a key that is asked for twice is one row', async () => {
   assert.is((await call('session_get', { keys: [key, newKey(), key] })).length, 1)
 })
 
-test('no keys are no rows', async () => {
+test('without keys there are no rows', async () => {
   assert.equal(await call('session_get', { keys: [] }), [])
   assert.equal(await call('session_get', { keys: null }), [])
 })
@@ -103,7 +103,7 @@ test('each of a thousand keys brings its own session', async () => {
   assert.is(new Set(found.map(({ data }) => (data as { n: number }).n)).size, 1000)
 })
 
-test('reading writes nothing, not even a hint of having been here', async () => {
+test('reading writes nothing at all', async () => {
   const key = await create()
   const before = await present(key)
   await call('session_get', { key })

@@ -31,7 +31,7 @@ async function regenerate(key: Buffer | null, new_key: Buffer | null, args: Argu
 
 const nothing = { id: null, version: null, expires_at: null, data: null }
 
-test('a session moves to its new key with all it holds, and the old key is dead', async () => {
+test('a session moves to its new key with everything it holds, and the old key is dead', async () => {
   const [key, newer] = [await create({ cart: [1] }, { user_id: '42' }), newKey()]
   await save(key, { set: '{"a":1}' })
   const { place, expires_at, seen_at, ...before } = await present(key)
@@ -56,7 +56,7 @@ test('the old key is no longer read or saved', async () => {
   assert.is((await save(key, { set: '{"a":1}' })).status, 'gone')
 })
 
-test('the second to renew one key finds it gone', async () => {
+test('the second call that renews a key finds it gone', async () => {
   const [key, second] = [await create(), newKey()]
   await regenerate(key, newKey())
   assert.equal(await regenerate(key, second), { key, status: 'gone', ...nothing })
@@ -123,14 +123,14 @@ test('a conflict leaves the transaction of the caller usable', async () => {
   assert.equal((await present(other)).data, { a: 1 })
 })
 
-test('an unknown session is gone, whoever holds the new key', async () => {
+test('an unknown session is gone, whichever session has the new key', async () => {
   assert.is((await regenerate(newKey(), await create())).status, 'gone')
 })
 
 // Expiry and user
 
 for (const ttl of ['1 millisecond', '1 hour', '1 month', '90 days', '10 years', '100 years']) {
-  test(`the expiry is set anew to ${ttl}, exactly`, async () => {
+  test(`the expiry is reset to ${ttl}, exactly`, async () => {
     const key = await create({}, { ttl: '60 days' })
     const found = await row(
       `select s.status, s.expires_at = statement_timestamp() + ttl as ok
@@ -202,7 +202,7 @@ for (const [kind, bad] of invalid) {
   })
 }
 
-test('the old key again is no new key: invalid', async () => {
+test('the old key as the new key is invalid', async () => {
   const key = await create()
   assert.is((await regenerate(key, key)).status, 'invalid')
 })
@@ -275,7 +275,7 @@ test('at a version it moves the session only while that is its version', async (
   assert.is((await withData(newKey(), newKey(), { version: 2 })).status, 'gone')
 })
 
-test('changes that are none are invalid', async () => {
+test('malformed changes are invalid', async () => {
   const [key, newer] = [await create(), newKey()]
   const bad = [
     { set: null },

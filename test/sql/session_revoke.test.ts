@@ -34,7 +34,7 @@ test('one session ends by its number', async () => {
   assert.equal(await left(keys), [true, false, true])
 })
 
-test('all but the one in hand end: sign out everywhere else', async () => {
+test('all but the current one end: sign out everywhere else', async () => {
   const { user_id, keys } = await signedIn()
   assert.is(await count('session_revoke', { user_id, except: keys[2] }), 2)
   assert.equal(await left(keys), [false, false, true])
@@ -68,7 +68,7 @@ test("another user's sessions stay", async () => {
   assert.equal(await left(other.keys), [true, true, true])
 })
 
-test("nobody's sessions cannot be revoked: visitors stay", async () => {
+test('anonymous sessions cannot be revoked: visitors stay', async () => {
   const visitor = await create()
   for (const user_id of [null, '']) assert.is(await count('session_revoke', { user_id }), 0)
   const { id } = await present(visitor)

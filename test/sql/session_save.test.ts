@@ -31,7 +31,7 @@ async function refuses(status: string, key: Buffer, args: SaveArguments): Promis
   assert.equal(await stored(key), before)
 }
 
-/** What a refusal tells of the session that is there. */
+/** What a refusal says about the existing session. */
 function told(there: Stored): Partial<Saved> {
   return without(there, 'place', 'seen_at', 'signed_in_at', 'label', 'tags', 'user_id', 'created_at', 'updated_at')
 }
@@ -60,7 +60,7 @@ test('the low byte of the number is the first byte of the key', async () => {
   assert.is(Number(BigInt(id ?? 0) & 255n), key[0])
 })
 
-test('creating over a live session is a conflict that shows what is there', async () => {
+test('creating over a live session is a conflict that shows the stored data', async () => {
   const key = await create({ a: 1 })
   const before = await present(key)
   assert.equal(await save(key, { set: '{"b":2}', version: 0 }), { key, status: 'conflict', ...told(before) })
@@ -115,7 +115,7 @@ test('merging is shallow: the value of a key is replaced whole', async () => {
   assert.equal((await present(key)).data, { a: { x: 3 } })
 })
 
-test('keys are unset, and one that is not there is no error', async () => {
+test('keys are unset, and a missing one is ignored', async () => {
   const key = await create({ a: 1, b: 2, c: 3 })
   assert.is((await save(key, { unset: ['a', 'c', 'x'] })).status, 'saved')
   assert.equal((await present(key)).data, { b: 2 })
@@ -127,7 +127,7 @@ test('one save unsets and sets', async () => {
   assert.equal((await present(key)).data, { b: 2, c: 3 })
 })
 
-test('no list of keys to unset is an empty one', async () => {
+test('a missing list of keys to unset counts as empty', async () => {
   const key = await create({ a: 1 })
   assert.is((await save(key, { set: '{"b":2}', unset: null })).status, 'saved')
   assert.equal((await present(key)).data, { a: 1, b: 2 })
@@ -158,7 +158,7 @@ test('a save moves updated_at, and not created_at', async () => {
 
 // Versions
 
-test('a save at the current version goes through and counts on', async () => {
+test('a save at the current version succeeds and increments it', async () => {
   const key = await create({ a: 1 })
   const first = await save(key, { set: '{"a":2}', version: 1 })
   const second = await save(key, { set: '{"a":3}', version: 2 })
@@ -182,7 +182,7 @@ test('of two saves at one version the second is a conflict', async () => {
   await refuses('conflict', key, { set: '{"n":2}', version: 1 })
 })
 
-// What is gone
+// Sessions that are gone
 
 for (const [kind, args] of [
   ['a merge', { set: '{"b":2}' }],
@@ -244,7 +244,7 @@ for (const [kind, change, same] of [
   })
 }
 
-test('a save that names a user alone never shortens the expiry', async () => {
+test('a save that only names a user never shortens the expiry', async () => {
   const key = await create()
   const before = await present(key)
   await save(key, { user_id: '42', ttl: '1 minute' })
@@ -261,7 +261,7 @@ test('a session created for the empty text has no user', async () => {
   assert.is((await present(await create({}, { user_id: '' }))).user_id, null)
 })
 
-test('a user id has 1024 bytes at the most', async () => {
+test('a user id has at most 1024 bytes', async () => {
   const key = await create({}, { user_id: 'é'.repeat(512) })
   assert.is((await present(key)).user_id, 'é'.repeat(512))
   await refuses('invalid', key, { user_id: `${'é'.repeat(512)}.` })
@@ -269,7 +269,7 @@ test('a user id has 1024 bytes at the most', async () => {
 
 // The limit
 
-test('the limit is 4096 bytes unless told', async () => {
+test('the default limit is 4096 bytes', async () => {
   const key = await create()
   await refuses('too_large', key, { set: json({ a: 'x'.repeat(4096) }) })
   assert.is((await save(key, { set: json({ a: 'x'.repeat(4000) }) })).status, 'saved')
@@ -285,21 +285,21 @@ test('data of exactly the limit fits, and one byte more does not', async () => {
   assert.is((await save(key, { set: text, max_length: limit })).status, 'saved')
 })
 
-test('a session too large to begin is not there', async () => {
+test('a session that is too large is not created', async () => {
   const key = newKey()
   const { status, id } = await save(key, { set: json({ a: 'x'.repeat(5000) }), version: 0 })
   assert.equal({ status, id }, { status: 'too_large', id: null })
   assert.is(await stored(key), undefined)
 })
 
-test('the limit is about the merged data, not about what is sent', async () => {
+test('the limit applies to the merged data, not to what is sent', async () => {
   const key = await create({ a: 'x'.repeat(3000) })
   await refuses('too_large', key, { set: json({ b: 'x'.repeat(2000) }) })
   assert.is((await save(key, { set: json({ a: 'x'.repeat(2000) }) })).status, 'saved')
   assert.is((await save(key, { set: json({ b: 'x'.repeat(2000) }) })).status, 'saved')
 })
 
-test('what the same save unsets makes room', async () => {
+test('keys that the same save unsets make room', async () => {
   const key = await create({ a: 'x'.repeat(3000) })
   assert.is((await save(key, { set: json({ b: 'x'.repeat(3000) }), unset: ['a'] })).status, 'saved')
 })
@@ -326,7 +326,7 @@ test('a number counts with all the digits it is stored with', async () => {
   await refuses('too_large', key, { set: `{"n":[${Array(20).fill('1e300').join()}]}` })
 })
 
-test('numbers that would print to more than a gigabyte are too large, and no exception', async () => {
+test('numbers that would print as more than a gigabyte are too large, and cause no exception', async () => {
   const key = await create()
   const set = `{"n":[${Array(9000).fill('1e131071').join()}]}` // 80 kB as sent
   await refuses('too_large', key, { set })
@@ -340,7 +340,7 @@ test('a session over a limit that was lowered can shrink, live on and end', asyn
   assert.is((await save(key, { unset: ['a'] })).status, 'saved')
 })
 
-test('too large comes with the version that is there, and without its data', async () => {
+test('too_large comes with the stored version, and without the data', async () => {
   const key = await create({ a: 1 })
   const expected = { key, status: 'too_large', ...told(await present(key)), data: null }
   const set = json({ a: 'x'.repeat(5000) })
@@ -348,12 +348,12 @@ test('too large comes with the version that is there, and without its data', asy
   assert.equal(await save(key, { set, version: 1 }), expected)
 })
 
-test('a conflict is told before too large', async () => {
+test('a conflict is reported before too_large', async () => {
   const key = await create({ a: 1 })
   await refuses('conflict', key, { set: json({ a: 'x'.repeat(5000) }), version: 7 })
 })
 
-test('a limit of 0 is none', async () => {
+test('a limit of 0 means no limit', async () => {
   const key = await create()
   assert.is((await save(key, { set: json({ a: 'x'.repeat(1_000_000) }), max_length: 0 })).status, 'saved')
   assert.is(
@@ -422,12 +422,12 @@ for (const [kind, { key, ...args }] of invalid) {
   })
 }
 
-test('the key of every row is one that a key can be', async () => {
+test('the key of every row is valid', async () => {
   const [found] = await sql('select count(*) from pgstore.sessions where octet_length(key) <> 32')
   assert.equal(found, { count: '0' })
 })
 
-test('a thousand bad calls are a thousand statuses: one connection and one transaction outlive them', async () => {
+test('a thousand bad calls return a thousand statuses: one connection and one transaction survive them', async () => {
   const client = await connect()
   const backend = async () => (await client.query('select pg_backend_pid() as pid')).rows
   const before = await backend()

@@ -87,7 +87,7 @@ test('each save has its own verdict, and a bad one costs only itself', async () 
   assert.is(await stored(invalid), undefined)
 })
 
-test('a verdict carries nothing over from the one before it', async () => {
+test('a verdict carries over nothing from the previous one', async () => {
   const [first, second] = sorted(newKey(), newKey())
   await create({ secret: 'of somebody else' }, {}, first)
   const rows = await saveAll([
@@ -131,7 +131,7 @@ test('saves of one key keep their order', async () => {
   assert.equal((await present(key)).data, { a: 3 })
 })
 
-test('what comes before its creation finds a session gone', async () => {
+test('saves that precede a session’s creation find it gone', async () => {
   const key = newKey()
   const rows = await saveAll([
     { key, set: '{"a":1}' },
@@ -235,7 +235,7 @@ for (const unset of ['[1]', '[null]', '["b", null]', '[["a"]]', '[{}]']) {
   })
 }
 
-test('no saves are no rows', async () => {
+test('without saves there are no rows', async () => {
   assert.equal(await saveAll([]), [])
   assert.equal(
     await saveArrays({ keys: null, sets: null, unsets: null, ttls: null, versions: null, user_ids: null }),
@@ -255,7 +255,7 @@ test('no limit at all is invalid for every save', async () => {
   )
 })
 
-// Arrays of different lengths: a caller's mistake, and no guess what was meant.
+// Arrays of different lengths: a caller's mistake, refused without guessing.
 
 for (const [short, rest] of [
   ['sets', { ttls: ['1 day', '1 day'], versions: [null, null] }],
@@ -277,7 +277,7 @@ for (const [short, rest] of [
   })
 }
 
-test('what has no key is invalid, and the rest is saved', async () => {
+test('entries without a key are invalid, and the rest is saved', async () => {
   const key = await create()
   const rows = await saveArrays({
     keys: [key],

@@ -129,7 +129,7 @@ test('a refused save leaves the expiry', async () => {
 
 // Touch
 
-test('a touch extends the expiry and leaves all else', async () => {
+test('a touch extends the expiry and leaves everything else', async () => {
   const key = await create({ a: 1 }, { ttl: '1 hour', user_id: '42' })
   await sql(`update pgstore.sessions set updated_at = '2026-01-01' where key = $1`, key)
   const { place, expires_at, seen_at, ...before } = await present(key)
@@ -141,7 +141,7 @@ test('a touch extends the expiry and leaves all else', async () => {
   assert.equal({ ...after, place, expires_at, seen_at }, { ...before, place, expires_at, seen_at })
 })
 
-test('a touch never shortens: it tells that the visitor was seen, and leaves all else', async () => {
+test('a touch never shortens the expiry: it records the visit, and leaves everything else', async () => {
   const key = await create({}, { ttl: '30 days' })
   await sql(`update pgstore.sessions set seen_at = '2026-01-01' where key = $1`, key)
   const before = await present(key)
@@ -157,7 +157,7 @@ test('empty and missing lists make a touch alike', async () => {
   for (const unset of [[], null]) assert.is((await save(key, { set: '{}', unset })).version, 1)
 })
 
-test('a touch may ask for a version, and a wrong one is a conflict with what is there', async () => {
+test('a touch may ask for a version, and a wrong one is a conflict', async () => {
   const key = await create({ a: 1 }, { ttl: '1 hour' })
   assert.is((await save(key, { version: 1, ttl: '2 hours' })).status, 'saved')
   const before = await stored(key)

@@ -118,7 +118,7 @@ test('many expired sessions are counted up to a limit, and estimated beyond', as
   assert.equal([expired, is_estimate, live], ['12000', true, '0'])
 })
 
-test('the sizes are those that Postgres tells, and what the rows take up is most of it', async () => {
+test('the sizes are those that Postgres reports, and the rows take up most of them', async () => {
   await fill(2000)
   const found = await stats()
   const sizes = await row(
@@ -131,16 +131,18 @@ test('the sizes are those that Postgres tells, and what the rows take up is most
   assert.ok(share > 0.7 && share < 1, String(share)) // pages are filled to 85 %
 })
 
-test('updates and how many of them were heap-only are told', async () => {
+test('updates and how many of them were heap-only are reported', async () => {
+  await sql('truncate pgstore.sessions') // a page with room for all versions, whoever still needs them
   const before = await stats()
   const key = await create()
   for (let i = 0; i < 10; i++) await save(key, { set: `{"n": ${i}}` })
-  await until(async () => Number((await stats()).updates) - Number(before.updates) >= 10)
+  // Not by the updates: those of the tests before are told late, too.
+  await until(async () => Number((await stats()).heap_only_updates) - Number(before.heap_only_updates) >= 9)
   const after = await stats()
-  assert.ok(Number(after.heap_only_updates) - Number(before.heap_only_updates) >= 9, JSON.stringify(after))
+  assert.ok(Number(after.updates) - Number(before.updates) >= 10, JSON.stringify(after))
 })
 
-test('the newest migration is told, and none where the ledger is missing', async () => {
+test('the newest migration is reported, and none if the ledger is missing', async () => {
   const { name } = await row('select max(name) as name from pgstore.migrations')
   assert.is((await stats()).migration, name as string)
   await sql('alter table pgstore.migrations rename to elsewhere')
@@ -151,7 +153,7 @@ test('the newest migration is told, and none where the ledger is missing', async
   }
 })
 
-test('no number of pages is too odd', async () => {
+test('any number of pages is accepted', async () => {
   await fill(100)
   for (const pages of [null, -1, 0, 2 ** 31 - 1]) assert.ok(Number((await stats(pages)).expired) === 10)
 })

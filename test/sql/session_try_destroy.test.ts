@@ -26,7 +26,7 @@ test('live sessions end, and what is unknown or expired is gone', async () => {
   assert.ok(await stored(expired))
 })
 
-test('a session that somebody else holds is not waited for', async () => {
+test('a session locked elsewhere is not waited for', async () => {
   const [held, free] = [await create({}), await create({})]
   const holder = await connect()
   await holder.query('begin')

@@ -34,7 +34,7 @@ test('without the option nothing is cleared', async () => {
   }
 })
 
-test('destroy clears too, on a fetch response, and beside what is there', async () => {
+test('destroy clears too, on a fetch response, and adds to existing directives', async () => {
   const store = testStore({ clearSiteData: true })
   const visitor = new Visitor()
   await visitor.visit(store, ({ values }) => {
@@ -46,7 +46,7 @@ test('destroy clears too, on a fetch response, and beside what is there', async 
   assert.is(headers.get('Clear-Site-Data'), '"prefetchCache", "cache", "storage"')
 })
 
-test('a visitor who has no session and no cookie has nothing cleared', async () => {
+test('nothing is cleared for a visitor without a session and a cookie', async () => {
   const store = testStore({ clearSiteData: true })
   const req = { headers: {} }
   const res = new TestResponse()
@@ -54,7 +54,7 @@ test('a visitor who has no session and no cookie has nothing cleared', async () 
   assert.is(res.getHeader('Clear-Site-Data'), undefined)
 })
 
-test('what is no directive is refused when the store is made', () => {
+test('an invalid directive is refused when the store is created', () => {
   for (const clearSiteData of ['cache', ['cache', 'everything'], ['"cache"'], ['cache\r\nX: 1'], 1, {}]) {
     const make = () =>
       new PGStore({ connectionString: clientUrl, keys: [hashKey], clearSiteData: clearSiteData as never })

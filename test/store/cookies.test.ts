@@ -26,7 +26,7 @@ const merging = (session: Session<Values>) => {
   session.values['n'] = Number(session.values['n'] ?? 0) + 1
 }
 
-test('a merge over a young cookie sets none, and a visit that changes nothing neither', async () => {
+test('neither a merge with a young cookie nor a visit that changes nothing sets a cookie', async () => {
   const visitor = await signedUp()
   assert.equal(await set(visitor, store, merging), [])
   assert.equal(await set(visitor, store, () => {}), [])
@@ -37,7 +37,7 @@ test('a changed maxAge sets the cookie, and so do attributes of the session’s 
   const [longer = ''] = await set(visitor, store, (session) => {
     session.options.maxAge = 7200
   })
-  assert.match(longer, /Max-Age=7920/) // and what a touch may come late
+  assert.match(longer, /Max-Age=7920/) // plus the time a touch may be late
   assert.equal(await set(visitor, store, merging), [])
   const [strict = ''] = await set(visitor, store, (session) => {
     session.options.sameSite = 'strict'
@@ -46,7 +46,7 @@ test('a changed maxAge sets the cookie, and so do attributes of the session’s 
   assert.match(strict, /SameSite=Strict/)
 })
 
-test('a cookie that an older key signed is signed anew, without a query', async () => {
+test('a cookie that an older key signed is re-signed, without a query', async () => {
   const visitor = await signedUp(testStore<Values>({ keys: [hashKey] }))
   const rotated = testStore<Values>({ keys: ['a newer hash key, of 32 bytes....', hashKey] })
   assert.is((await set(visitor, rotated, () => {})).length, 1)
@@ -69,7 +69,7 @@ test('a cookie as old as a visit may go unrecorded is set again, though others k
   }
 })
 
-test('a codec that does not tell when it signed sets the cookie at each save that changes something', async () => {
+test('with a codec that does not say when it signed, each save that changes something sets the cookie', async () => {
   const codec = {
     encode: (name: string, value: string) => `${name}.${value}`,
     decode: (name: string, cookie: string) =>
@@ -114,7 +114,7 @@ async function capped(work: (at: PGStore<Values>, user: string) => Promise<void>
   }
 }
 
-test('A5: a sign-in whose cap cannot be kept has set its cookie, and saving again sets it too', async () => {
+test('A5: a sign-in whose cap cannot be enforced has set its cookie, and saving again sets it too', async () => {
   await capped(async (at, user) => {
     const visitor = await signedUp(at)
     const req = visitor.request()

@@ -58,16 +58,16 @@ test('keys and hash keys of pairs without block keys write and read the same coo
 test('exactly one of keys, keyPairs and codecs is given', () => {
   const codecs = codecsFromKeys(hashKey)
   const bad: [Partial<PGStoreOptions>, string][] = [
-    [{}, 'give one of keys, keyPairs and codecs'],
-    [{ keys: [hashKey], keyPairs: [hashKey] }, 'give one of keys, keyPairs and codecs'],
-    [{ keys: [hashKey], codecs }, 'give one of keys, keyPairs and codecs'],
-    [{ keyPairs: [hashKey], codecs }, 'give one of keys, keyPairs and codecs'],
+    [{}, 'give exactly one of keys, keyPairs and codecs'],
+    [{ keys: [hashKey], keyPairs: [hashKey] }, 'give exactly one of keys, keyPairs and codecs'],
+    [{ keys: [hashKey], codecs }, 'give exactly one of keys, keyPairs and codecs'],
+    [{ keyPairs: [hashKey], codecs }, 'give exactly one of keys, keyPairs and codecs'],
     [{ keys: hashKey as never }, 'keys must be a list'],
     [{ keys: [] }, 'keys: at least one key is needed'],
-    [{ keys: [hashKey, 'short'] }, 'keys: key 1: a hash key has at least 32 bytes, this one 5'],
+    [{ keys: [hashKey, 'short'] }, 'keys: key 1: a hash key must have at least 32 bytes, this one has 5'],
     [{ keys: [hashKey, null as never] }, 'keys: key 1: a hash key is missing'],
     [{ keys: [undefined] }, 'keys: key 0: a hash key is missing'],
-    [{ keys: ['', 5 as never] }, 'key 1: a hash key is a Uint8Array or a string'],
+    [{ keys: ['', 5 as never] }, 'key 1: a hash key must be a Uint8Array or a string'],
   ]
   for (const [options, message] of bad) {
     assert.throws(

@@ -1,4 +1,4 @@
-// How long a session lives: from its last visit, from its sign-in, and where a visit cannot be recorded.
+// How long a session lives: from its last visit, from its sign-in, and if a visit cannot be recorded.
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import type { PGStore } from '../../src/index.ts'
@@ -125,7 +125,7 @@ test('A6: a life counts from the statement, not from the start of the transactio
   }
 })
 
-test('The lifetime counts from the sign-in', async () => {
+test('the lifetime counts from the sign-in', async () => {
   const at = testStore<Values>({ lifetime: 1000, options: { maxAge: 900 } })
   const { visitor, id } = await begin(at)
   await pass(id, 800)

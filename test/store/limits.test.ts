@@ -1,4 +1,4 @@
-// Caps and lifetimes that an application chooses, and what its responses tell caches.
+// Caps and lifetimes set by an application, and its responses' cache headers.
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { PGStore } from '../../src/index.ts'
@@ -48,7 +48,7 @@ test('of 20 sign-ins at once no more than the cap are left', async () => {
   assert.is((await store.list('crowd')).length, 5)
 })
 
-test('a save that signs nobody in asks for no cap', async () => {
+test('a save that signs nobody in does not check the cap', async () => {
   const store = testStore({ sessionsPerUser: 1 })
   const visitor = new Visitor()
   await visitor.visit(store, (session) => {
@@ -75,7 +75,7 @@ test('an anonymous session lives shorter, cookie and row', async () => {
   assert.match(res.cookies[0] ?? '', /; Max-Age=39\d\d;/)
 })
 
-test('it lives as long as the others once somebody has signed in', async () => {
+test('once its visitor signs in, it lives as long as the others', async () => {
   const store = testStore({ anonymousMaxAge: 3600 })
   const visitor = new Visitor()
   await visitor.visit(store, ({ values }) => {
@@ -177,7 +177,7 @@ test('with cacheHeaders: false the response is left alone', async () => {
   assert.is(res.getHeader('cache-control'), undefined)
 })
 
-test('a response that was sent takes no headers', async () => {
+test('no headers are set on a response that was already sent', async () => {
   const store = testStore()
   const res = new TestResponse()
   const session = await store.get({ headers: {} }, 'sid')

@@ -1,6 +1,6 @@
-// Random sequences of what clients do, against a reference that is small enough to be obviously right. They go through two stores:
-// one near the database, and one with a clock that is minutes off, behind a proxy that now and then cuts a connection after the
-// server has done what it was asked and before its answer arrives. The role's settings change meanwhile.
+// Random sequences of client actions, against a reference model that is small enough to be obviously right. They go through two
+// stores: one near the database, and one with a clock that is minutes off, behind a proxy that now and then cuts a connection
+// after the server has done what it was asked and before its answer arrives. The role's settings change meanwhile.
 import fc from 'fast-check'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
@@ -54,7 +54,7 @@ interface ModelSession {
   expired: boolean
 }
 
-/** A client: a browser with its cookie, and one request under way with what it has read and changed. */
+/** A client: a browser with its cookie, and one request in progress with what it has read and changed. */
 interface Client {
   readonly visitor: Visitor
   open: OpenRequest | undefined
@@ -144,7 +144,7 @@ const signIn =
     open.userId = userId
   }
 
-/** What the open request's changes make of the data, or undefined when they change nothing that it saw. */
+/** The data with the open request's changes, or undefined if they change nothing that it saw. */
 function effect(open: OpenRequest) {
   const changes = [...open.changes].filter(([key, value]) => open.seenKeys.get(key) !== value)
   const user = open.userId !== open.seenUserId
@@ -187,13 +187,13 @@ const end =
     const after = client.visitor.jar.get('sid')
     const what = effect(open)
     const isThere = isLive(model, token)
-    /** What changed nothing and whose answer was lost may say that nobody knows. */
+    /** A call that changed nothing and whose response was lost may report an unknown outcome. */
     const refused = (expected: string) => assert.ok(code === expected || (isLost && code === 'unavailable'), code)
 
     if (how === 'destroy') {
       assert.is(code, 'ok')
       if (model?.token !== undefined && [model.token, model.previousToken].includes(token) && !model.expired) {
-        model.token = undefined // regenerated meanwhile or not
+        model.token = undefined // regenerated in the meantime or not
       }
       if (model || req.headers.cookie !== undefined) assert.is(after, undefined)
       return
@@ -410,7 +410,7 @@ test('clients that read, change, save, regenerate, destroy, share, expire, purge
         live.map((model) => shown(Object.fromEntries(model.data), model.userId, model.version)).sort(),
       )
     }),
-    { numRuns: counts(40, 250) }, // of 45 steps: more than 10,000
+    { numRuns: counts(20, 250) }, // of 45 steps: more than 10,000
   )
 })
 

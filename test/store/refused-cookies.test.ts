@@ -1,4 +1,4 @@
-// Why a cookie led to no session: counted, and told on a diagnostics channel.
+// Why a cookie led to no session: counted, and published on a diagnostics channel.
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { inspect } from 'node:util'
 import { test } from 'uvu'
@@ -26,7 +26,7 @@ function signedAgo(seconds: number, key: string, token = newToken()): string {
 const get = async (store: PGStore, ...values: string[]) =>
   await store.get({ headers: { cookie: values.map((value) => `sid=${value}`).join('; ') } }, 'sid')
 
-/** What `work` has told on the channel. */
+/** What `work` publishes on the channel. */
 async function told(work: () => Promise<unknown>): Promise<RefusedCookie[]> {
   const messages: RefusedCookie[] = []
   const listener = (message: unknown) => void messages.push(message as RefusedCookie)
@@ -114,7 +114,7 @@ test('a rotation that forgot the old key is a burst of bad_signature', async () 
   assert.equal(wrong.stats().refused, { ...none, badSignature: 10 })
 })
 
-test('of several cookies each one that is passed over is counted, and none behind the one that counts', async () => {
+test('of several cookies each one that is skipped is counted, and none after the one that is used', async () => {
   const store = testStore()
   const live = await liveCookie(store)
   const dead = () => signedAgo(0, hashKey)
@@ -126,7 +126,7 @@ test('of several cookies each one that is passed over is counted, and none behin
   assert.equal(store.stats().refused, { ...none, malformed: 1, notLive: 1 })
 })
 
-test('a codec of one’s own counts as bad_signature unless it says why', async () => {
+test('a custom codec’s refusal counts as bad_signature unless it says why', async () => {
   const silent: Codec = { encode: (_, value) => value, decode: () => undefined }
   const telling: Codec = { ...silent, refusal: () => 'too_old' }
   const talking = { ...silent, refusal: () => 'hunter2' } as never
@@ -144,7 +144,7 @@ test('a codec of one’s own counts as bad_signature unless it says why', async 
   }
 })
 
-test('what is told holds no value, token, number or user', async () => {
+test('counts and events contain no value, token, number or user', async () => {
   const store = testStore()
   const cookie = await liveCookie(store, 'told user')
   await store.revoke('told user')
@@ -152,7 +152,7 @@ test('what is told holds no value, token, number or user', async () => {
   assert.equal(Object.keys(message ?? {}).sort(), ['name', 'reason', 'schema'])
 })
 
-test('a store and what withClient makes of it count together', async () => {
+test('a store and those made by withClient count together', async () => {
   const store = testStore()
   const client = await admin.connect()
   try {

@@ -15,7 +15,7 @@ type Values = { who?: string; n?: number }
 const store = testStore<Values>()
 const codec = new SecureCookie(hashKey)
 
-/** The value of a cookie whose session holds `who`, who is also its user. */
+/** The value of a cookie whose session contains `who`, which is also its user. */
 async function cookieOf(who: string, at: PGStore<Values> = store): Promise<string> {
   const visitor = new Visitor()
   await visitor.visit(at, (session) => {
@@ -109,7 +109,7 @@ test('A2: a forged cookie in front changes nothing', async () => {
   assert.is((await read([old, forged, fresh])).values.who, 'forged new')
 })
 
-test('A2: a live session whose cookie an older key signed is found, and its cookie signed anew', async () => {
+test('A2: a live session whose cookie an older key signed is found, and its cookie re-signed', async () => {
   const rotated = testStore<Values>({ keys: ['a newer hash key, of 32 bytes....', hashKey] })
   const [old, fresh] = [await cookieOf('rotated old'), await cookieOf('rotated new')]
   await store.revoke('rotated old')

@@ -1,4 +1,4 @@
-// Who signed in, when and where from, and who hears of it.
+// Who signed in, when and from where, and how that is announced.
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import type { Session } from '../../src/index.ts'
@@ -44,7 +44,7 @@ test('signedInAt is when a user was named, isFresh counts from there, and only a
   }
 })
 
-test('Label and tags come back from a read and from the list, are kept by other saves, and go when cleared', async () => {
+test('label and tags come back from a read and from the list, are kept by other saves, and go when cleared', async () => {
   const { visitor } = await signedIn('labelled', ['tenant:1', 'sid:2'])
   await visitor.visit(store, (session) => Object.assign(session.values, { n: 2 }))
   const [listed] = await store.list('labelled')
@@ -70,7 +70,7 @@ for (const [what, fields] of [
   })
 }
 
-test('revokeTag ends the sessions of a tag but one, and events tell which and why, with a growing number', async () => {
+test('revokeTag ends the sessions of a tag but one, and events say which and why, with a growing number', async () => {
   const [one, two, spared, other] = [
     await signedIn('tag one', ['org']),
     await signedIn('tag two', ['x', 'org']),
@@ -93,7 +93,7 @@ test('revokeTag ends the sessions of a tag but one, and events tell which and wh
   await events.return?.()
 })
 
-test('A change of the user and a save that announces are told as changed; other saves are not', async () => {
+test('a change of the user and a save that announces are announced as changed; other saves are not', async () => {
   const { visitor, session } = await signedIn('changed')
   const events = store.events()
   await events.ready

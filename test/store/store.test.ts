@@ -66,7 +66,7 @@ test('a visitor without a cookie gets a new session, and no query is made', asyn
   assert.equal(queries, [])
 })
 
-test('what a visitor saves is there at the next visit', async () => {
+test('values that a visitor saves are there at the next visit', async () => {
   const { visitor, id } = await signedUp({ visits: 1, cart: ['apple'] })
   const session = await store.get(visitor.request(), 'sid')
   assert.is(session.isNew, false)
@@ -108,7 +108,7 @@ test('a forged cookie is a new session and costs no query', async () => {
   assert.equal(queries, [])
 })
 
-test('a cookie for another name is not taken', async () => {
+test('a cookie for another name is ignored', async () => {
   const { visitor } = await signedUp()
   const session = await store.get({ headers: { cookie: `other=${visitor.jar.get('sid')}` } }, 'other')
   assert.is(session.isNew, true)
@@ -138,7 +138,7 @@ test('a well-signed token that no row has is not adopted', async () => {
   )
 })
 
-test('a database that fails is an error, and neither clears the cookie nor makes a session', async () => {
+test('a database failure is an error, and neither clears the cookie nor creates a session', async () => {
   const down = testStore({ connectionString: 'postgres://nobody@127.0.0.1:1/none' })
   const { visitor } = await signedUp()
   const error = await rejection(down.get(visitor.request(), 'sid'))
@@ -167,7 +167,7 @@ test('a read that failed is tried again by the next get of the same request', as
 
 // save
 
-test('a session that holds nothing makes no row, no cookie and no query', async () => {
+test('an empty session creates no row, no cookie and no query', async () => {
   const { pool, queries } = spyPool()
   const { res } = await new Visitor().visit(testStore({ pool }))
   assert.equal(res.cookies, [])
@@ -192,7 +192,7 @@ test('a second save in the same request updates the session that the first one m
   assert.equal((await stored(session.id as string))['data'], { a: 1, b: 2 })
 })
 
-test('two saves of one new session at once make one row', async () => {
+test('two concurrent saves of one new session create one row', async () => {
   const before = Number((await row('select count(*) from pgstore.sessions'))['count'])
   await new Visitor().visit(store, async (session, req, res) => {
     session.values['a'] = 1
@@ -212,9 +212,9 @@ test('an unchanged session is not saved: no query, no cookie', async () => {
   assert.equal(res.cookies, [])
 })
 
-test('only the top-level keys that changed travel', async () => {
+test('only the top-level keys that changed are sent', async () => {
   const { visitor, id } = await signedUp({ a: 1, b: { deep: 1 }, c: 3 })
-  // Somebody else changes a, and drops c, behind our back.
+  // Another request changes a and drops c in the meantime.
   await visitor.visit(store, async (session) => {
     await sql(`update pgstore.sessions set data = '{"a": "theirs", "b": {"deep": 1}}' where id = $1`, id)
     const values = session.values as { b: { deep: number } }
@@ -223,7 +223,7 @@ test('only the top-level keys that changed travel', async () => {
   assert.equal((await stored(id))['data'], { a: 'theirs', b: { deep: 2 } })
 })
 
-test('two requests that change different keys both keep their change', async () => {
+test('two requests that change different keys both keep their changes', async () => {
   const { visitor, id } = await signedUp({ start: true })
   const [reqA, reqB] = [visitor.request(), visitor.request()]
   const [a, b] = [await store.get(reqA, 'sid'), await store.get(reqB, 'sid')]
@@ -292,7 +292,7 @@ test('the limit is on the merged session, and a save over it changes nothing', a
   assert.is((await stored(id))['version'], 2)
 })
 
-test('a save with ifUnchanged finds a conflict when somebody else has saved, and the session holds what they saved', async () => {
+test('a save with ifUnchanged finds a conflict if another request has saved, and the session holds the saved values', async () => {
   const { visitor, id } = await signedUp({ count: 1 })
   const req = visitor.request()
   const session = await store.get(req, 'sid')
@@ -310,7 +310,7 @@ test('a save with ifUnchanged finds a conflict when somebody else has saved, and
   assert.equal((await stored(id))['data'], { count: 11 })
 })
 
-test('a merge that took in another save counts as unseen for ifUnchanged', async () => {
+test('a merge with another save counts as unseen for ifUnchanged', async () => {
   const { visitor } = await signedUp({ a: 1 })
   const req = visitor.request()
   const session = await store.get(req, 'sid')
@@ -325,7 +325,7 @@ test('a merge that took in another save counts as unseen for ifUnchanged', async
   assert.equal(session.values, { a: 2, b: 1 })
 })
 
-test('what JSON cannot carry is refused before any query, and named by its path', async () => {
+test('values that JSON cannot carry are refused before any query, and named by their path', async () => {
   const { pool, queries } = spyPool()
   const spied = testStore({ pool })
   const req = new Visitor().request()
@@ -376,7 +376,7 @@ test('a user id alone is something to save', async () => {
   assert.is((await stored(session.id as string))['user_id'], 'only')
 })
 
-test('a user id that cannot be one is refused', async () => {
+test('an invalid user id is refused', async () => {
   for (const userId of ['', 'a\0b', 'x'.repeat(1025), 42, '\ud800']) {
     const error = await rejection(
       new Visitor().visit(store, (session) => {
@@ -433,7 +433,7 @@ test('revoke ends one, all but one, or all of a user’s sessions, and nobody el
   assert.is((await store.list('bystander')).length, 1)
 })
 
-test('an id or except that turned out undefined ends nothing', async () => {
+test('an id or except that is undefined ends nothing', async () => {
   const { session } = await new Visitor().visit(store, (session) => {
     session.userId = 'careful'
   })
@@ -448,7 +448,7 @@ test('an id or except that turned out undefined ends nothing', async () => {
 
 // Ending
 
-test('destroy ends row and cookie, and what is saved afterwards is another session', async () => {
+test('destroy ends row and cookie, and a later save creates another session', async () => {
   const { visitor, id } = await signedUp({ secret: 1 })
   const req = visitor.request()
   const res = new TestResponse()
@@ -550,7 +550,7 @@ async function daysLeft(id: string): Promise<unknown> {
   return (await row(text, id))['days']
 }
 
-test('a session keeps to a maxAge of its own in later requests', async () => {
+test('a session keeps its own maxAge in later requests', async () => {
   const { visitor, id } = await signedUp()
   const { res } = await visitor.visit(store, (session) => {
     session.options.maxAge = 3600
@@ -619,7 +619,7 @@ test('regenerate gives a new token; the old one is dead at once and the data sta
   assert.is(after[0], before[0]) // the routing byte
 })
 
-test('regenerate makes a session for a visitor who had none', async () => {
+test('regenerate creates a session for a visitor who had none', async () => {
   const visitor = new Visitor()
   const res = new TestResponse()
   const req = visitor.request()
@@ -630,7 +630,7 @@ test('regenerate makes a session for a visitor who had none', async () => {
   assert.is((await store.get(visitor.request(), 'sid')).userId, 'first')
 })
 
-test('regenerate sets the expiry anew, shorter too', async () => {
+test('regenerate resets the expiry, even to an earlier time', async () => {
   const { visitor, id } = await signedUp()
   const req = visitor.request()
   const session = await store.get(req, 'sid')
@@ -699,7 +699,7 @@ test('a cookie of an older key pair still opens, and is signed with the first at
   assert.is((await retired.get({ headers: { cookie: `sid=${cookie}` } }, 'sid')).isNew, true)
 })
 
-test('codecs of one’s own take the place of key pairs and follow the store’s maxAge', async () => {
+test('custom codecs replace the key pairs and follow the store’s maxAge', async () => {
   const ages: number[] = []
   const codec = {
     encode: (name: string, value: string) => `${name}.${value}`,
@@ -824,7 +824,7 @@ test('open installs the schema, and with migrate: false does not', async () => {
   await opened.close()
 })
 
-test('open fails with one clear error where there is no database', async () => {
+test('open fails with one clear error if there is no database', async () => {
   const error = await rejection(
     PGStore.open({ connectionString: 'postgres://nobody:hunter2@127.0.0.1:1/none', keyPairs: [hashKey] }),
   )

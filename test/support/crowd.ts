@@ -32,17 +32,17 @@ export async function countSessions(schema = 'pgstore'): Promise<{ due: number; 
 }
 
 export interface Hold {
-  /** Resolves when somebody waits for it to be released. */
+  /** Resolves when a statement waits for the release. */
   untilHeld(): Promise<void>
   release(): Promise<void>
 }
 
-/** Every statement that deletes sessions stands still at its end until the release, and so a purge does in the middle of a batch. */
+/** Every statement that deletes sessions pauses at its end until the release, and so does a purge in the middle of a batch. */
 export async function holdPurge(): Promise<Hold> {
   return await holdAtTrigger('after delete on pgstore.sessions for each statement')
 }
 
-/** Whatever fires this trigger waits: what is done meanwhile happens at that moment, on a fast machine and on a busy one. */
+/** Whatever fires this trigger waits, so that what is done meanwhile happens at that moment, on fast and busy machines alike. */
 export async function holdAtTrigger(trigger: string): Promise<Hold> {
   const client = new pg.Client(databaseUrl)
   await client.connect()

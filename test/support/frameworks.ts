@@ -1,4 +1,4 @@
-// What docs/frameworks.md promises of every framework: the same pages and the same tests, over real HTTP.
+// What docs/frameworks.md promises for every framework: the same pages and the same tests, over real HTTP.
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import type { RequestSession } from '../../src/adapters/request-session.ts'
@@ -37,7 +37,7 @@ class Meeting {
   #waiting: (() => void)[] = []
   #size = 0
 
-  /** Nobody goes on before so many have come. */
+  /** A barrier: each waits until this many have arrived. */
   of(size: number): void {
     this.#size = size
   }
@@ -180,7 +180,7 @@ export const pages: Readonly<Record<string, Page>> = {
   },
 }
 
-/** A pool that tells how many queries went through it. */
+/** A pool that counts the queries that go through it. */
 export function countingPool(): { pool: NonNullable<PGStoreOptions['pool']>; readonly queries: number } {
   let queries = 0
   return {
@@ -245,7 +245,7 @@ export function frameworkTests(start: (store: PGStore<Values>) => Promise<Site>,
     assert.is(counter.queries, before)
   })
 
-  test('a session is kept from one visit to the next, each visitor apart', async () => {
+  test('each visitor’s session is kept from one visit to the next', async () => {
     const [one, other] = [new Browser(url), new Browser(url)]
     const texts = []
     for (const browser of [one, one, other, one]) texts.push((await browser.get('/visit')).text)
@@ -261,20 +261,20 @@ export function frameworkTests(start: (store: PGStore<Values>) => Promise<Site>,
     assert.is(counter.queries - before, 3)
   })
 
-  test('a new visitor whose page keeps nothing gets no cookie, and makes no query', async () => {
+  test('a new visitor whose page stores nothing gets no cookie, and costs no query', async () => {
     const before = counter.queries
     assert.equal((await new Browser(url).get('/read')).cookies, [])
     assert.is(counter.queries, before)
   })
 
-  test('within a request the session is read once and the same object', async () => {
+  test('within a request the session is read once and is the same object', async () => {
     const { browser } = await visitor()
     const before = counter.queries
     assert.is((await browser.get('/twice')).text, 'true')
     assert.is(counter.queries - before, 1)
   })
 
-  test('two requests at once that change different keys both keep their change', async () => {
+  test('two concurrent requests that change different keys both keep their changes', async () => {
     const { browser } = await visitor()
     meeting.of(2)
     await Promise.all([browser.get('/meet?theme=dark'), browser.get('/meet?language=fr')])
@@ -291,7 +291,7 @@ export function frameworkTests(start: (store: PGStore<Values>) => Promise<Site>,
     assert.equal(await read(old), { isNew: true, values: {} })
   })
 
-  test('a request that was under way at sign-in, and answers after it, does not sign its visitor out again', async () => {
+  test('a request in progress at sign-in, which answers afterwards, does not sign its visitor out again', async () => {
     const { browser, id } = await visitor()
     meeting.of(0)
     const slow = browser.get('/meet?theme=dark') // with the cookie of before
@@ -312,7 +312,7 @@ export function frameworkTests(start: (store: PGStore<Values>) => Promise<Site>,
     assert.is((await read(old)).isNew, true)
   })
 
-  test('a request that is late for a sign-out revives nothing', async () => {
+  test('a request that finishes after a sign-out revives nothing', async () => {
     for (let round = 0; round < 25; round++) {
       const { browser, id } = await visitor()
       await Promise.all([browser.get('/set?late=1'), browser.get('/sign-out'), browser.get('/visit')])
@@ -320,7 +320,7 @@ export function frameworkTests(start: (store: PGStore<Values>) => Promise<Site>,
     }
   })
 
-  test('a session that is ended while its page is made: the page goes out, nothing revives, the next visit is new', async () => {
+  test('if a session ends while its page is made, the page is sent, nothing revives, and the next visit is new', async () => {
     const { browser, id } = await visitor()
     const { status, text } = await browser.get('/ended-meanwhile')
     assert.equal([status, text], [200, 'the page'])
@@ -335,7 +335,7 @@ export function frameworkTests(start: (store: PGStore<Values>) => Promise<Site>,
     assert.is((await browser.get('/visit')).text, '1')
   })
 
-  test('a page that asks for an unchanged session is a 409 where somebody else saved', async () => {
+  test('a page that asks for an unchanged session is a 409 if another request saved', async () => {
     const { browser } = await visitor()
     assert.is((await browser.get('/saved-meanwhile')).status, 409)
     assert.equal((await read(browser)).values, { visits: 1 })
@@ -372,7 +372,7 @@ export function frameworkTests(start: (store: PGStore<Values>) => Promise<Site>,
     }
   })
 
-  test('what cannot be saved is a 500, and the stored session stays', async () => {
+  test('a session that cannot be saved is a 500, and the stored one is not changed', async () => {
     const { browser } = await visitor()
     const { status, text } = await browser.get('/too-large')
     assert.is(status, 500)
@@ -380,7 +380,7 @@ export function frameworkTests(start: (store: PGStore<Values>) => Promise<Site>,
     assert.equal((await read(browser)).values, { visits: 1 })
   })
 
-  test('a stream carries the cookie ahead of its first piece, and is not held back', async () => {
+  test('a stream sends the cookie before its first chunk, and is not held back', async () => {
     const browser = new Browser(url)
     meeting.of(0)
     const response = await browser.open('/stream')
@@ -408,7 +408,7 @@ export function frameworkTests(start: (store: PGStore<Values>) => Promise<Site>,
     })
   }
 
-  test('A17: a new session that a stream saves before its first piece has its cookie, or no row', async () => {
+  test('A17: a new session that a stream saves before its first chunk has its cookie, or no row', async () => {
     const browser = new Browser(url)
     const { text } = await browser.get('/save-in-stream?mark=before')
     assert.match(text, /^(saved|headers_sent)$/)

@@ -1,10 +1,10 @@
-// What the tests arrange with: this file's database, stores on it, and visitors whose browser keeps its cookies.
+// The tests' fixtures: this file's database, stores on it, and visitors whose browser keeps its cookies.
 import pg from 'pg'
 import { PGStore, type PGStoreOptions, type Session } from '../../src/index.ts'
 
-/** A database that the runner made for this file. */
+/** A database that the runner created for this file. */
 export const databaseUrl: string = process.env['PGSTORE_TEST_DATABASE_URL'] ?? ''
-if (!databaseUrl) throw new Error('Run the tests with npm test: each file gets a database of its own.')
+if (!databaseUrl) throw new Error('Run the tests with npm test: each file gets its own database.')
 
 /**
  * The same database as the role of an application, which has *client* and *account*. Stores work as this one, so that no test
@@ -12,10 +12,10 @@ if (!databaseUrl) throw new Error('Run the tests with npm test: each file gets a
  */
 export const clientUrl: string = process.env['PGSTORE_TEST_CLIENT_URL'] ?? ''
 
-/** Folder of the server's programs, to start another; '' where the tests run on a server that is not ours. */
+/** Folder of the server's programs, to start another; '' if the tests run on a server that is not ours. */
 export const serverBin: string = process.env['PGSTORE_TEST_BIN'] ?? ''
 
-/** As the database's owner, for arranging and for looking at what is stored. */
+/** As the database's owner, to set up data and to inspect what is stored. */
 export const admin: pg.Pool = new pg.Pool({ connectionString: databaseUrl })
 admin.on('error', () => {})
 

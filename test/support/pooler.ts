@@ -10,7 +10,7 @@ export interface Pooler {
   close(): Promise<void>
 }
 
-/** PgBouncer tells its clients a number of its own too. */
+/** PgBouncer also reports its own number to its clients. */
 const processId = 2_000_000_000
 
 export async function startPooler(target: string): Promise<Pooler> {

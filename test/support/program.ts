@@ -1,4 +1,4 @@
-// Other processes: what the package installs as `pgstore`, and programs of the tests.
+// Other processes: the installed command `pgstore`, and programs of the tests.
 import { type ChildProcess, spawn } from 'node:child_process'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'

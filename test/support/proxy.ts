@@ -1,4 +1,4 @@
-// A TCP proxy before the database, for faults of the network and of what stands in between.
+// A TCP proxy in front of the database, for faults of the network and of poolers.
 import net from 'node:net'
 import { databaseUrl } from './harness.ts'
 
@@ -23,14 +23,17 @@ export interface Proxy {
   close(): Promise<void>
 }
 
-/** @param isDeaf notifications are swallowed, as by a pooler in transaction mode, which takes LISTEN for somebody else */
+/**
+ * @param isDeaf notifications are swallowed, as by a pooler in transaction mode, which runs LISTEN on another client's
+ * connection
+ */
 export async function startProxy({
   isDeaf = false,
   rewrite,
   url = databaseUrl,
 }: {
   readonly isDeaf?: boolean
-  /** What becomes of a message from the server. */
+  /** What happens to a message from the server. */
   readonly rewrite?: ((message: Buffer) => Buffer) | undefined
   readonly url?: string
 } = {}): Promise<Proxy> {

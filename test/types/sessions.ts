@@ -1,4 +1,5 @@
-// What the compiler must take and refuse: `npx tsc` reads this file, nothing runs it. An unused @ts-expect-error is an error.
+// What the compiler must accept and reject: `npx tsc` checks this file, nothing runs it. An unused @ts-expect-error is an
+// error.
 import Fastify from 'fastify'
 import { Hono } from 'hono'
 import Koa from 'koa'

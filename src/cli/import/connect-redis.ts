@@ -10,7 +10,7 @@ import {
   unreadable,
 } from './source.ts'
 
-/** What the package `redis` offers, from version 4 on, and this uses. */
+/** What this uses of the package `redis`, from version 4 on. */
 interface RedisClient {
   connect(): Promise<unknown>
   sendCommand(command: string[]): Promise<unknown>
@@ -22,7 +22,7 @@ interface RedisClient {
 /** In seconds: express-session's stores give a session without an expiry a day. */
 const browserSessionSeconds = 86400
 
-/** @throws {PGStoreError} `invalid_option` without the package `redis` or for what is no URL of Redis; `unavailable` */
+/** @throws {PGStoreError} `invalid_option` without the package `redis` or for what is not a Redis URL; `unavailable` */
 export async function connectRedis(url: string, prefix = 'sess:'): Promise<Source> {
   const client = await connect(url)
   const send = async (...command: string[]) => {
@@ -42,7 +42,7 @@ export async function connectRedis(url: string, prefix = 'sess:'): Promise<Sourc
       send('STRLEN', key).catch(ifText),
       send('PTTL', key),
     ])
-    if (text === undefined) return unreadable('no JSON object')
+    if (text === undefined) return unreadable('not a JSON object')
     return item(key.slice(prefix.length), text as string, Number(length), Number(milliseconds))
   }
   return {
@@ -72,9 +72,9 @@ async function connect(url: string): Promise<RedisClient> {
   try {
     client = createClient({ url, socket: { connectTimeout: 5000, reconnectStrategy: false } }) as unknown as RedisClient
   } catch {
-    throw new PGStoreError('invalid_option', 'The old store is at redis://… or rediss://…')
+    throw new PGStoreError('invalid_option', 'The URL of the old store must begin with redis:// or rediss://.')
   }
-  client.on('error', () => {}) // the command that it strikes is rejected
+  client.on('error', () => {}) // the affected command is rejected
   try {
     await client.connect()
   } catch (error) {
@@ -83,23 +83,23 @@ async function connect(url: string): Promise<RedisClient> {
   return client
 }
 
-/** @param milliseconds PTTL's answer: -1 for a key that does not expire, -2 for one that is gone */
+/** @param milliseconds the result of PTTL: -1 for a key that does not expire, -2 for one that is gone */
 function item(sid: string, text: string, length: number, milliseconds: number): Item {
   if (milliseconds === -2 || length === 0) return { as: 'expired' }
   if (length > mostBytes) return { as: 'tooLarge' }
   const session = readExpressSession(sid, text)
-  if (!session) return unreadable('no JSON object')
+  if (!session) return unreadable('not a JSON object')
   return foundExpressSession(sid, session, milliseconds === -1 ? cookieSeconds(session) : milliseconds / 1000)
 }
 
-/** Until the cookie's own expiry: all that a store with `disableTTL` keeps. */
+/** Until the cookie's own expiry, the only one that a store with `disableTTL` keeps. */
 function cookieSeconds({ cookie }: { readonly [key: string]: unknown }): number {
   const expires = (cookie as { expires?: unknown } | null | undefined)?.expires
   const time = typeof expires === 'string' ? Date.parse(expires) : Number.NaN
   return Number.isNaN(time) ? browserSessionSeconds : (time - Date.now()) / 1000
 }
 
-/** Redis' own words name commands and causes, never a value. */
+/** Redis' messages name commands and causes, never a value. */
 function redisError(error: unknown): PGStoreError {
   const { code, message } = error as { code?: unknown; message?: unknown }
   const said = [message, code].filter((text) => typeof text === 'string' && text !== '')

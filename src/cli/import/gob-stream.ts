@@ -1,11 +1,11 @@
 // The bytes of a gob stream, number by number. https://pkg.go.dev/encoding/gob
 import { isUtf8 } from 'node:buffer'
 
-/** Why a stream cannot be read: a phrase that quotes nothing of it. */
+/** Why a stream cannot be read: a phrase that quotes none of it. */
 export class Unreadable extends Error {}
 
 export function broken(): Unreadable {
-  return new Unreadable('no gob encoding')
+  return new Unreadable('not a gob encoding')
 }
 
 export class GobStream {
@@ -34,7 +34,7 @@ export class GobStream {
 
   list<Element>(read: () => Element): Element[] {
     const list: Element[] = []
-    for (let left = this.size(); left > 0; left--) list.push(read()) // each takes a byte at least, so the data ends it
+    for (let left = this.size(); left > 0; left--) list.push(read()) // each takes at least a byte, so the data limits it
     return list
   }
 
@@ -51,12 +51,12 @@ export class GobStream {
     return this.#data.subarray(this.#at - length, this.#at)
   }
 
-  /** The bits of a double, in an integer whose bytes stand the other way round. */
+  /** The bits of a double, in an integer with its bytes reversed. */
   float(): number {
     const bits = Buffer.alloc(8)
     bits.writeBigUInt64BE(this.uint())
     const number = bits.readDoubleLE()
-    if (!Number.isFinite(number)) throw new Unreadable('a number that JSON does not have')
+    if (!Number.isFinite(number)) throw new Unreadable('a number that JSON cannot represent')
     return number
   }
 
@@ -73,13 +73,13 @@ export class GobStream {
     return Number(value)
   }
 
-  /** The sign is the lowest bit; a negative one has all the others turned. */
+  /** The sign is the lowest bit; in a negative number all others are inverted. */
   int(): bigint {
     const value = this.uint()
     return value & 1n ? ~(value >> 1n) : value >> 1n
   }
 
-  /** Up to 0x7f one byte; above, the negated count of bytes and then the bytes, big end first. */
+  /** Up to 0x7f one byte; above, the negated count of bytes and then the bytes, big-endian. */
   uint(): bigint {
     const first = this.#data[this.#at]
     if (first === undefined) throw broken()

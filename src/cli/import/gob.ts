@@ -1,18 +1,18 @@
-// Go's encoding/gob, as far as a session's values need it. A stream tells its types before their values, so that values of
-// types which only the Go program knows are read too. https://pkg.go.dev/encoding/gob
+// Go's encoding/gob, as far as a session's values need it. A stream defines its types before their values, so values of
+// types that only the Go program knows can be read too. https://pkg.go.dev/encoding/gob
 import type { Json } from '../../session/json.ts'
 import { broken, GobStream, Unreadable } from './gob-stream.ts'
 
-/** The values of a session, or why they cannot be read: a phrase that quotes nothing of them. */
+/** The values of a session, or why they cannot be read: a phrase that quotes none of them. */
 export type GobResult = { readonly values: { readonly [key: string]: Json } } | { readonly problem: string }
 
 /**
- * Reads one gob stream that holds a map, such as the `map[interface{}]interface{}` of gorilla/sessions. It never throws, and
- * its work is bounded, whatever the bytes are.
+ * Reads one gob stream that contains a map, such as the `map[interface{}]interface{}` of gorilla/sessions. It never throws,
+ * and its work is bounded, whatever the bytes are.
  *
- * Text, booleans, numbers, slices, arrays, maps and nil become what JSON has for them; a struct becomes an object, where a
- * field that Go left out for being zero is filled in. Integers beyond 2^53 become text of digits, byte slices base64, and a
- * `time.Time` its ISO 8601 text in UTC, to the millisecond. Map keys become text.
+ * Text, booleans, numbers, slices, arrays, maps and nil become their JSON equivalents; a struct becomes an object, in which
+ * fields that Go left out because they are zero are filled in. Integers beyond 2^53 become decimal text, byte slices
+ * base64, and a `time.Time` its ISO 8601 text in UTC, to the millisecond. Map keys become text.
  */
 export function readGobMap(data: Buffer): GobResult {
   try {
@@ -28,7 +28,7 @@ const mostValues = 100_000
 const mostTypes = 1000
 const firstUserType = 64
 
-/** Ids of the types that every stream knows. */
+/** Ids of the predefined types. */
 const ids = { bool: 1, int: 2, uint: 3, float: 4, bytes: 5, string: 6, complex: 7, interface: 8 } as const
 
 type Definition =
@@ -55,7 +55,7 @@ class Reader {
   map(): { readonly [key: string]: Json } {
     this.#in.size() // of the first message
     const type = this.#typeOfValue()
-    if (this.#types.get(type)?.kind !== 'map') throw new Unreadable('no map at the top')
+    if (this.#types.get(type)?.kind !== 'map') throw new Unreadable('not a map at the top level')
     const values = this.#single(type)
     if (!this.#in.isAtEnd) throw broken()
     return values as { readonly [key: string]: Json }
@@ -69,7 +69,7 @@ class Reader {
       if (-id < firstUserType || this.#types.has(-id)) throw broken()
       if (this.#types.size === mostTypes) throw new Unreadable('too many types')
       this.#types.set(-id, this.#definition())
-      // A definition ends its message, wherever it stands: the length of the next one follows.
+      // A definition ends its message, wherever it is: the length of the next one follows.
       this.#in.size()
     }
   }
@@ -114,7 +114,7 @@ class Reader {
     return { name, type }
   }
 
-  /** A value that stands alone: all but a struct have a zero in front. */
+  /** A top-level value: all but structs have a zero in front. */
   #single(type: number): Json {
     if (this.#types.get(type)?.kind !== 'struct' && this.#in.size() !== 0) throw broken()
     return this.#value(type)
@@ -157,7 +157,7 @@ class Reader {
         return this.#struct(definition.fields)
       case 'encoder':
         if (definition.name === 'Time') return time(this.#in.bytes())
-        throw new Unreadable('a type with an encoding of its own')
+        throw new Unreadable('a type with a custom encoding')
       case undefined:
         throw broken()
     }
@@ -177,7 +177,7 @@ class Reader {
       const key = this.#value(keyType)
       if (typeof key === 'object') throw new Unreadable('a map key that is not text, a number or a boolean')
       const name = String(key)
-      if (name in map) throw new Unreadable('two map keys with one text')
+      if (name in map) throw new Unreadable('two map keys with the same text')
       map[name] = this.#value(elementType)
     }
     return map
@@ -217,14 +217,14 @@ function zero(type: number): Json {
   }
 }
 
-/** Version 1 or 2, seconds since the year 1, nanoseconds, minutes of offset, and seconds of it in version 2: big end first. */
+/** Version 1 or 2, seconds since the year 1, nanoseconds, minutes of offset, and seconds of it in version 2: big-endian. */
 function time(bytes: Buffer): string {
   const [version] = bytes
   if (!((version === 1 && bytes.length === 15) || (version === 2 && bytes.length === 16))) {
-    throw new Unreadable('a type with an encoding of its own')
+    throw new Unreadable('a type with a custom encoding')
   }
   const seconds = Number(bytes.readBigInt64BE(1)) - 62_135_596_800
   const date = new Date(seconds * 1000 + Math.floor(bytes.readInt32BE(9) / 1e6))
-  if (Number.isNaN(date.getTime())) throw new Unreadable('a time beyond the calendar')
+  if (Number.isNaN(date.getTime())) throw new Unreadable('a time out of range')
   return date.toISOString()
 }

@@ -10,7 +10,7 @@ import { secondsUntil, Table } from './table.ts'
 export interface PgstoreGoOptions {
   readonly connectionString: string
   readonly table?: string | undefined
-  /** The name that the Go program gives its sessions, which is their cookie's. */
+  /** The name that the Go program uses for its sessions and their cookie. */
   readonly name: string
   readonly keyPairs: readonly (Key | null)[]
 }
@@ -18,7 +18,7 @@ export interface PgstoreGoOptions {
 /** Its own default, for a row without an expiry. */
 const defaultSeconds = 30 * 86400
 
-/** @throws {PGStoreError} `invalid_option` for keys of a wrong length, or what is no name of a table */
+/** @throws {PGStoreError} `invalid_option` for keys of a wrong length, or what is not a table name */
 export function pgstoreGo({ connectionString, table: tableName, name, keyPairs }: PgstoreGoOptions): Source {
   const codecs = codecsFromPairs(...keyPairs).filter((codec) => codec instanceof SecureCookie)
   for (const codec of codecs) codec.maxAge(0) // the row's expiry decides

@@ -1,5 +1,5 @@
-// Moving sessions in from an old store. Each is created under its key, and one that is there already stays as it is: an import
-// may be interrupted and run again.
+// Imports sessions from an old store. Each is created under its key, and one that is there already is left alone: an import
+// can be interrupted and run again.
 
 import { readJson } from '../../database/read-json.ts'
 import type { SaveArguments, SaveResult } from '../../database/row.ts'
@@ -16,7 +16,7 @@ export interface ImportOptions {
   /** Seconds from now at which a session ends at the latest; null for never. */
   readonly lifetimeSeconds: number | null
   readonly dryRun: boolean
-  /** Asked after each batch: false ends the import. */
+  /** Called after each batch: false ends the import. */
   readonly goOn: (report: ImportReport) => boolean
 }
 
@@ -28,7 +28,7 @@ export interface ImportReport {
   expired: number
   tooLarge: number
   unreadable: number
-  /** Why they are unreadable: a phrase, and how many. */
+  /** Reasons why sessions are unreadable, each a phrase with a count. */
   readonly problems: Record<string, number>
   interrupted: boolean
 }
@@ -42,7 +42,7 @@ export function emptyReport(): ImportReport {
 const mostItems = 256
 const mostBytesAtOnce = 1024 * 1024
 
-/** Fills the report as it goes, so that it tells how far it came before an error. */
+/** Fills the report as it goes, so that it shows how far it got before an error. */
 export async function runImport(
   source: Source,
   database: Database,
@@ -108,7 +108,7 @@ function saveOf({ token, values, json, ttlSeconds }: Found, options: ImportOptio
   }
 }
 
-/** Text or a number at the end of the path; anything else is nobody. */
+/** Text or a number at the end of the path; anything else counts as no user. */
 function userId(values: object, path: readonly string[]): string | null {
   let value: unknown = path.length === 0 ? null : values
   for (const name of path) {
@@ -127,10 +127,10 @@ async function saveAll(database: Database, saves: readonly SaveArguments[]): Pro
       results.map(async (result, i) => outcome(result ?? (await database.save(saves[i] as SaveArguments)))),
     )
   } catch (error) {
-    // One of them holds what Postgres does not take: the others shall not suffer for it.
+    // One of them contains something that Postgres rejects: the others must not fail with it.
     const isRefused = error instanceof PGStoreError && /^(22|54)/.test(error.sqlState ?? '')
     if (!isRefused) throw error
-    if (saves.length === 1) return [unreadable('a value that a session cannot hold')]
+    if (saves.length === 1) return [unreadable('a value that a session cannot store')]
     const outcomes: Outcome[] = []
     for (const save of saves) outcomes.push(...(await saveAll(database, [save])))
     return outcomes
@@ -146,11 +146,11 @@ function outcome({ status }: SaveResult): Outcome {
     case 'too_large':
       return { as: 'tooLarge' }
     default:
-      return unreadable('a session that session_save refuses')
+      return unreadable('a session that session_save rejects')
   }
 }
 
-/** What would come of it, without a write. */
+/** What the import would do, without writing. */
 async function rehearse(
   database: Database,
   sessions: readonly Found[],
@@ -165,7 +165,7 @@ async function rehearse(
   })
 }
 
-/** What Postgres' text of JSON has more than ours: a space after each comma and colon. */
+/** What Postgres' JSON text has in addition to ours: a space after each comma and colon. */
 function spaces(value: unknown): number {
   if (typeof value !== 'object' || value === null) return 0
   const inner = Object.values(value)

@@ -1,4 +1,4 @@
-// What every old store is to the import: sessions, batch by batch, each ready to be saved or left with its reason.
+// An old store as the import sees it: sessions in batches, each ready to be saved or skipped with a reason.
 
 import { readJson } from '../../database/read-json.ts'
 import { PGStoreError } from '../../errors.ts'
@@ -6,7 +6,7 @@ import { encodeJson } from '../../session/json.ts'
 
 /** A store to read, and only to read. */
 export interface Source {
-  /** About how many sessions it holds, at no cost worth mentioning; 0 where that is not known. */
+  /** About how many sessions it holds, found cheaply; 0 if unknown. */
   total(): Promise<number>
   batches(): AsyncIterable<readonly Item[]>
   close(): Promise<void>
@@ -23,26 +23,26 @@ export interface Found {
   readonly ttlSeconds: number
 }
 
-/** Left where it is, and counted as this. */
+/** Skipped, and counted as this. */
 export type Left =
   | { readonly as: 'expired' | 'tooLarge' }
-  /** `problem` is a phrase that quotes nothing of the session. */
+  /** `problem` is a phrase that quotes none of the session. */
   | { readonly as: 'unreadable'; readonly problem: string }
 
 /** Sessions read at once; each may be as large as `mostBytes`. */
 export const batchSize = 250
 
-/** A session of more bytes than this is no session, and is not read. */
+/** A session of more bytes than this is not read. */
 export const mostBytes: number = 4 * 1024 * 1024
 
-/** session_save refuses a hundred years, of 360 days as Postgres compares them. */
+/** session_save refuses more than a hundred years, of 360 days as Postgres compares them. */
 const longestSeconds = 98 * 365 * 86400
 
 export function unreadable(problem: string): Left {
   return { as: 'unreadable', problem }
 }
 
-/** A session that has `seconds` left to live. */
+/** A session with `seconds` left to live. */
 export function found(token: string, values: { readonly [key: string]: unknown }, seconds: number): Item {
   if (!(seconds >= 0.001)) return { as: 'expired' }
   try {
@@ -50,11 +50,11 @@ export function found(token: string, values: { readonly [key: string]: unknown }
     return { token, values, json, ttlSeconds: Math.min(seconds, longestSeconds) }
   } catch (error) {
     if (!(error instanceof PGStoreError)) throw error
-    return unreadable('a value that a session cannot hold')
+    return unreadable('a value that a session cannot store')
   }
 }
 
-/** A session of express-session as its stores keep it: JSON text of an object, in which `cookie` is one key of several. */
+/** A session of express-session as its stores keep it: JSON text of an object with the key `cookie` among others. */
 export function readExpressSession(sid: string, text: string): { readonly [key: string]: unknown } | undefined {
   if (sid === '') return undefined
   let session: unknown
@@ -68,7 +68,7 @@ export function readExpressSession(sid: string, text: string): { readonly [key: 
 }
 
 /**
- * As pgstore/express-session stores it: where the cookie's expiry moves with each visit, it stands in the row alone.
+ * As pgstore/express-session stores it: if the cookie's expiry moves with each visit, it is kept only in the row.
  * `originalExpires` is @fastify/session's.
  */
 export function foundExpressSession(sid: string, session: { readonly [key: string]: unknown }, seconds: number): Item {

@@ -1,5 +1,5 @@
-// A table of an old store in Postgres, read from its beginning to its end in short read-only transactions: no snapshot is held
-// open, and nothing is written or locked.
+// A table of an old store in Postgres, read from beginning to end in short read-only transactions: no snapshot is held open,
+// and nothing is written or locked.
 import type pg from 'pg'
 import { openPool } from '../../database/pool.ts'
 import { databaseError, PGStoreError } from '../../errors.ts'
@@ -12,12 +12,12 @@ export class Table {
 
   /**
    * @param name `table`, found by the search_path, or `schema.table`; written as Postgres keeps it, without quotes
-   * @throws {PGStoreError} `invalid_option` for what is no such name
+   * @throws {PGStoreError} `invalid_option` for any other name
    */
   constructor(connectionString: string, name: string) {
     const parts = name.split('.')
     if (parts.length > 2 || parts.some((part) => part === '' || /["\0]/.test(part))) {
-      throw new PGStoreError('invalid_option', 'The table is a name, or schema.name, without quotes.')
+      throw new PGStoreError('invalid_option', '--table must be a name, or schema.name, without quotes.')
     }
     this.#name = name
     this.#quoted = parts.map((part) => `"${part}"`).join('.')
@@ -30,7 +30,7 @@ export class Table {
     })
   }
 
-  /** How many rows Postgres takes it to have; 0 where it was never analyzed. */
+  /** How many rows Postgres estimates; 0 if it was never analyzed. */
   async estimate(): Promise<number> {
     const text = 'select greatest(reltuples, 0)::bigint from pg_catalog.pg_class where oid = $1::text::regclass'
     const [row] = await this.#read(text, [this.#quoted])
@@ -38,10 +38,10 @@ export class Table {
   }
 
   /**
-   * All rows by their key, `batchSize` at once; those added behind the place reached are missed.
+   * All rows by key, `batchSize` at a time; rows added before the current position are missed.
    *
-   * @param columns SQL expressions of which the first is the key: a column that an index has
-   * @param first a key below all
+   * @param columns SQL expressions, the first of which is the key: an indexed column
+   * @param first a key below all others
    */
   async *batches(columns: readonly [string, ...string[]], first: string): AsyncGenerator<unknown[][]> {
     const text = `select ${columns.join(', ')} from ${this.#quoted} where ${columns[0]} > $1 order by ${columns[0]} limit $2`
@@ -77,11 +77,15 @@ export class Table {
   #explain(error: unknown): PGStoreError {
     const failure = databaseError(`Reading the table ${this.#name}`, error)
     if (failure.code !== 'not_installed') return failure
-    return new PGStoreError('database', `There is no table ${this.#name}: name it with --table.`, failure.sqlState)
+    return new PGStoreError(
+      'database',
+      `Table ${this.#name} does not exist: name the table with --table.`,
+      failure.sqlState,
+    )
   }
 }
 
-/** Seconds until a time in this column; infinity stays what it is. */
+/** Seconds until a time in this column; infinity stays infinity. */
 export function secondsUntil(column: string): string {
   return `(extract(epoch from ${column}::timestamptz) - extract(epoch from now()))::double precision`
 }

@@ -1,4 +1,5 @@
-// What express-session's protocol asks of all sessions together; MemoryStore and connect-redis have it, connect-pg-simple has not.
+// The methods of express-session's store interface for all sessions; MemoryStore and connect-redis have them, connect-pg-simple
+// does not.
 import { Cookie } from 'express-session'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
@@ -31,7 +32,7 @@ async function fill(count: number): Promise<void> {
   await Promise.all(sids.map(async (sid, visits) => await store.set(sid, { cookie: new Cookie(), visits })))
 }
 
-allTest('all shows every live session with its number, and ids the numbers alone', async () => {
+allTest('all shows every live session with its number, and ids only the numbers', async () => {
   await fill(2)
   await store.set('expired', { cookie: new Cookie() })
   await sql("update pgstore.sessions set expires_at = now() where not data ? 'visits'")
@@ -62,13 +63,13 @@ allTest('length counts beyond a page, all reads them and clear ends them', async
   assert.equal(await sql('select from pgstore.sessions'), [])
 })
 
-allTest('clear of an empty store is no error, and so is a callback', async () => {
+allTest('clear of an empty store succeeds, with a callback too', async () => {
   await store.clear()
   const count = await new Promise((resolve) => void store.length((_error, count) => resolve(count)))
   assert.is(count, 0)
 })
 
-test('what is not installed says so', async () => {
+test('a function that is not installed is named in the error', async () => {
   const code = await store.length().then(
     () => undefined,
     (error) => error.code,

@@ -50,7 +50,7 @@ export class Browser {
     return values
   }
 
-  /** Another browser with the same cookie: what an attacker has, or another request at the same time. */
+  /** Another browser with the same cookie: an attacker, or a concurrent request. */
   copy(): Browser {
     return new Browser(this.#url, this.cookie)
   }

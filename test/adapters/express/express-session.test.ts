@@ -68,7 +68,7 @@ async function visitor(app: App, query = 'a=1'): Promise<Browser> {
 
 // A session's life
 
-test('what a request sets is there at the next, and the sid never reaches the server', async () => {
+test('what a request sets is there at the next one, and the sid never reaches the database server', async () => {
   const { app, queries } = await newApp()
   const browser = await visitor(app, 'cart=apple&visits=1')
   assert.equal(await browser.session(), { cart: 'apple', visits: '1' })
@@ -92,7 +92,7 @@ test('saveUninitialized keeps a session that holds nothing', async () => {
   assert.equal(Object.keys((await stored(browser.sid))?.data ?? {}), ['cookie'])
 })
 
-test('two requests at once that change different keys both keep their change', async () => {
+test('two concurrent requests that change different keys both keep their changes', async () => {
   const { app } = await newApp()
   const browser = await visitor(app)
   const gate = app.gate('slow')
@@ -105,10 +105,10 @@ test('two requests at once that change different keys both keep their change', a
   assert.equal(await browser.session(), { b: '2', c: '3' })
 })
 
-test('a save sends the changed keys alone: the cookie is not among them', async () => {
+test('a save sends only the changed keys: the cookie is not among them', async () => {
   const { app } = await newApp({}, { cookie: { maxAge: 60_000 } })
   const browser = await visitor(app)
-  // Somebody else's change of a key that this request has read and leaves alone.
+  // Another request changes a key that this one has read and leaves alone.
   const gate = app.gate('slow')
   const slow = browser.copy().get('/set?b=2&gate=slow')
   await gate.arrived
@@ -134,7 +134,7 @@ test('a late save does not bring back a session that was signed out, and its res
   assert.equal(app.errors, [])
 })
 
-test('a save before the response tells that the session is gone', async () => {
+test('a save before the response reports that the session is gone', async () => {
   const { app } = await newApp()
   const browser = await visitor(app)
   const gate = app.gate('slow')
@@ -156,7 +156,7 @@ test('regenerate ends the old sid at once and begins an empty session', async ()
   assert.is(await store.get(stolen.sid), undefined)
 })
 
-test('renew moves the session to a new sid with all it holds, in one statement', async () => {
+test('renew moves the session to a new sid with everything it holds, in one statement', async () => {
   const { app, store, queries } = await newApp({ userId: ({ user }) => user })
   const browser = await visitor(app, 'cart=apple')
   const before = await stored(browser.sid)
@@ -188,7 +188,7 @@ test('renew saves a session that was never stored', async () => {
   assert.equal(await browser.session(), { user: 'ann' })
 })
 
-test('a session that was saved, changed and saved again in one request holds both', async () => {
+test('a session that is saved, changed and saved again in one request keeps both changes', async () => {
   const { store } = newStore()
   const data = { cookie: new Cookie(), visits: 1 } as SessionData
   await store.set('twice', data)
@@ -199,7 +199,7 @@ test('a session that was saved, changed and saved again in one request holds bot
   assert.is((await stored('twice'))?.version, 2)
 })
 
-test('set of a session that was not read replaces what is there', async () => {
+test('set of a session that was not read replaces the stored one', async () => {
   const { store } = newStore()
   await store.set('replaced', { cookie: new Cookie(), visits: 1, user: 'ann' })
   await store.set('replaced', { cookie: new Cookie(), visits: 2 })
@@ -207,7 +207,7 @@ test('set of a session that was not read replaces what is there', async () => {
   assert.equal(values, { visits: 2 })
 })
 
-test('values are kept as JSON has them, and what Postgres cannot hold is refused with its path', async () => {
+test('values are kept as JSON, and what Postgres cannot store is refused with its path', async () => {
   class Entity {
     name = 'ann'
     save() {}
@@ -234,7 +234,7 @@ test('a session larger than maxLength is refused, and the stored one stays', asy
 
 // Expiry
 
-test('a session expires by its cookie, in parts of a second too', async () => {
+test('a session expires when its cookie does, to the fraction of a second', async () => {
   const { app, store } = await newApp({}, { cookie: { maxAge: 5 } })
   const browser = await visitor(app)
   const { sid } = browser
@@ -253,7 +253,7 @@ test('without an expiry of its cookie a session lives for the ttl: a day by defa
   assert.ok(hour > 3500 && hour <= 3600 * 1.1, String(hour))
 })
 
-test('the expiry stands in the row and not in the data, and is read back from there', async () => {
+test('the expiry is kept in the row, not in the data, and is read back from there', async () => {
   const { app, store } = await newApp({}, { cookie: { maxAge: 60_000 } })
   const { sid } = await visitor(app)
   assert.equal((await stored(sid))?.data.cookie as object, { originalMaxAge: 60_000, httpOnly: true, path: '/' })
@@ -264,7 +264,7 @@ test('the expiry stands in the row and not in the data, and is read back from th
   assert.ok(seconds > 30 && seconds < 47, String(seconds))
 })
 
-test('a fixed expiry stays what it is', async () => {
+test('a fixed expiry does not move', async () => {
   const { store } = newStore()
   const expires = new Date(Date.now() + 3_600_000)
   await store.set('fixed', { cookie: { originalMaxAge: null, expires } } as SessionData)
@@ -299,7 +299,7 @@ test('a visit that changes nothing writes nothing until a tenth of the ttl has p
   }
 })
 
-test('milliseconds that express-session loses of a maxAge are no change', async () => {
+test('milliseconds that express-session loses from a maxAge do not count as a change', async () => {
   const { app, store, queries } = await newApp({}, { resave: true, cookie: { maxAge: 3_600_000 } })
   const browser = await visitor(app)
   const data = (await store.get(browser.sid)) as SessionData
@@ -334,7 +334,7 @@ test('a maxAge that a request gives its session is kept, though express-session 
   assert.ok((await secondsLeft(browser.sid)) < 11)
 })
 
-test('touch of a session that has ended, or never was, is no error', async () => {
+test('touch of a session that has ended, or never existed, succeeds', async () => {
   const { store } = newStore()
   await store.set('touched', { cookie: new Cookie() })
   const data = (await store.get('touched')) as SessionData
@@ -370,7 +370,7 @@ test("a user's sessions can be listed and revoked", async () => {
   assert.is((await rejection(store.revoke('dave', { except: undefined as never }))).code, 'invalid_option')
 })
 
-test('a session whose user is gone from it is nobody’s', async () => {
+test('a session whose user is removed becomes anonymous', async () => {
   const { app, store } = await newApp({ userId: ({ user }) => user })
   const browser = app.browser()
   await browser.get('/sign-in?user=erin')
@@ -387,7 +387,7 @@ test('a user id may be a number', async () => {
 
 // Faults
 
-test('a database that is down is an error of the request, and leaves the cookie alone', async () => {
+test('a database that is down fails the request, and leaves the cookie alone', async () => {
   const { app } = await newApp({ connectionString: 'postgres://127.0.0.1:1/none' })
   const { app: running } = await newApp()
   const browser = await visitor(running)
@@ -458,7 +458,7 @@ test('open installs the schema, and close ends the pool', async () => {
   assert.is((await sql('select from express_open.sessions')).length, 1)
 })
 
-test('what an application adds to SessionData types what the store gives and takes', async () => {
+test('an application’s additions to SessionData type what the store returns and accepts', async () => {
   const { store } = newStore({ userId: (session) => session.user satisfies string | undefined })
   await store.set('typed', { cookie: new Cookie(), user: 'gina' })
   const [listed] = await store.list('gina', { data: true })
@@ -468,7 +468,7 @@ test('what an application adds to SessionData types what the store gives and tak
   await store.set('typed', { cookie: new Cookie(), visits: 'three' })
 })
 
-test('CommonJS may require it, once it is built', () => {
+test('CommonJS can require it once it is built', () => {
   const { ExpressSessionStore: required } = createRequire(import.meta.url)('pgstore/express-session')
   assert.is(typeof required.open, 'function')
 })

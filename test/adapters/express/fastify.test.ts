@@ -1,4 +1,4 @@
-// @fastify/session takes stores made for express-session. It copies what `get` gives into a session of its own.
+// @fastify/session takes stores made for express-session. It copies the result of `get` into its own session object.
 import fastifyCookie from '@fastify/cookie'
 import fastifySession from '@fastify/session'
 import fastify, { type FastifyInstance } from 'fastify'
@@ -95,7 +95,7 @@ test('what a request sets is there at the next', async () => {
   assert.equal(await session(), { a: '1', c: { d: [1] } })
 })
 
-test('two requests at once that change different keys both keep their change', async () => {
+test('two concurrent requests that change different keys both keep their changes', async () => {
   const { visit, session } = await visited()
   const slow = slowly(visit)
   await slow.arrived
@@ -115,7 +115,7 @@ test('a late save does not bring back a session that was signed out', async () =
   assert.equal(await sql('select from pgstore.sessions'), [])
 })
 
-test('visits that change nothing write nothing, though it saves at each, until a tenth of the ttl has passed', async () => {
+test('visits that change nothing write nothing until a tenth of the ttl has passed, though it saves at each visit', async () => {
   const { visit } = await visited()
   const state = async () => await row('select xmin::text, version, expires_at from pgstore.sessions')
   const before = await state()

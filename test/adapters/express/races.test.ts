@@ -1,4 +1,4 @@
-// Requests of one session that overlap, by the thousand; and the same with connect-pg-simple, where bench/ has it installed.
+// Thousands of overlapping requests of one session; and the same with connect-pg-simple, if bench/ has it installed.
 import fs from 'node:fs'
 import { createRequire } from 'node:module'
 import session, { Cookie, type SessionData } from 'express-session'
@@ -58,7 +58,7 @@ async function revived(store: session.Store, races: number): Promise<number> {
   return count
 }
 
-/** What is left of two changes that two requests over HTTP make at once to different keys. */
+/** How many of two changes are kept when two requests over HTTP change different keys at once. */
 async function kept(store: session.Store): Promise<Record<string, unknown>> {
   const app = await new App(store).listen()
   apps.push(app)
@@ -84,7 +84,7 @@ peerTest('connect-pg-simple revives sessions in the same races', async () => {
   assert.ok(count >= 500, String(count))
 })
 
-test('two requests at once that change different keys both keep their change', async () => {
+test('two concurrent requests that change different keys both keep their changes', async () => {
   assert.equal(await kept(ours), { visits: '1', user: 'ann', cart: 'apple' })
 })
 
@@ -92,7 +92,7 @@ peerTest('connect-pg-simple loses one of the two changes', async () => {
   assert.equal(await kept(peer()), { visits: '1', user: 'ann' })
 })
 
-test('200 requests at once that set 200 keys of one session all keep theirs', async () => {
+test('200 concurrent requests that set 200 keys of one session all keep theirs', async () => {
   const sid = 'crowd'
   await ours.set(sid, { cookie: new Cookie() })
   const keys = Array.from({ length: 200 }, (_, index) => `key${index}`)
@@ -107,7 +107,7 @@ test('200 requests at once that set 200 keys of one session all keep theirs', as
   assert.is(Object.keys(values).length, 200)
 })
 
-test('of 20 requests at once that renew one session, one wins and the others are told', async () => {
+test('of 20 concurrent requests that renew one session, one wins and the others get an error', async () => {
   await ours.set('renewed', { cookie: new Cookie(), visits: 1 })
   const outcomes = await Promise.all(
     Array.from({ length: 20 }, async () => {

@@ -1,4 +1,4 @@
-// What express-session's own save at the end of a response does to the response, and what an application's save does not.
+// How express-session's save at the end of a response affects the response, unlike an application's own save.
 import { once } from 'node:events'
 import http from 'node:http'
 import http2 from 'node:http2'
@@ -21,7 +21,7 @@ interface Held {
 let gate: { opened: Promise<void>; waiting: boolean } | undefined
 let fault: Error | undefined
 
-/** From now on what writes waits until it is opened. */
+/** From now on writes wait until it is opened. */
 function holdWrites(): Held {
   let open = () => {}
   const opened = new Promise<void>((resolve) => {
@@ -185,7 +185,7 @@ for (const framework of ['Express', 'node:http'] as const) {
       )
       const response = answered(request)
       await until(held.waiting)
-      for (let turn = 0; turn < 10; turn++) await sql('select') // time for what is not held back
+      for (let turn = 0; turn < 10; turn++) await sql('select') // time for whatever is not held back
       assert.is(bytes, 0)
       held.open()
       assert.is((await text(await response)).length, method === 'HEAD' ? 0 : body.length)
@@ -194,7 +194,7 @@ for (const framework of ['Express', 'node:http'] as const) {
   }
 }
 
-test('A3: of a stream that has begun, the end alone waits for the session', async () => {
+test('A3: when a stream has begun, only its end waits for the session', async () => {
   const { begin } = await visitor(async (req, res) => {
     await new Promise((written) => res.write('first, ', written))
     req.session['late'] = true
@@ -255,7 +255,7 @@ test('A3: the last part of a streamed answer comes before its end, however long 
   assert.equal(errors, [])
 })
 
-test('A3: a next request on the same connection is answered after one that was held back', async () => {
+test('A3: the next request on the same connection is answered after a response that was held back', async () => {
   const { begin } = await visitor((req, res) => {
     req.session[req.url ?? ''] = true
     res.end(req.url)
@@ -267,7 +267,7 @@ test('A3: a next request on the same connection is answered after one that was h
   assert.equal(answers, paths)
 })
 
-test('A3: an HTTP/2 response, whose headers nothing holds back, is whole too', async () => {
+test('A3: an HTTP/2 response, whose headers are not held back, is complete too', async () => {
   const middleware = session({ ...settings, cookie }) as unknown as (req: object, res: object, next: () => void) => void
   const server = http2.createServer((req, res) => {
     Object.assign(req, { res })
@@ -327,7 +327,7 @@ for (const framework of ['Express', 'node:http'] as const) {
   })
 }
 
-test('A12: a save after the end of the response tells that its session has ended', async () => {
+test('A12: a save after the end of the response reports that its session has ended', async () => {
   let told: Promise<string> | undefined
   const { get, sid } = await visitor(async (req, res) => {
     await end(sid)
@@ -339,7 +339,7 @@ test('A12: a save after the end of the response tells that its session has ended
   assert.is(await told, 'gone')
 })
 
-test('A12: so does a stream of a session that began in the same request', async () => {
+test('A12: a stream of a session that began in the same request reports it too', async () => {
   const { get } = await visitor(async (req, res) => {
     await new Promise((resolve) => req.session.regenerate(resolve))
     req.session['user'] = 'ann'
@@ -389,7 +389,7 @@ for (const [what, error] of [
   })
 }
 
-test('D7: a new maxAge is no mere touch: that it could not be kept is reported', async () => {
+test('D7: a new maxAge is more than a touch: an error is reported if it cannot be stored', async () => {
   const { get } = await visitor((req, res) => {
     req.session.cookie.maxAge = 60_000
     res.end('page')
@@ -400,7 +400,7 @@ test('D7: a new maxAge is no mere touch: that it could not be kept is reported',
   assert.is((errors[0] as { code?: string }).code, 'unavailable')
 })
 
-test('D7: a touch that the database refuses for another reason is reported', async () => {
+test('D7: a touch that the database refuses for any other reason is reported', async () => {
   const { get, sid } = await visitor((_req, res) => res.end('page'))
   await age(sid)
   fault = Object.assign(new Error('permission denied'), { code: '42501' })
@@ -425,7 +425,7 @@ test('D8: a client that reads slowly gets all of an answer whose session cannot 
   assert.is(length, large.length)
 })
 
-test('D8: what cannot be saved is an error that a page can still answer, where it saves by itself', async () => {
+test('D8: a page that saves by itself gets an error that it can still answer', async () => {
   const { get } = await visitor(async (req, res) => {
     req.session['late'] = true
     const code = await save(req)
@@ -456,7 +456,7 @@ for (const [how, change] of [
   }
 }
 
-test('A9: signing out twice at once by cookie.maxAge = 0 is no error', async () => {
+test('A9: signing out twice at once with cookie.maxAge = 0 succeeds', async () => {
   const { get, sid } = await visitor((req, res) => {
     req.session.cookie.maxAge = 0
     res.end('signed out')
