@@ -1,5 +1,6 @@
 // Whether announcements are heard, proven and not assumed: a span of time in which they were is an epoch, and nothing that was read
 // in another is believed.
+import { randomUUID } from 'node:crypto'
 import { messageOf } from '../errors.ts'
 import type { ListenHandlers } from '../events/listen.ts'
 import type { Clocks } from './clocks.ts'
@@ -67,7 +68,6 @@ export class Hearing {
   #pausedUntil = 0
   /** The echo that is waited for. */
   #echo: string | undefined
-  #echoes = 0
   /** Which connection an answer belongs to. */
   #connection = 0
 
@@ -114,6 +114,12 @@ export class Hearing {
     this.#handlers.ended()
   }
 
+  /** For good. */
+  close(): void {
+    this.end('closed', Number.POSITIVE_INFINITY)
+    this.dueAt = Number.POSITIVE_INFINITY
+  }
+
   #connected(): void {
     this.#connection++
     this.#isConnected = true
@@ -158,8 +164,8 @@ export class Hearing {
       const number = await this.#bell.number()
       if (isStale()) return
       this.#numbers.expect(number)
-      this.#echo = `${++this.#echoes}.${Math.random()}`
-      const echo = this.#echo
+      const echo = randomUUID()
+      this.#echo = echo
       await this.#bell.ring({ type: 'echo', echo })
       // From here on: what waits for a connection of a busy pool has not been sent yet.
       this.#clocks.after(patienceMs, () => {

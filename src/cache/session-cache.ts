@@ -164,7 +164,7 @@ export class SessionCache {
     this.#stopSweep?.()
     this.#stopSweep = undefined
     this.#stillness.close()
-    this.#hearing.end('closed', Number.POSITIVE_INFINITY)
+    this.#hearing.close()
   }
 
   protected isUsable(entry: Entry, hint: string | undefined): entry is Filled {

@@ -33,8 +33,9 @@ export class CachedKnown implements Known {
   }
 
   get token(): string {
-    // Its digest is that of a cookie which was verified: it opens.
-    this.#token ??= this.#entry.codec?.decodeAgain(this.#name, this.#cookie) ?? ''
+    this.#token ??= this.#entry.codec?.decodeAgain(this.#name, this.#cookie)
+    // Its digest is that of a cookie which was verified.
+    if (this.#token === undefined) throw new Error('A cookie that was verified does not open.')
     return this.#token
   }
 

@@ -381,13 +381,17 @@ test('what nobody asks for any more is dropped from memory', async () => {
   assert.is(cacheOf(sweeping).bytes, 0)
 })
 
-test('after close nothing is served', async () => {
-  const closing = server()
+test('after close nothing is served, and nobody listens again', async () => {
+  const before = await connections('pgstore listen')
+  const closing = server({ maxStale: longStale, byToken: true })
+  const { byToken } = closing
   const visitor = await signedIn('closing', {}, closing)
   await hit(closing, visitor)
   await closing.close()
   assert.is((await rejection(closing.get(visitor.request(), 'sid'))).code, 'closed')
   assert.is((await rejection(closing.get(visitor.request(), 'sid', { fresh: true }))).code, 'closed')
+  assert.is((await rejection(byToken.get('a token'))).code, 'closed')
+  await until(async () => (await connections('pgstore listen')) === before)
 })
 
 test('wrong options are refused, all at once, and what a polluted prototype lends is none', async () => {
