@@ -8,11 +8,14 @@ const slow: Readonly<Record<string, number>> = {
   'faults/store.test.ts': 30,
   'cleanup/worker.test.ts': 22,
   'examples/demo.test.ts': 15,
+  'cache/servers.test.ts': 15,
   'schema/migrate.test.ts': 15,
   'cli/cleanup.test.ts': 15,
   'schema/grants.test.ts': 10,
   'sql/concurrency.test.ts': 10,
   'examples/frameworks.test.ts': 10,
+  'cache/store.test.ts': 10,
+  'cache/model.test.ts': 8,
   'cleanup/cleanup.test.ts': 10,
   'security/token-secrecy.test.ts': 10,
   'security/leaks.test.ts': 10,
@@ -27,7 +30,7 @@ const otherSeconds = 2
 
 /** Tests that do not depend on the server's version run only on the first server. */
 const once =
-  /^project\/|^cookie\/codec|^cli\/gob|^session\/(json|attachment)|^database\/read-json|^security\/(page|supply-chain)\./
+  /^project\/|^cache\/(model|rules)|^cookie\/codec|^cli\/gob|^session\/(json|attachment)|^database\/read-json|^security\/(page|supply-chain)\./
 
 export interface Job<Target> {
   readonly file: string
