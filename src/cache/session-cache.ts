@@ -93,7 +93,8 @@ export class SessionCache {
     // Requests that waited while the process stood still may come before the announcement that did.
     const isStill = this.#stillness.isRecent(now)
     if (hearing.epoch !== 0 && !isStill) return true
-    this.counts.bypass(isStill && hearing.epoch !== 0 ? 'still' : 'not_listening')
+    if (hearing.epoch === 0) this.counts.bypass('not_listening')
+    else this.counts.bypass(this.#stillness.wasIdle ? 'idle' : 'still')
     return false
   }
 

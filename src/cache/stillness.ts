@@ -17,6 +17,8 @@ export class Stillness {
   #beatAt = Number.NEGATIVE_INFINITY
   #askedAt = Number.NEGATIVE_INFINITY
   #isCatchingUp = false
+  /** Why it is catching up: nothing was read for a while, and so nobody watched the loop. */
+  wasIdle = false
   #stop: (() => void) | undefined
 
   constructor(clocks: Clocks, quietMs: number) {
@@ -39,6 +41,7 @@ export class Stillness {
 
   #catchUp(): void {
     this.#isCatchingUp = true
+    this.wasIdle = this.#stop === undefined
     this.#stop ??= this.#clocks.every(beatMs, () => this.#beat())
     let left = polls
     const polled = () => {

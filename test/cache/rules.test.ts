@@ -28,6 +28,8 @@ interface Arrangement {
   readonly row?: (row: SessionRow) => SessionRow
   /** Whether the age counts from the answer. */
   readonly isStampedLate?: boolean
+  /** Milliseconds that a query waits before it is sent. */
+  readonly queueMs?: number
   /** Milliseconds that answers take. */
   readonly answerMs?: number
   /** What is heard of a message. */
@@ -50,6 +52,7 @@ async function arrange(arrangement: Arrangement = {}): Promise<Arranged> {
       ear,
       bell: pool,
       read: async (key, sent) => {
+        if (arrangement.queueMs) await world.sleep(arrangement.queueMs)
         if (!isStampedLate) sent()
         const found = database.row(key.toString('latin1'))
         await world.sleep(answerMs)
@@ -137,6 +140,17 @@ test('what was deleted by hand is served until maxStale after its query was sent
   }
   assert.is(await shown(false), false)
   assert.is(await shown(true), true) // counted from the answer it would be older than maxStale
+})
+
+test('what waited in a queue for longer than maxStale is stored all the same: its age counts from when it was sent', async () => {
+  const arranged = await arrange({ queueMs: 6000 })
+  arranged.database.create('token', 'user')
+  await live(arranged, 100)
+  const asked = { digest: 'token', key: Buffer.from('token'), hint: undefined, codec: undefined, signedAt: 0 }
+  const answer = arranged.cache.read(asked)
+  await live(arranged, 6100)
+  await answer
+  assert.ok(arranged.cache.find('token', undefined))
 })
 
 test('while a machine sleeps its monotonic clock stands still: the wall clock tells', async () => {
