@@ -100,20 +100,26 @@ export class Saver {
     const { known } = stored
     const changes = internals.changes(session, known.row.unsealed)
     const isCookieDue = this.#isCookieDue(session, stored, write)
-    // A write sets the cookie if it is a touch, or if the cookie changes.
+    // A write sets the cookie if it is a touch, or if the cookie changes: a user's lives longer than an anonymous visitor's.
     const isCookieNews = changes.isEmpty
       ? this.#writer.isTouchDue(known, write)
-      : changes.isMaxAge || stored.cookie?.signedAt === undefined || internals.hasOwnAttributes(session)
+      : changes.isMaxAge ||
+        changes.userId !== null ||
+        stored.cookie?.signedAt === undefined ||
+        internals.hasOwnAttributes(session)
     if (changes.isEmpty && !isCookieDue && !isCookieNews) return
     const cookie = isCookieDue || isCookieNews ? this.#sign(session, known.token) : undefined
     const plain = () => internals.changes(session)
-    const written = await this.#writer.merge(known, { changes, plain, ifUnchanged: options.ifUnchanged }, write)
+    // The cookie that came may be dead by now: another request's regenerate has sent the browser its successor.
+    const mustLive = isCookieDue && stored.cookie !== undefined
+    const merge = { changes, plain, mustLive, ifUnchanged: options.ifUnchanged }
+    const written = await this.#writer.merge(known, merge, write)
     if (written === undefined) throw this.#gone(session)
     if (written === 'conflict') throw await this.#conflict(session, stored)
     const { isWritten } = written
     if (isWritten) internals.saved(session, { known: written.known, cookie: stored.cookie }, written.changes)
     // Before anything else can fail: the visitor must get the cookie for what is stored.
-    if (cookie !== undefined && (isCookieDue || isWritten)) this.#writeCookie(res, session, cookie, written.known.row)
+    if (cookie !== undefined && (isWritten || !stored.cookie)) this.#writeCookie(res, session, cookie, written.known.row)
     if (this.#settings.cache && isWritten && !written.changes.isEmpty) writeHint(res, session.name, session.options)
     if (isWritten) await this.#writer.limit(written.known, written.changes)
   }

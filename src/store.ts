@@ -222,6 +222,7 @@ export class PGStore<Values extends object = Record<string, unknown>> extends Se
    * together or not at all. After a rollback, discard the session object and the response's cookie.
    */
   withClient(client: Queryable): PGStore<Values> {
+    this.#checkOpen()
     const store = new PGStore<Values>(this.#parts.lend(client))
     store.#options = this.#options
     store.#registry = this.#registry

@@ -164,15 +164,17 @@ export class ExpressSessionStore extends session.Store {
 
   /**
    * Saves the request's session under a new sid, in one statement: the old sid is dead at once, and the values are kept. For
-   * sign-in, where `req.session.regenerate()` would begin an empty session. `req.session` is a new object afterwards.
+   * sign-in, where `req.session.regenerate()` would begin an empty session. `req.session` is a new object afterwards. With
+   * `signIn` it counts as a sign-in of the same user too: its `lifetime` begins again.
    *
    * @throws {PGStoreError} `gone` when another request renewed or ended it first
    */
-  async renew(req: Request): Promise<void> {
+  async renew(req: Request, { signIn }: { readonly signIn?: boolean } = {}): Promise<void> {
     const data = req.session as SessionData
     const known = this.#knownOf(data)
     if (!known) return await this.set(req.sessionID, data) // never stored: nobody else has its sid
-    const renewed = await this.#sessions.regenerate(known, storedValues(data, known.values()), this.#options(data))
+    const options = { ...this.#options(data), signIn }
+    const renewed = await this.#sessions.regenerate(known, storedValues(data, known.values()), options)
     if (!renewed) throw gone()
     req.sessionID = renewed.token
     this.createSession(req, this.#show(renewed.known))

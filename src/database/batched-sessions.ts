@@ -105,9 +105,9 @@ export class BatchedDatabase extends Database {
     if (!row) return { ...result, status: 'gone' }
     const { id, version, expiresAt, now } = row
     if (isThere(save, row)) return { status: 'saved', id, version, expiresAt, data: null, now }
-    if (!merges.has(save)) return result
-    // Exactly one save since then, and not ours: ours has not run.
-    if (version === save.knownVersion + 1) {
+    if (!mayHaveRun.has(save)) return result
+    // Exactly one save since then, and not ours: ours has not run. Of what was created since, nobody can tell.
+    if (save.version !== 0 && version === save.knownVersion + 1) {
       const merged = await super.save({ ...save, version })
       if (merged.status !== 'conflict') return merged
     }
@@ -132,8 +132,8 @@ export class BatchedDatabase extends Database {
   }
 }
 
-/** Saves that were sent again at a version, although the first attempt had none. */
-const merges = new WeakSet<SaveArguments>()
+/** Merges that were sent again at a version, and creates, of which the first attempt may have run. */
+const mayHaveRun = new WeakSet<SaveArguments>()
 
 /** Refused before it ran, or rolled back: a backend told to end (57P01) does so before it commits or after it responds. */
 const notRun =
@@ -142,9 +142,10 @@ const notRun =
 /** Blindly only what has not run or does no harm twice: repeating a merge that ran would undo what others saved since. */
 function saveAgain(save: SaveArguments, error: PGStoreError): SaveArguments {
   const isTouch = save.set === '{}' && save.unset.length === 0 && save.userId === null && isPlain(save)
-  if (save.version !== null || isTouch || notRun.test(error.sqlState ?? '')) return save
-  const again = { ...save, version: save.knownVersion }
-  merges.add(again)
+  const isAtVersion = save.version !== null && save.version > 0 // whoever loses there reads what there is
+  if (isAtVersion || isTouch || notRun.test(error.sqlState ?? '')) return save
+  const again = { ...save, version: save.version ?? save.knownVersion }
+  mayHaveRun.add(again)
   return again
 }
 

@@ -160,17 +160,20 @@ export class TokenSessions {
   /**
    * Moves a session to a new token, saving what differs, in one statement: its old token is dead at once.
    *
+   * @param options `signIn` counts this as a sign-in of the same user too: the lifetime begins again. Default: false
    * @returns undefined when another request regenerated or ended it first
    * @throws {PGStoreError} as `save`
    */
   async regenerate(
     session: KnownSession,
     values: object,
-    options: Omit<SaveByTokenOptions, 'known'>,
+    options: Omit<SaveByTokenOptions, 'known'> & { readonly signIn?: boolean | undefined },
   ): Promise<{ readonly token: string; readonly known: KnownSession } | undefined> {
     const { known, base } = read(session)
     const { userId } = known.row
-    const changes = changesOf(base, userId, values, options)
+    const changed = changesOf(base, userId, values, options)
+    const isSame = changed.userId === null && userId !== null
+    const changes = options.signIn && isSame ? { ...changed, userId } : changed
     const token = this.#writer.nextToken(known)
     const moved = await this.#writer.move(known, token, changes, writeOptions(options, userId))
     return moved && { token, known: await this.#written(moved, changes) }

@@ -56,6 +56,8 @@ export interface Merge {
   readonly changes: Changes
   /** What changed, without those. */
   readonly plain: () => Changes
+  /** Touch the row where nothing changed, due or not, to learn whether it still lives. Default: false. */
+  readonly mustLive?: boolean | undefined
   /** Save only at the version that the caller has seen. */
   readonly ifUnchanged?: boolean | undefined
 }
@@ -136,8 +138,8 @@ export class Writer {
    * @returns undefined if the session is gone; 'conflict' if `ifUnchanged` found another version than the one seen
    */
   async merge(known: Known, merge: Merge, options: WriteOptions): Promise<Written | 'conflict' | undefined> {
-    const { changes, plain, ifUnchanged } = merge
-    if (changes.isEmpty && !this.isTouchDue(known, options)) return { known, changes, isWritten: false }
+    const { changes, plain, mustLive, ifUnchanged } = merge
+    if (changes.isEmpty && !mustLive && !this.isTouchDue(known, options)) return { known, changes, isWritten: false }
     const { token, row, seenVersion } = known
     const key = sessionKey(token)
     const version = ifUnchanged || row.unsealed?.size ? seenVersion : null
@@ -146,7 +148,7 @@ export class Writer {
     try {
       result = await this.#sessions.save(this.#arguments(key, changes, options, version, row.version))
     } catch (error) {
-      if (!changes.isEmpty || !isPassing(error)) throw error
+      if (!isPassing(error) || !(changes.isEmpty || plain().isEmpty)) throw error
       return { known, changes, isWritten: false }
     }
     if (result.status === 'conflict' && !ifUnchanged) {
