@@ -1,0 +1,34 @@
+// Which of the waiting calls leave together.
+import type { BatchLimits } from './batch-limits.ts'
+import type { Transport } from './transport.ts'
+
+/**
+ * Takes from the queue its head and what fits it, up to `most` calls. What does not fit is passed over and keeps its place, and so
+ * do later calls of its key, which must not overtake it: where two kinds come by turns, each call would otherwise carry one.
+ */
+export function takeFitting<Item, Call extends { readonly item: Item; readonly key: string }>(
+  queue: Call[],
+  most: number,
+  limits: Pick<BatchLimits, 'items' | 'bytes'>,
+  { fit, sizeOf }: Pick<Transport<Item, unknown>, 'fit' | 'sizeOf'>,
+): Call[] {
+  const taken: Call[] = []
+  const passed: Call[] = []
+  const [first] = queue
+  if (!first) return taken
+  let bytes = 0
+  let place = 0
+  // No further than one call could reach: among thousands that do not fit, looking at all would cost more than it gathers.
+  for (const end = Math.min(queue.length, limits.items); place < end && taken.length < most; place++) {
+    const call = queue[place] as Call
+    if (place > 0 && (!fit(first.item, call.item) || passed.some(({ key }) => key === call.key))) {
+      passed.push(call)
+      continue
+    }
+    bytes += sizeOf(call.item)
+    if (place > 0 && bytes > limits.bytes) break
+    taken.push(call)
+  }
+  queue.splice(0, place, ...passed)
+  return taken
+}
