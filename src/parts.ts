@@ -70,7 +70,7 @@ export class StoreParts {
     const noted = this.cache ? new NotedSessions(database, this.cache, lender !== undefined) : database
     const sealed = sealing && new SealedDatabase(noted, sealing.secrets, sealing.acceptsPlain)
     this.sessions = sealed ?? noted
-    this.writer = new Writer(this.sessions, settings)
+    this.writer = new Writer(this.sessions, settings, lender === undefined)
     this.saver = new Saver(this.sessions, this.writer, settings, lender?.saver)
     this.refusals = lender ? lender.refusals : new Refusals(schema)
     this.reader = new Reader(database, this.sessions, codecs, this.refusals, limits !== undefined)
