@@ -18,7 +18,7 @@ function watchedPool(): { pool: Pool; takeWrites: () => string[] } {
       const [, name = ''] = /\.session_(\w+)\(/.exec(query.text) ?? []
       const isRelaxed = name === 'save' && query.values.at(-1) === 'true'
       if (name !== 'get') writes.push(`${name}${isRelaxed ? ' relaxed' : ''}`)
-      return await admin.query(query as never)
+      return await admin.query(query)
     },
   }
   return { pool, takeWrites: () => writes.splice(0) }
