@@ -130,7 +130,8 @@ export interface Settings {
   readonly cacheHeaders: boolean
   readonly clearSiteData: readonly ClearSiteDataDirective[]
   readonly schema: string
-  readonly durability: Durability
+  /** undefined over one client: the transaction, and its setting, are the caller's. */
+  readonly durability: Durability | undefined
 }
 
 const names = {

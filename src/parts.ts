@@ -70,7 +70,7 @@ export class StoreParts {
     const noted = this.cache ? new NotedSessions(database, this.cache, lender !== undefined) : database
     const sealed = sealing && new SealedDatabase(noted, sealing.secrets, sealing.acceptsPlain)
     this.sessions = sealed ?? noted
-    this.writer = new Writer(this.sessions, settings, lender === undefined)
+    this.writer = new Writer(this.sessions, settings)
     this.saver = new Saver(this.sessions, this.writer, settings, lender?.saver)
     this.refusals = lender ? lender.refusals : new Refusals(schema)
     this.reader = new Reader(database, this.sessions, codecs, this.refusals, limits !== undefined)
@@ -124,7 +124,7 @@ export class StoreParts {
   lend(client: Queryable): StoreParts {
     const problems = poolProblems(client).map((problem) => problem.replace('pool', 'client'))
     if (problems.length > 0) throw new PGStoreError('invalid_option', `withClient: ${problems.join('; ')}.`)
-    const settings = { ...this.settings, maxLength: this.writer.maxLength }
+    const settings = { ...this.settings, maxLength: this.writer.maxLength, durability: undefined }
     const database = new Database(economical(client as Pool, false), settings.schema)
     return new StoreParts(settings, undefined, undefined, database, this)
   }

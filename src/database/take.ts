@@ -3,8 +3,9 @@ import type { BatchLimits } from './batch-limits.ts'
 import type { Transport } from './transport.ts'
 
 /**
- * Takes from the queue its head and what fits it, up to `most` calls. What does not fit is passed over and keeps its place, and so
- * do later calls of its key, which must not overtake it: where two kinds come by turns, each call would otherwise carry one.
+ * Takes the head of the queue and the calls that fit it, up to `most`. A call that does not fit is passed over and keeps its place,
+ * and so do later calls of its key, which must not overtake it. Stopping at the first that does not fit would send two kinds that
+ * alternate one by one.
  */
 export function takeFitting<Item, Call extends { readonly item: Item; readonly key: string }>(
   queue: Call[],
@@ -14,15 +15,17 @@ export function takeFitting<Item, Call extends { readonly item: Item; readonly k
 ): Call[] {
   const taken: Call[] = []
   const passed: Call[] = []
+  const passedKeys = new Set<string>()
   const [first] = queue
   if (!first) return taken
   let bytes = 0
   let place = 0
-  // No further than one call could reach: among thousands that do not fit, looking at all would cost more than it gathers.
+  // No further than one call can carry: looking through thousands that do not fit would cost more than it gathers.
   for (const end = Math.min(queue.length, limits.items); place < end && taken.length < most; place++) {
     const call = queue[place] as Call
-    if (place > 0 && (!fit(first.item, call.item) || passed.some(({ key }) => key === call.key))) {
+    if (place > 0 && (!fit(first.item, call.item) || passedKeys.has(call.key))) {
       passed.push(call)
+      passedKeys.add(call.key)
       continue
     }
     bytes += sizeOf(call.item)

@@ -5,9 +5,9 @@ import type { Changes } from './changes.ts'
 /**
  * What a save waits for. 'durable': until Postgres has written it to disk. 'relaxed': until it is committed, which every reader sees
  * at once; it reaches the disk within about three times `wal_writer_delay`, 0.6 s by default. If the database server crashes before
- * that, the session is what it was before the save: older, but whole, and nothing is corrupted. A process of Postgres that crashes
- * or is killed counts, because Postgres then restarts them all, and so does a failover, because no synchronous standby is waited
- * for. Nothing is lost where only the application ends, or its connection.
+ * that, the session is what it was before the save: older but whole, and nothing is corrupted. A single Postgres process that is
+ * killed counts as a crash, because Postgres then restarts them all; a failover can lose relaxed saves too, because they do not
+ * wait for a synchronous standby. Nothing is lost if only the application or its connection ends.
  *
  * Only changed values and touches are ever relaxed. A new session, a change of user, label or tags, a save with `announce`,
  * `regenerate` and every end are durable, and put on disk whatever was committed before them. So is every save through
@@ -31,7 +31,22 @@ export function checkDurability(durability: Durability | undefined): Durability 
   return durability
 }
 
-/** Whether a crash may take back a merge or touch: only where it changes nothing but data. */
-export function isRelaxed(durability: Durability, { userId, label, tags }: Changes, announce: boolean): boolean {
-  return durability === 'relaxed' && userId === null && label === null && tags === null && !announce
+/** What a save asks for. */
+interface Asked {
+  readonly durability?: Durability | undefined
+  readonly announce?: boolean | undefined
+}
+
+/**
+ * Whether a crash may take back a merge or touch: only if it changes nothing but data.
+ *
+ * @param setting undefined if nothing may be relaxed
+ */
+export function isRelaxed(
+  setting: Durability | undefined,
+  { durability = setting, announce }: Asked,
+  { userId, label, tags }: Changes,
+): boolean {
+  const isWanted = setting !== undefined && durability === 'relaxed' && !announce
+  return isWanted && userId === null && label === null && tags === null
 }

@@ -23,7 +23,7 @@ export interface WriterSettings {
   readonly anonymousMaxAge: number | null
   readonly sessionsPerUser: number | null
   readonly touchAfter: number | null
-  readonly durability: Durability
+  readonly durability: Durability | undefined
 }
 
 /** What is known of a stored session. */
@@ -74,15 +74,12 @@ export interface Written {
 export class Writer {
   readonly #sessions: SessionDatabase
   readonly #settings: WriterSettings
-  readonly #mayRelax: boolean
   /** Largest session in bytes of JSON text; 0 means no limit. */
   maxLength: number
 
-  /** @param mayRelax not where the database is one client, in a transaction of the caller's */
-  constructor(sessions: SessionDatabase, settings: WriterSettings, mayRelax: boolean) {
+  constructor(sessions: SessionDatabase, settings: WriterSettings) {
     this.#sessions = sessions
     this.#settings = settings
-    this.#mayRelax = mayRelax
     this.maxLength = settings.maxLength
   }
 
@@ -216,7 +213,6 @@ export class Writer {
     version: number | null,
     knownVersion: number,
   ): SaveArguments {
-    const { announce = false, durability = this.#settings.durability } = options
     return {
       key,
       set: changes.set,
@@ -226,8 +222,8 @@ export class Writer {
       userId: changes.userId,
       label: changes.label,
       tags: changes.tags,
-      announce,
-      relaxed: version !== 0 && this.#mayRelax && isRelaxed(durability, changes, announce),
+      announce: options.announce === true,
+      relaxed: version !== 0 && isRelaxed(this.#settings.durability, options, changes),
       maxLength: this.maxLength,
       lifetimeSeconds: this.#settings.lifetime,
       knownVersion,
