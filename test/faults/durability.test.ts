@@ -11,7 +11,10 @@ import { report } from './faults.ts'
 test.after(closeAll)
 test.after(removeHomes)
 
-/** Relaxed commits stay off the disk for so long: the WAL writer wakes so seldom. */
+/**
+ * Relaxed commits may stay off the disk for so long: the WAL writer wakes so seldom, and before PostgreSQL 17 also with each page
+ * of 8 kB that is full.
+ */
 const settings = { wal_writer_delay: '10s' }
 
 const needsServer = (sentence: string, body: () => Promise<void>) => {
@@ -32,28 +35,30 @@ async function save(store: PGStore, visitor: Visitor, value: number, isDurable =
   })
 }
 
+/** Whether the server has written less of its WAL than it has, to disk or, with 'lsn', to the system. */
+async function isBehind({ owner }: StrictServer, what: 'flush_lsn' | 'lsn'): Promise<boolean> {
+  const text = `select pg_current_wal_${what}() < pg_current_wal_insert_lsn() as behind`
+  return (await owner.query<{ behind: boolean }>(text)).rows[0]?.behind === true
+}
+
 needsServer(
   'the commit of a durable save is on disk when it is answered, that of a relaxed one need not be',
   async () => {
     const server = await startAgain(newHome(), settings)
     const store = relaxedStore(server)
-    const isBehind = async () => {
-      const text = 'select pg_current_wal_flush_lsn() < pg_current_wal_insert_lsn() as behind'
-      return (await server.owner.query<{ behind: boolean }>(text)).rows[0]?.behind
-    }
     try {
       const visitors = await inWaves(8, () => newVisitor(store))
       // Alone, and eight at once in the array form.
       for (const group of [visitors.slice(0, 1), visitors]) {
         const behind = { relaxed: 0, durable: 0 }
-        for (let round = 0; round < 5; round++) {
+        for (let round = 0; round < 8; round++) {
           await Promise.all(group.map((visitor) => save(store, visitor, round)))
-          if (await isBehind()) behind.relaxed++
+          if (await isBehind(server, 'flush_lsn')) behind.relaxed++
           await Promise.all(group.map((visitor) => save(store, visitor, round + 0.5, true)))
-          if (await isBehind()) behind.durable++
+          if (await isBehind(server, 'flush_lsn')) behind.durable++
         }
-        // Not all: the server's own processes write and flush now and then.
-        assert.ok(behind.relaxed >= 4 && behind.durable <= 1, JSON.stringify(behind))
+        // Not always: the server's own processes write and flush now and then.
+        assert.ok(behind.relaxed >= 4 && behind.durable <= 2, JSON.stringify(behind))
       }
     } finally {
       await store.close()
@@ -73,7 +78,7 @@ needsServer(
     for (let crash = 0; crash < crashes; crash++) {
       const server = await startAgain(home, settings)
       const store = relaxedStore(server)
-      const visitors = await inWaves(4 * each, () => newVisitor(store, { value: 0, same: 0 }))
+      const visitors = await inWaves(4 * each + 1, () => newVisitor(store, { value: 0, same: 0 }))
       const group = (n: number) => visitors.slice(n * each, (n + 1) * each)
       const [early, durable, ended, late] = [group(0), group(1), group(2), group(3)]
       const thieves = ended.map((visitor) => visitor.request())
@@ -81,6 +86,10 @@ needsServer(
       await inWaves(each, (n) => signOut(store, ended[n] as Visitor))
       await inWaves(each, (n) => save(store, durable[n] as Visitor, 1, true))
       await inWaves(each, (n) => save(store, late[n] as Visitor, 1))
+      const last = visitors[4 * each] as Visitor
+      let acknowledged = 0
+      do await save(store, last, ++acknowledged)
+      while (acknowledged < 50 && !(await isBehind(server, 'lsn')))
       await kill(server)
       await store.close()
 
@@ -95,6 +104,9 @@ needsServer(
           assert.ok((value === 0 || value === 1) && same === value, JSON.stringify({ value, same }))
           if (value === 0) lost++
         }
+        const { value, same } = await valuesOf(last)
+        assert.ok(Number(value) <= acknowledged && same === value, JSON.stringify({ value, same, acknowledged }))
+        if (value !== acknowledged) lost++
         // What a crash took back is saved again like any other.
         for (const visitor of late) await save(after, visitor, 2)
         for (const visitor of late) assert.equal(await valuesOf(visitor), { value: 2, same: 2 })
@@ -107,7 +119,7 @@ needsServer(
     report(
       'D11',
       'The server is killed after relaxed saves',
-      `${lost} of ${crashes * each} relaxed saves lost, no other`,
+      `${lost} of ${crashes * (each + 1)} sessions older, all whole; no durable save lost`,
     )
   },
 )
