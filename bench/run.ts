@@ -4,6 +4,7 @@ import fs from 'node:fs'
 import os from 'node:os'
 import { parseArgs } from 'node:util'
 import { measureCache } from './groups/cache.ts'
+import { measureDurability } from './groups/durability.ts'
 import { measureGrowth } from './groups/growth.ts'
 import { measureHttp } from './groups/http.ts'
 import { compareIndexes } from './groups/indexes.ts'
@@ -40,6 +41,7 @@ interface Bench {
 const groups: Readonly<Record<string, (bench: Bench) => Promise<Row[]>>> = {
   read: async ({ contenders, isQuick }) => await measureOperation(await contenders(), 'read', pace(isQuick, 5, 1)),
   save: async ({ contenders, isQuick }) => await measureOperation(await contenders(), 'save', pace(isQuick, 5, 1)),
+  durability: async ({ postgres, redis, isQuick }) => await measureDurability(postgres, redis, pace(isQuick, 5, 1)),
   http: async ({ postgres, redis, isQuick }) => await measureHttp(postgres, redis, pace(isQuick, 5, 1.5)),
   purge: async ({ postgres, isQuick }) =>
     await measurePurge(

@@ -11,12 +11,13 @@ import {
   type SessionOptions,
 } from './cookie/cookie-options.ts'
 import type { Key } from './cookie/keys.ts'
-import { type ClearSiteDataDirective, clearSiteDataDirectives } from './cookie/response.ts'
+import { type ClearSiteDataDirective, parseClearSiteData } from './cookie/response.ts'
 import { type BatchLimits, type BatchOptions, defaultBatchLimits } from './database/batch-limits.ts'
 import { connectionStringProblems, type Pool, poolProblems } from './database/pool.ts'
 import { PGStoreError } from './errors.ts'
 import { listenConnection } from './events/listen.ts'
 import { schemaProblems } from './schema/schema-name.ts'
+import { type Durability, durabilityProblems } from './session/durability.ts'
 
 /** How a store is set up. Give `connectionString` or `pool`, and `keys`, `keyPairs` or `codecs`; the rest has defaults. */
 export interface PGStoreOptions {
@@ -102,6 +103,11 @@ export interface PGStoreOptions {
    * first read, which lasts until `close()`. Default: false.
    */
   readonly cache?: boolean | CacheOptions | undefined
+  /**
+   * What saves of values and touches wait for: 'durable' for the disk, 'relaxed' for the commit alone, so that a crash of the
+   * database server can take back those of its last 0.6 s. `Durability` says what is always durable. Default: 'durable'.
+   */
+  readonly durability?: Durability | undefined
 }
 
 /** The options, checked and complete. */
@@ -124,6 +130,8 @@ export interface Settings {
   readonly cacheHeaders: boolean
   readonly clearSiteData: readonly ClearSiteDataDirective[]
   readonly schema: string
+  /** undefined over one client: the transaction, and its setting, are the caller's. */
+  readonly durability: Durability | undefined
 }
 
 const names = {
@@ -146,6 +154,7 @@ const names = {
   prepare: true,
   batch: true,
   cache: true,
+  durability: true,
 } satisfies Record<keyof PGStoreOptions, true>
 
 /** @throws {PGStoreError} `invalid_option`, with a sentence for each problem */
@@ -202,6 +211,8 @@ export function parseOptions(given: PGStoreOptions): Settings {
   if (cache && cache.sessions > 0 && !listenConnection({ connectionString, directConnectionString, pool })) {
     problems.push('cache needs a connection of its own: give connectionString, directConnectionString or a pg.Pool')
   }
+  const { durability = 'durable' } = given
+  problems.push(...durabilityProblems(durability))
   const codecs = parseCodecs(given, problems)
   if (problems.length > 0) throw new PGStoreError('invalid_option', `${problems.join('; ')}.`)
   return {
@@ -222,15 +233,8 @@ export function parseOptions(given: PGStoreOptions): Settings {
     prepare,
     batch,
     cache,
+    durability,
   }
-}
-
-function parseClearSiteData(given: unknown, problems: string[]): readonly ClearSiteDataDirective[] {
-  if (typeof given === 'boolean') return given ? ['cache', 'storage'] : []
-  const isDirective = (directive: unknown) => clearSiteDataDirectives.some((known) => known === directive)
-  if (Array.isArray(given) && given.every(isDirective)) return [...given]
-  problems.push(`clearSiteData must be true, false or a list of ${clearSiteDataDirectives.join(', ')}`)
-  return []
 }
 
 /** What is wrong with this limit on a session's size; empty if it is valid. */

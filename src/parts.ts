@@ -124,7 +124,7 @@ export class StoreParts {
   lend(client: Queryable): StoreParts {
     const problems = poolProblems(client).map((problem) => problem.replace('pool', 'client'))
     if (problems.length > 0) throw new PGStoreError('invalid_option', `withClient: ${problems.join('; ')}.`)
-    const settings = { ...this.settings, maxLength: this.writer.maxLength }
+    const settings = { ...this.settings, maxLength: this.writer.maxLength, durability: undefined }
     const database = new Database(economical(client as Pool, false), settings.schema)
     return new StoreParts(settings, undefined, undefined, database, this)
   }

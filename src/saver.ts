@@ -15,6 +15,7 @@ import { deleteToken, signToken, writeToken } from './cookie/token-cookie.ts'
 import { parseTime, type SessionDatabase, type SessionRow } from './database/row.ts'
 import { PGStoreError } from './errors.ts'
 import { type Attachment, attachment } from './session/attachment.ts'
+import { checkDurability, type Durability } from './session/durability.ts'
 import { failure } from './session/failure.ts'
 import { internals, type Session } from './session/session.ts'
 import type { SessionChanges, Stored } from './session/stored.ts'
@@ -44,6 +45,8 @@ export interface SaveOptions {
    * once. For changes that every server must know about, such as a revoked role. Default: false.
    */
   readonly announce?: boolean
+  /** What this save waits for; see `Durability`. Default: as the store's option says. */
+  readonly durability?: Durability | undefined
 }
 
 export interface RegenerateOptions {
@@ -95,7 +98,7 @@ export class Saver {
     this.#begin(session, res)
     if (session.options.maxAge < 0) return await this.#destroy(req, res, session)
     const stored = internals.stored(session)
-    const write = writeOptions(session, options.announce)
+    const write = writeOptions(session, options)
     if (!stored) return await this.#create(res, session, write)
     const { known } = stored
     const changes = internals.changes(session, known.row.unsealed)
@@ -214,9 +217,9 @@ export class Saver {
   }
 }
 
-function writeOptions({ options, userId }: Session<object>, announce?: boolean): WriteOptions {
+function writeOptions({ options, userId }: Session<object>, { announce, durability }: SaveOptions = {}): WriteOptions {
   const maxAge = options.maxAge === 0 ? browserSessionSeconds : options.maxAge
-  return { maxAge, userId, announce }
+  return { maxAge, userId, announce, durability: checkDurability(durability) }
 }
 
 /** The user is sent, so that it counts as a sign-in, if it changed or `signIn` asks for it. */

@@ -6,6 +6,7 @@ const slow: Readonly<Record<string, number>> = {
   'faults/outage.test.ts': 50,
   'faults/worker.test.ts': 30,
   'faults/store.test.ts': 30,
+  'faults/durability.test.ts': 10,
   'cleanup/worker.test.ts': 22,
   'examples/demo.test.ts': 15,
   'cache/servers.test.ts': 15,

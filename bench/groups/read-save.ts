@@ -22,11 +22,12 @@ export async function measureOperation(
   contenders: readonly Contender[],
   operation: Operation,
   { rounds, seconds }: Pace,
+  each: readonly number[] = concurrencies,
 ): Promise<Row[]> {
   const rows: Row[] = []
   // Compiled, as it is in a server that has run for more than a second: a single caller takes long to get there.
   for (const contender of contenders) if (!contender.isWarm) await contender.run(operation, 128, seconds)
-  for (const callers of concurrencies) {
+  for (const callers of each) {
     const samples = new Map<string, Sample[]>()
     const times = callers === 1 ? cuts : 1
     for (let round = 0; round <= rounds * times; round++) {

@@ -16,6 +16,7 @@ import {
 const systems: Readonly<Record<SystemName, (server: string) => Promise<System>>> = {
   pgstore: pgstoreSystem,
   'pgstore, cached': cachedSystem,
+  'pgstore, relaxed': async (url) => await pgstoreSystem(url, { durability: 'relaxed' }, 'pgstore, relaxed'),
   'connect-pg-simple': connectPgSimpleSystem,
   'connect-redis': async (port) => await connectRedisSystem(Number(port)),
   MemoryStore: memoryStoreSystem,
@@ -25,6 +26,7 @@ const systems: Readonly<Record<SystemName, (server: string) => Promise<System>>>
 export type SystemName =
   | 'pgstore'
   | 'pgstore, cached'
+  | 'pgstore, relaxed'
   | 'connect-pg-simple'
   | 'connect-redis'
   | 'MemoryStore'

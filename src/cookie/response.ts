@@ -42,7 +42,7 @@ const directives: Readonly<Record<ClearSiteDataDirective, true>> = {
   '*': true,
 }
 
-export const clearSiteDataDirectives: readonly string[] = Object.keys(directives)
+const clearSiteDataDirectives: readonly string[] = Object.keys(directives)
 
 /** @throws {PGStoreError} `headers_sent` when it is too late to set a cookie on this response */
 export function checkHeadersOpen(res: ResponseLike): void {
@@ -103,6 +103,15 @@ export function forbidCaching(res: ResponseLike): void {
   const vary = read('vary')
   if (!/(^|,)\s*(cookie|\*)\s*(,|$)/i.test(vary)) write('Vary', vary ? `${vary}, Cookie` : 'Cookie')
   if (!unshared.test(read('cache-control'))) write('Cache-Control', 'no-store')
+}
+
+/** The option `clearSiteData`; what is wrong with it is added to `problems`. */
+export function parseClearSiteData(given: unknown, problems: string[]): readonly ClearSiteDataDirective[] {
+  if (typeof given === 'boolean') return given ? ['cache', 'storage'] : []
+  const isDirective = (directive: unknown) => clearSiteDataDirectives.some((known) => known === directive)
+  if (Array.isArray(given) && given.every(isDirective)) return [...given]
+  problems.push(`clearSiteData must be true, false or a list of ${clearSiteDataDirectives.join(', ')}`)
+  return []
 }
 
 /**

@@ -64,6 +64,7 @@ export class BatchedDatabase extends Database {
         fit: (one, other) =>
           isPlain(one) &&
           isPlain(other) &&
+          one.relaxed === other.relaxed && // a call commits as one
           one.maxLength === other.maxLength &&
           one.lifetimeSeconds === other.lifetimeSeconds,
         again: saveAgain,

@@ -2,6 +2,7 @@
 import { PGStoreError } from '../errors.ts'
 import type { BatchLimits } from './batch-limits.ts'
 import { queryTimeoutMs } from './pool.ts'
+import { takeFitting } from './take.ts'
 import { alone, type Transport } from './transport.ts'
 
 /** A call is refused when the database has not responded for this long, as long as the pool waits for a connection. */
@@ -82,18 +83,8 @@ export class Batcher<Item, Result> {
 
   /** From the head of the queue, a fair share for each call that may still go out, which keeps both ends busy. */
   #take(): Call<Item, Result>[] {
-    const { fit, sizeOf } = this.#transport
     const share = Math.ceil(this.#queue.length / (this.#limits.inFlight - this.#inFlight))
-    const most = Math.min(share, this.#limits.items)
-    const [first] = this.#queue
-    let bytes = 0
-    let count = 0
-    for (const { item } of this.#queue) {
-      bytes += sizeOf(item)
-      if (count === most || (first && count > 0 && (bytes > this.#limits.bytes || !fit(first.item, item)))) break
-      count++
-    }
-    return this.#queue.splice(0, count)
+    return takeFitting(this.#queue, share, this.#limits, this.#transport)
   }
 
   async #dispatch(calls: readonly Call<Item, Result>[]): Promise<void> {

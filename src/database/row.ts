@@ -169,6 +169,8 @@ export interface SaveArguments {
   /** null leaves the tags. */
   readonly tags: readonly string[] | null
   readonly announce: boolean
+  /** Whether it is answered before its commit is on disk. */
+  readonly relaxed: boolean
   readonly maxLength: number
   readonly lifetimeSeconds: number | null
   /** The version that the caller last knew: used by a retry if it is unknown whether the first save ran. */

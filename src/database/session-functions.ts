@@ -50,7 +50,7 @@ export class Database extends MaintenanceDatabase implements SessionDatabase {
   async save(save: SaveArguments): Promise<SaveResult> {
     return await this.#result(
       'session_save',
-      '$1::bytea, $2::jsonb, $3::text[], $4::interval, $5::integer, $6::text, $7::integer, $8::interval, $9::jsonb, $10::text[], $11::boolean',
+      '$1::bytea, $2::jsonb, $3::text[], $4::interval, $5::integer, $6::text, $7::integer, $8::interval, $9::jsonb, $10::text[], $11::boolean, $12::boolean',
       [
         save.key,
         save.set,
@@ -63,12 +63,13 @@ export class Database extends MaintenanceDatabase implements SessionDatabase {
         save.label,
         save.tags && textArray(save.tags),
         save.announce ? 'true' : 'false',
+        save.relaxed ? 'true' : 'false',
       ],
     )
   }
 
   /**
-   * Saves without label, tags or announcement that agree in maxLength and lifetime, in their order; undefined for one whose
+   * Saves without label, tags or announcement that agree in all but what they save, in their order; undefined for one whose
    * session another transaction has locked: send it alone.
    */
   async saveMany(saves: readonly SaveArguments[]): Promise<(SaveResult | undefined)[]> {
@@ -77,7 +78,7 @@ export class Database extends MaintenanceDatabase implements SessionDatabase {
     const rows = await this.call(
       'session_save',
       `${resultColumns}, ${hex('key')}`,
-      '$1::bytea[], $2::jsonb[], $3::jsonb[], $4::interval[], $5::integer[], $6::text[], $7::integer, $8::interval',
+      '$1::bytea[], $2::jsonb[], $3::jsonb[], $4::interval[], $5::integer[], $6::text[], $7::integer, $8::interval, $9::boolean',
       [
         byteaArray(saves.map(({ key }) => key)),
         jsonbArray(saves.map(({ set }) => set)),
@@ -87,6 +88,7 @@ export class Database extends MaintenanceDatabase implements SessionDatabase {
         textArray(saves.map(({ userId }) => userId)),
         first.maxLength,
         seconds(first.lifetimeSeconds),
+        first.relaxed ? 'true' : 'false',
       ],
     )
     const byKey = new Map<string | null | undefined, (string | null)[][]>()

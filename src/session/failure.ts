@@ -19,3 +19,8 @@ export function failure(operation: string, { status }: Pick<SaveResult, 'status'
   if (status === 'invalid') return new PGStoreError('invalid_value', `${operation} rejected its arguments.`)
   return new PGStoreError('database', `${operation}: ${status}`) // a token drawn twice, which does not happen in practice
 }
+
+/** Whether the database cannot write at the moment: not a reason to fail a page that only reads. */
+export function isPassing(error: unknown): boolean {
+  return error instanceof PGStoreError && (['unavailable', 'timeout', 'full'] as string[]).includes(error.code)
+}

@@ -6,6 +6,7 @@ import type { Database } from '../database/session-functions.ts'
 import { PGStoreError } from '../errors.ts'
 import type { CachedSessions } from './cached-sessions.ts'
 import { type Changes, changedUserId, difference, parseBase } from './changes.ts'
+import { checkDurability, type Durability } from './durability.ts'
 import type { Json } from './json.ts'
 import { sessionKey } from './token.ts'
 import { type Known, knownFrom, type WriteOptions, type Writer } from './writer.ts'
@@ -82,6 +83,8 @@ export interface SaveByTokenOptions {
   readonly userId?: string | null | undefined
   /** The known session that the values were read from. Default: none, for a new session. */
   readonly known?: KnownSession | undefined
+  /** What this save waits for; see `Durability`. Default: as the store's option says. */
+  readonly durability?: Durability | undefined
 }
 
 /**
@@ -167,7 +170,7 @@ export class TokenSessions {
   async regenerate(
     session: KnownSession,
     values: object,
-    options: Omit<SaveByTokenOptions, 'known'> & { readonly signIn?: boolean | undefined },
+    options: Omit<SaveByTokenOptions, 'known' | 'durability'> & { readonly signIn?: boolean | undefined },
   ): Promise<{ readonly token: string; readonly known: KnownSession } | undefined> {
     const { known, base } = read(session)
     const { userId } = known.row
@@ -218,6 +221,7 @@ export class TokenSessions {
 /** @param userId whose session it is in the database */
 function writeOptions(options: Omit<SaveByTokenOptions, 'known'>, userId: string | null): WriteOptions {
   return {
+    durability: checkDurability(options.durability),
     maxAge: options.ttl,
     isFixed: options.isFixed,
     userId: (options.userId === undefined ? userId : options.userId) ?? undefined,

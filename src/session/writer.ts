@@ -9,7 +9,8 @@ import {
 } from '../database/row.ts'
 import { PGStoreError } from '../errors.ts'
 import type { Changes } from './changes.ts'
-import { failure } from './failure.ts'
+import { type Durability, isRelaxed } from './durability.ts'
+import { failure, isPassing } from './failure.ts'
 import { newToken, sessionKey } from './token.ts'
 
 /** The longest time before a touch, however long a session lives. */
@@ -22,6 +23,7 @@ export interface WriterSettings {
   readonly anonymousMaxAge: number | null
   readonly sessionsPerUser: number | null
   readonly touchAfter: number | null
+  readonly durability: Durability | undefined
 }
 
 /** What is known of a stored session. */
@@ -49,6 +51,8 @@ export interface WriteOptions {
   /** maxAge is the time left until a fixed time: nothing is added to it. Default: false. */
   readonly isFixed?: boolean | undefined
   readonly announce?: boolean | undefined
+  /** Default: as the settings say. */
+  readonly durability?: Durability | undefined
 }
 
 export interface Merge {
@@ -169,7 +173,8 @@ export class Writer {
    * @returns undefined when another request regenerated or ended the session first
    */
   async move(known: Known, token: string, changes: Changes, options: WriteOptions): Promise<Known | undefined> {
-    const save = this.#arguments(sessionKey(known.token), changes, options, null, known.row.version)
+    const durable = { ...options, durability: 'durable' } as const
+    const save = this.#arguments(sessionKey(known.token), changes, durable, null, known.row.version)
     const newKey = sessionKey(token)
     let result: SaveResult
     try {
@@ -220,6 +225,7 @@ export class Writer {
       label: changes.label,
       tags: changes.tags,
       announce: options.announce === true,
+      relaxed: version !== 0 && isRelaxed(this.#settings.durability, options, changes),
       maxLength: this.maxLength,
       lifetimeSeconds: this.#settings.lifetime,
       knownVersion,
@@ -253,9 +259,4 @@ function knownAfter(token: string, before: Known | undefined, changes: Changes, 
     // row.
     seenVersion: !before || previous === before.seenVersion ? version : before.seenVersion,
   }
-}
-
-/** Whether the database cannot write at the moment: not a reason to fail a page that only reads. */
-function isPassing(error: unknown): boolean {
-  return error instanceof PGStoreError && (['unavailable', 'timeout', 'full'] as string[]).includes(error.code)
 }

@@ -369,6 +369,7 @@ const nothing: Omit<SaveArguments, 'key'> = {
   label: null,
   tags: null,
   announce: false,
+  relaxed: false,
   maxLength: 0,
   lifetimeSeconds: null,
   knownVersion: 1,

@@ -50,6 +50,7 @@ const plain: Omit<SaveArguments, 'key' | 'set'> = {
   label: null,
   tags: null,
   announce: false,
+  relaxed: false,
   knownVersion: 0,
   maxLength: 4096,
   lifetimeSeconds: null,
@@ -154,7 +155,45 @@ test('saves of stores whose limits differ do not share a call', async () => {
   )
 })
 
+test('relaxed and durable saves that come by turns share no call, and each kind goes out together', async () => {
+  const keys = await newKeys(100)
+  const { pool, calls } = watchedPool()
+  const database = new BatchedDatabase(pool, 'pgstore', { ...defaultBatchLimits, inFlight: 1 })
+  await Promise.all(keys.map((key, n) => database.save({ ...plain, key, set: '{"a":1}', relaxed: n % 2 === 1 })))
+  assert.equal(
+    calls.map(({ values }) => [(values[0] as Buffer).readInt32BE(12), values.at(-1)]),
+    [
+      [50, 'false'],
+      [50, 'true'],
+    ],
+  )
+})
+
+test('one that goes alone does not hold up those that come after it', async () => {
+  const keys = await newKeys(30)
+  const { pool, calls } = watchedPool()
+  const database = new BatchedDatabase(pool, 'pgstore', { ...defaultBatchLimits, inFlight: 1 })
+  await Promise.all(keys.map((key, n) => database.save({ ...plain, key, set: '{"a":1}', announce: n % 10 === 5 })))
+  assert.is(calls.length, 4)
+})
+
 // Order
+
+test('a durable save never overtakes a relaxed one of the same session, nor the other way', async () => {
+  const keys = await newKeys(5)
+  const database = new BatchedDatabase(ownPool(), 'pgstore', { ...defaultBatchLimits, items: 16 })
+  const saves = Array.from({ length: 400 }, (_, n) => ({
+    ...plain,
+    key: keys[n % 5] as Buffer,
+    set: `{"n":${n}}`,
+    relaxed: n % 3 === 0 || n % 7 === 0,
+  }))
+  const results = await Promise.all(saves.map((save) => database.save(save)))
+  assert.equal(
+    results.map(({ version }) => version),
+    saves.map((_, n) => Math.floor(n / 5) + 2),
+  )
+})
 
 test('saves of one session keep the order in which they came, and each has its own verdict', async () => {
   const [key] = (await newKeys(1)) as [Buffer]

@@ -1,6 +1,4 @@
 // Acknowledged writes survive a crash of the server, and those in progress are either done or not done.
-import fs from 'node:fs'
-import path from 'node:path'
 import pg from 'pg'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
@@ -8,7 +6,16 @@ import { PGStore } from '../../src/index.ts'
 import { counts } from '../support/counts.ts'
 import { closeAll, hashKey, until, type Visitor } from '../support/harness.ts'
 import { type RequirementNumber, requirement, skipped } from './requirement.ts'
-import { canStart, newHome, removeHomes, type StrictServer, startReason, startStrict } from './server.ts'
+import {
+  canStart,
+  kill,
+  newHome,
+  removeHomes,
+  type StrictServer,
+  startAgain,
+  startReason,
+  startStrict,
+} from './server.ts'
 import { inWaves, newVisitor, signIn, signOut, thief } from './visitors.ts'
 
 test.after(closeAll)
@@ -28,25 +35,6 @@ function patientStore({ clientUrl }: StrictServer): PGStore {
   pool.on('error', () => {})
   pools.push(pool)
   return new PGStore({ pool, keyPairs: [hashKey], batch: false })
-}
-
-/** SIGKILL to the postmaster, whose children notice and end. */
-async function kill(server: StrictServer): Promise<void> {
-  const file = path.join(server.home, 'data', 'postmaster.pid')
-  process.kill(Number.parseInt(fs.readFileSync(file, 'utf8'), 10), 'SIGKILL')
-  await server.owner.end()
-  await server.stop()
-}
-
-/** A backend may outlive its postmaster by a moment, and no other server starts until it has ended. */
-async function startAgain(home: string): Promise<StrictServer> {
-  for (let attempt = 1; ; attempt++) {
-    try {
-      return await startStrict({}, home)
-    } catch (error) {
-      if (attempt === 20) throw error
-    }
-  }
 }
 
 const crashes = counts(1, 5)

@@ -83,6 +83,25 @@ async function strip(owner: pg.Pool, role: string, password: string): Promise<vo
     ${grantStatements(role, ['client', 'account'], 'pgstore').join('\n')}`)
 }
 
+/** SIGKILL to the postmaster, whose children notice and end. */
+export async function kill(server: StrictServer): Promise<void> {
+  const file = path.join(server.home, 'data', 'postmaster.pid')
+  process.kill(Number.parseInt(fs.readFileSync(file, 'utf8'), 10), 'SIGKILL')
+  await server.owner.end()
+  await server.stop()
+}
+
+/** A backend may outlive its postmaster by a moment, and no other server starts until it has ended. */
+export async function startAgain(home: string, settings: Readonly<Record<string, string>> = {}): Promise<StrictServer> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await startStrict(settings, home)
+    } catch (error) {
+      if (attempt === 20) throw error
+    }
+  }
+}
+
 const homes: string[] = []
 
 /** A folder for a server that is to be started again in it; removed by `removeHomes`. */

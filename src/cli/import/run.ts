@@ -103,6 +103,7 @@ function saveOf({ token, values, json, ttlSeconds }: Found, options: ImportOptio
     label: null,
     tags: null,
     announce: false,
+    relaxed: false,
     knownVersion: 0,
     lifetimeSeconds: options.lifetimeSeconds,
   }
