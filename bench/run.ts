@@ -4,6 +4,7 @@ import fs from 'node:fs'
 import os from 'node:os'
 import { parseArgs } from 'node:util'
 import { measureCache } from './groups/cache.ts'
+import { measureDistance } from './groups/distance.ts'
 import { measureGrowth } from './groups/growth.ts'
 import { measureHttp } from './groups/http.ts'
 import { compareIndexes } from './groups/indexes.ts'
@@ -41,6 +42,8 @@ const groups: Readonly<Record<string, (bench: Bench) => Promise<Row[]>>> = {
   read: async ({ contenders, isQuick }) => await measureOperation(await contenders(), 'read', pace(isQuick, 5, 1)),
   save: async ({ contenders, isQuick }) => await measureOperation(await contenders(), 'save', pace(isQuick, 5, 1)),
   http: async ({ postgres, redis, isQuick }) => await measureHttp(postgres, redis, pace(isQuick, 5, 1.5)),
+  distance: async ({ postgres, redis, isQuick }) =>
+    await measureDistance(postgres, redis, isQuick ? [0, 5] : [0, 1, 5, 20], pace(isQuick, 5, 0.5)),
   purge: async ({ postgres, isQuick }) =>
     await measurePurge(
       postgres,
@@ -68,7 +71,7 @@ const usage = `npm run bench [-- GROUP … --quick --soak]
 npm run bench -- pairs --base FOLDER [--pairs N]
 npm run bench -- express [--base FOLDER] [--pairs N]
   GROUP    ${Object.keys(groups).join(', ')}; default: all. Also profile, which prints where pgstore's time goes.
-  --quick  about three minutes in all, for a first look
+  --quick  about five minutes in all, for a first look
   --soak   five minutes of group memory
   pairs    compares this build with that of another checkout in FOLDER, in turns: reads, saves, node:http
   express  the same for Express; without --base, with this build when responses do not wait for their save

@@ -21,6 +21,11 @@ export interface Contender {
   close(): Promise<void>
 }
 
+export interface OwnProcess extends Contender {
+  /** Reads every session once, where that makes later reads cheaper. */
+  warm(): Promise<void>
+}
+
 export async function openContenders(postgres: Postgres, redis: Redis | undefined): Promise<Contender[]> {
   const contenders = [
     await inOwnProcess('pgstore', postgres.url, postgres.cpu),
@@ -41,7 +46,7 @@ export async function inOwnProcess(
   server: string,
   cpu: CpuMeter | undefined,
   env?: NodeJS.ProcessEnv,
-): Promise<Contender> {
+): Promise<OwnProcess> {
   const child = start('systems/system-process.ts', [name, server], env)
   await answerOf<'ready'>(child)
   return {
@@ -51,6 +56,10 @@ export async function inOwnProcess(
       child.send({ operation, callers, seconds } satisfies Order)
       const sample = await answerOf<Sample>(child)
       return { ...sample, serverCpuUs: perOperation(before, cpu?.(), sample.operations) }
+    },
+    async warm() {
+      child.send('warm')
+      await answerOf<'warm'>(child)
     },
     async close() {
       if (!child.connected) return
@@ -90,7 +99,7 @@ function pgbench(program: string, postgres: Postgres): Contender {
     name: 'pgbench',
     isWarm: true,
     async run(operation, callers, seconds) {
-      if (callers > mostConnections) return undefined
+      if (callers > mostConnections || !Object.hasOwn(scripts, operation)) return undefined
       const log = path.join(folder, 'log')
       const given = ['-n', '-M', 'prepared', '-f', path.join(folder, operation), '-l', '--log-prefix', log]
       const duration = Math.ceil(seconds) + 1 // it counts the time that connecting takes

@@ -1,5 +1,6 @@
 // One system in a separate process, as on a real server, so that it does not pay for what the others leave in the heap and
 // in compiled code. Its parent tells it what to run; see contenders.ts.
+import type { Sample } from '../measure.ts'
 import {
   cachedSystem,
   connectPgSimpleSystem,
@@ -38,9 +39,14 @@ export interface Order {
 
 const [, , name, server = ''] = process.argv
 const system = await systems[name as SystemName](server)
-process.on('message', ({ operation, ...load }: Order) => {
-  measureSystem(system, operation, load).then(
-    (sample) => process.send?.(sample),
+const follow = async (order: Order | 'warm'): Promise<Sample | 'warm'> => {
+  if (order !== 'warm') return await measureSystem(system, order.operation, order)
+  await system.warm?.()
+  return order
+}
+process.on('message', (order: Order | 'warm') => {
+  follow(order).then(
+    (result) => process.send?.(result),
     (error: unknown) => {
       console.error(error)
       process.exit(1)
