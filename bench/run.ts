@@ -10,6 +10,7 @@ import { measureHttp } from './groups/http.ts'
 import { compareIndexes } from './groups/indexes.ts'
 import { measureMemory } from './groups/memory.ts'
 import { comparePairs, pairGroups } from './groups/pairs.ts'
+import { measureProcesses } from './groups/processes.ts'
 import { profileAll } from './groups/profile.ts'
 import { measurePurge } from './groups/purge.ts'
 import { measureOperation } from './groups/read-save.ts'
@@ -44,6 +45,7 @@ const groups: Readonly<Record<string, (bench: Bench) => Promise<Row[]>>> = {
   http: async ({ postgres, redis, isQuick }) => await measureHttp(postgres, redis, pace(isQuick, 5, 1.5)),
   distance: async ({ postgres, redis, isQuick }) =>
     await measureDistance(postgres, redis, isQuick ? [0, 5] : [0, 1, 5, 20], pace(isQuick, 5, 0.5)),
+  processes: async ({ postgres, isQuick }) => await measureProcesses(postgres, pace(isQuick, 5, 1)),
   purge: async ({ postgres, isQuick }) =>
     await measurePurge(
       postgres,

@@ -30,6 +30,11 @@ const headings: Readonly<Record<string, string>> = {
   saveP50Range: 'rounds',
   pageP50Ms: 'page p50 ms',
   pageP50Range: 'rounds',
+  readFirstRatio: 'first / alone',
+  savesPerSecond: 'saves/s',
+  savesRange: 'rounds',
+  saveServerCpuUs: 'server CPU µs/save',
+  saveFirstRatio: 'first / alone',
   walBytes: 'WAL B/save',
   walBytesAfterCheckpoint: 'after a checkpoint',
   walBytesInAll: 'WAL B/save in all',
@@ -57,6 +62,10 @@ const lone = ['readP50Ms', 'readP50Range', 'saveP50Ms', 'saveP50Range', 'pageP50
 const columns: Readonly<Record<string, readonly string[]>> = {
   distance: ['system', ...lone, 'opsPerSecond', 'opsRange', 'errors'],
   distance_pages: ['system', 'opsPerSecond', 'p99Ms', 'pageP50Ms', 'pageP50Range', 'errors'],
+  processes: [
+    ...['system', 'concurrency', 'opsPerSecond', 'opsRange', 'serverCpuUs', 'readFirstRatio'],
+    ...['savesPerSecond', 'savesRange', 'saveServerCpuUs', 'saveFirstRatio', 'errors'],
+  ],
   purge: ['system', 'opsPerSecond', 'p50Ms', 'p99Ms', 'readP99BeforeMs', 'readP99Ratio'],
   storage: ['system', 'concurrency', 'opsPerSecond', 'walBytes', 'walBytesAfterCheckpoint', ...sizes],
   indexes: ['system', 'walBytes', 'walBytesInAll', ...sizes, 'purgedPerSecond'],
@@ -77,6 +86,7 @@ const columns: Readonly<Record<string, readonly string[]>> = {
 const ownHeadings: Readonly<Record<string, Readonly<Record<string, string>>>> = {
   distance: { opsPerSecond: 'reads/s, 128 callers' },
   distance_pages: { opsPerSecond: 'pages/s' },
+  processes: { opsPerSecond: 'reads/s', serverCpuUs: 'server CPU µs/read' },
 }
 
 export function rowTable(bench: string, rows: readonly Row[]): string {
