@@ -29,6 +29,7 @@ export interface OwnProcess extends Contender {
 export async function openContenders(postgres: Postgres, redis: Redis | undefined): Promise<Contender[]> {
   const contenders = [
     await inOwnProcess('pgstore', postgres.url, postgres.cpu),
+    readsOnly(await inOwnProcess('pgstore by token', postgres.url, postgres.cpu)),
     readsOnly(await inOwnProcess('pgstore, cached', postgres.url, postgres.cpu)),
     await inOwnProcess('connect-pg-simple', postgres.url, postgres.cpu),
     ...(redis ? [await inOwnProcess('connect-redis', String(redis.port), redis.cpu)] : []),
@@ -69,7 +70,7 @@ export async function inOwnProcess(
   }
 }
 
-/** A save is what it is without the cache. */
+/** A save is what it is without the cache, and by cookie. */
 function readsOnly(contender: Contender): Contender {
   const { name } = contender
   const run: Contender['run'] = async (operation, callers, seconds) =>

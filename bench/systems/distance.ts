@@ -19,7 +19,7 @@ interface Delivery {
 /** A delivery may be this many milliseconds early; it does not wait for the clock once more. */
 const mostEarlyMs = 0.03
 
-/** Waking takes a while, so the alarm is set early: one step more after a late delivery, one less after an early one. */
+/** Waking takes a while, so alarms are set early: a step more after a late delivery, a step less after an early one. */
 const leadStepMs = 0.004
 const mostLeadMs = 0.3
 

@@ -2,6 +2,7 @@
 // in compiled code. Its parent tells it what to run; see contenders.ts.
 import type { Sample } from '../measure.ts'
 import {
+  byTokenSystem,
   cachedSystem,
   connectPgSimpleSystem,
   connectRedisSystem,
@@ -16,6 +17,7 @@ import {
 /** How to open each, by its name in the tables. */
 const systems: Readonly<Record<SystemName, (server: string) => Promise<System>>> = {
   pgstore: pgstoreSystem,
+  'pgstore by token': byTokenSystem,
   'pgstore, cached': cachedSystem,
   'connect-pg-simple': connectPgSimpleSystem,
   'connect-redis': async (port) => await connectRedisSystem(Number(port)),
@@ -25,6 +27,7 @@ const systems: Readonly<Record<SystemName, (server: string) => Promise<System>>>
 
 export type SystemName =
   | 'pgstore'
+  | 'pgstore by token'
   | 'pgstore, cached'
   | 'connect-pg-simple'
   | 'connect-redis'

@@ -164,6 +164,20 @@ export async function cachedSystem(connectionString: string): Promise<System> {
   }
 }
 
+/** Reads by token, like the peers' stores, which leave verifying the cookie to express-session. */
+export async function byTokenSystem(connectionString: string): Promise<System> {
+  const system = await pgstoreSystem(connectionString, {}, 'pgstore by token')
+  const [codec] = system.store.codecs
+  const tokens = system.cookies.map((cookie) => codec?.decode('sid', cookie.slice('sid='.length)) as string)
+  return {
+    ...system,
+    async read(index) {
+      const found = await system.store.byToken.get(tokens[index] as string)
+      if (!found?.values()['user']) throw new Error(`${system.name}: session ${index} is empty`)
+    },
+  }
+}
+
 export type Operation = 'read' | 'save' | 'page'
 
 /** This many callers that read, save, or visit a page that does both, for this long. */
