@@ -147,6 +147,13 @@ export function summary(bench: string, system: string, concurrency: number, samp
   }
 }
 
+/** The smallest and the largest figure of the rounds, to show beside their median. */
+export function range(numbers: readonly number[]): string {
+  return [Math.min(...numbers), Math.max(...numbers)]
+    .map((number) => round(number).toLocaleString('en', { maximumFractionDigits: 6 }))
+    .join(' – ')
+}
+
 export function median(numbers: readonly number[]): number {
   const sorted = [...numbers].sort((a, b) => a - b)
   const middle = Math.floor(sorted.length / 2)

@@ -4,12 +4,14 @@ import fs from 'node:fs'
 import os from 'node:os'
 import { parseArgs } from 'node:util'
 import { measureCache } from './groups/cache.ts'
+import { measureDistance } from './groups/distance.ts'
 import { measureDurability } from './groups/durability.ts'
 import { measureGrowth } from './groups/growth.ts'
 import { measureHttp } from './groups/http.ts'
 import { compareIndexes } from './groups/indexes.ts'
 import { measureMemory } from './groups/memory.ts'
 import { comparePairs, pairGroups } from './groups/pairs.ts'
+import { measureProcesses } from './groups/processes.ts'
 import { profileAll } from './groups/profile.ts'
 import { measurePurge } from './groups/purge.ts'
 import { measureOperation } from './groups/read-save.ts'
@@ -43,6 +45,9 @@ const groups: Readonly<Record<string, (bench: Bench) => Promise<Row[]>>> = {
   save: async ({ contenders, isQuick }) => await measureOperation(await contenders(), 'save', pace(isQuick, 5, 1)),
   durability: async ({ postgres, redis, isQuick }) => await measureDurability(postgres, redis, pace(isQuick, 5, 1)),
   http: async ({ postgres, redis, isQuick }) => await measureHttp(postgres, redis, pace(isQuick, 5, 1.5)),
+  distance: async ({ postgres, redis, isQuick }) =>
+    await measureDistance(postgres, redis, isQuick ? [0, 5] : [0, 1, 5, 20], pace(isQuick, 5, 0.5)),
+  processes: async ({ postgres, isQuick }) => await measureProcesses(postgres, pace(isQuick, 5, 1)),
   purge: async ({ postgres, isQuick }) =>
     await measurePurge(
       postgres,
@@ -70,7 +75,7 @@ const usage = `npm run bench [-- GROUP … --quick --soak]
 npm run bench -- pairs --base FOLDER [--pairs N]
 npm run bench -- express [--base FOLDER] [--pairs N]
   GROUP    ${Object.keys(groups).join(', ')}; default: all. Also profile, which prints where pgstore's time goes.
-  --quick  about three minutes in all, for a first look
+  --quick  about five minutes in all, for a first look
   --soak   five minutes of group memory
   pairs    compares this build with that of another checkout in FOLDER, in turns: reads, saves, node:http
   express  the same for Express; without --base, with this build when responses do not wait for their save

@@ -78,6 +78,21 @@ const targets: readonly Target[] = [
     of: (find) => throughput(find('http', 'node:http + pgstore', 128), find('http', 'node:http, no session', 128)),
   },
   {
+    measure: 'HTTP, 128 connections: node:http reading a cached session / the same without',
+    atLeast: 0.8,
+    of: (find) =>
+      throughput(find('http', 'node:http + pgstore, cached', 128), find('http', 'node:http, no session', 128)),
+  },
+  {
+    measure: 'page that reads a warm cached session, 5 ms from its database: p50 / the same without',
+    atMost: 1.5,
+    of: (find) =>
+      ratio(
+        find('distance_pages', 'node:http + pgstore, cached, 5 ms')?.p50Ms,
+        find('distance_pages', 'node:http, no session, 5 ms')?.p50Ms,
+      ),
+  },
+  {
     measure: 'heap-only share of saves in a steady mixed load',
     atLeast: 0.95,
     of: (find) => number(find('storage', 'pgstore, mixed load')?.['hotShare']),

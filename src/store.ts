@@ -112,9 +112,8 @@ export class PGStore<Values extends object = Record<string, unknown>> extends Se
 
   /**
    * Saves what changed; call it before the body is sent. A new session without data is not saved, nor is one that is unchanged
-   * and not due for a touch: that costs no query. The cookie is set if the visitor needs one: for a new session, a touch, a
-   * changed maxAge, or if the request came with a different cookie. `session.options.maxAge = -1` ends the session, like
-   * `destroy`.
+   * and not due for a touch: that costs no query. The cookie is set if the visitor needs one: for a new session, a touch, a new
+   * maxAge or user, or if the request came with a different cookie. `session.options.maxAge = -1` ends it, like `destroy`.
    *
    * @throws {PGStoreError} `gone`: ended elsewhere; nothing is saved, the cookie is left alone and `session` is a new one.
    * `conflict`, `too_large`, `invalid_value`, `headers_sent`: nothing is saved.

@@ -9,6 +9,7 @@ import express from 'express'
 import session from 'express-session'
 import pg from 'pg'
 import { createClient } from 'redis'
+import type { PGStoreOptions } from '../../src/index.ts'
 import { entryFile, importBuilt } from '../systems/build.ts'
 import { exampleValues, pgstore } from '../systems/systems.ts'
 
@@ -18,7 +19,8 @@ const redisPort = Number(process.env['PGSTORE_BENCH_REDIS'])
 
 const makers: Readonly<Record<string, () => Promise<http.RequestListener>>> = {
   'node:http, no session': async () => (_req, res) => answer(res, 'nobody'),
-  'node:http + pgstore': nodeWithPgstore,
+  'node:http + pgstore': async () => await nodeWithPgstore({}),
+  'node:http + pgstore, cached': async () => await nodeWithPgstore({ cache: { maxStale: 5 } }),
   'Express, no session': async () => expressApp(undefined),
   'Express + pgstore': async () => expressApp(await pgstoreExpress()),
   'Express + pgstore, answers not held': async () => {
@@ -37,9 +39,9 @@ function answer(res: http.ServerResponse, user: unknown): void {
   res.end(JSON.stringify({ user }))
 }
 
-async function nodeWithPgstore(): Promise<http.RequestListener> {
+async function nodeWithPgstore(options: Partial<PGStoreOptions>): Promise<http.RequestListener> {
   // keyPairs: `pairs` compares with builds that know no `keys`.
-  const store = await pgstore.PGStore.open({ connectionString, keyPairs: [randomBytes(32)] })
+  const store = await pgstore.PGStore.open({ connectionString, keyPairs: [randomBytes(32)], ...options })
   let made = 0
   const respond = async (req: http.IncomingMessage, res: http.ServerResponse): Promise<void> => {
     const visit = await store.get(req, 'sid')

@@ -23,6 +23,18 @@ const headings: Readonly<Record<string, string>> = {
   p99Ms: 'p99 ms',
   clientCpuUs: 'client CPU µs/op',
   serverCpuUs: 'server CPU µs/op',
+  opsRange: 'rounds',
+  readP50Ms: 'read p50 ms',
+  readP50Range: 'rounds',
+  saveP50Ms: 'save p50 ms',
+  saveP50Range: 'rounds',
+  pageP50Ms: 'page p50 ms',
+  pageP50Range: 'rounds',
+  readFirstRatio: 'first / alone',
+  savesPerSecond: 'saves/s',
+  savesRange: 'rounds',
+  saveServerCpuUs: 'server CPU µs/save',
+  saveFirstRatio: 'first / alone',
   walBytes: 'WAL B/save',
   walBytesAfterCheckpoint: 'after a checkpoint',
   walBytesInAll: 'WAL B/save in all',
@@ -44,9 +56,16 @@ const headings: Readonly<Record<string, string>> = {
 
 const common = ['system', 'concurrency', 'opsPerSecond', 'p50Ms', 'p99Ms', 'clientCpuUs', 'serverCpuUs', 'errors']
 const sizes = ['hotShare', 'tableMbBefore', 'tableMbAfter', 'indexMbBefore', 'indexMbAfter']
+const lone = ['readP50Ms', 'readP50Range', 'saveP50Ms', 'saveP50Range', 'pageP50Ms', 'pageP50Range']
 
 /** The columns that the tables show of a group, if not the common ones; the file has everything. */
 const columns: Readonly<Record<string, readonly string[]>> = {
+  distance: ['system', ...lone, 'opsPerSecond', 'opsRange', 'errors'],
+  distance_pages: ['system', 'opsPerSecond', 'p99Ms', 'pageP50Ms', 'pageP50Range', 'errors'],
+  processes: [
+    ...['system', 'concurrency', 'opsPerSecond', 'opsRange', 'serverCpuUs', 'readFirstRatio'],
+    ...['savesPerSecond', 'savesRange', 'saveServerCpuUs', 'saveFirstRatio', 'errors'],
+  ],
   purge: ['system', 'opsPerSecond', 'p50Ms', 'p99Ms', 'readP99BeforeMs', 'readP99Ratio'],
   storage: ['system', 'concurrency', 'opsPerSecond', 'walBytes', 'walBytesAfterCheckpoint', ...sizes],
   indexes: ['system', 'walBytes', 'walBytesInAll', ...sizes, 'purgedPerSecond'],
@@ -63,19 +82,31 @@ const columns: Readonly<Record<string, readonly string[]>> = {
   ],
 }
 
+/** Headings that are different in one group. */
+const ownHeadings: Readonly<Record<string, Readonly<Record<string, string>>>> = {
+  distance: { opsPerSecond: 'reads/s, 128 callers' },
+  distance_pages: { opsPerSecond: 'pages/s' },
+  processes: { opsPerSecond: 'reads/s', serverCpuUs: 'server CPU µs/read' },
+}
+
 export function rowTable(bench: string, rows: readonly Row[]): string {
   return table(
     rows.filter((row) => row.bench === bench),
     columns[bench] ?? common,
+    ownHeadings[bench],
   )
 }
 
 /** A Markdown table, padded so that it is readable on a terminal too. Columns without any figure are left out. */
-export function table(rows: readonly Readonly<Record<string, unknown>>[], wanted: readonly string[]): string {
+export function table(
+  rows: readonly Readonly<Record<string, unknown>>[],
+  wanted: readonly string[],
+  own: Readonly<Record<string, string>> = {},
+): string {
   const isGiven = (name: string) => rows.some((row) => row[name] !== null && row[name] !== undefined)
   const names = wanted.filter(isGiven)
   const lines = [
-    names.map((name) => headings[name] ?? name),
+    names.map((name) => own[name] ?? headings[name] ?? name),
     ...rows.map((row) => names.map((name) => cell(row[name]))),
   ]
   const widths = names.map((_, index) => Math.max(...lines.map((line) => (line[index] as string).length)))

@@ -1,6 +1,8 @@
 // One system in a separate process, as on a real server, so that it does not pay for what the others leave in the heap and
 // in compiled code. Its parent tells it what to run; see contenders.ts.
+import type { Sample } from '../measure.ts'
 import {
+  byTokenSystem,
   cachedSystem,
   connectPgSimpleSystem,
   connectRedisSystem,
@@ -15,6 +17,7 @@ import {
 /** How to open each, by its name in the tables. */
 const systems: Readonly<Record<SystemName, (server: string) => Promise<System>>> = {
   pgstore: pgstoreSystem,
+  'pgstore by token': byTokenSystem,
   'pgstore, cached': cachedSystem,
   'pgstore, relaxed': async (url) => await pgstoreSystem(url, { durability: 'relaxed' }, 'pgstore, relaxed'),
   'connect-pg-simple': connectPgSimpleSystem,
@@ -25,6 +28,7 @@ const systems: Readonly<Record<SystemName, (server: string) => Promise<System>>>
 
 export type SystemName =
   | 'pgstore'
+  | 'pgstore by token'
   | 'pgstore, cached'
   | 'pgstore, relaxed'
   | 'connect-pg-simple'
@@ -40,9 +44,14 @@ export interface Order {
 
 const [, , name, server = ''] = process.argv
 const system = await systems[name as SystemName](server)
-process.on('message', ({ operation, ...load }: Order) => {
-  measureSystem(system, operation, load).then(
-    (sample) => process.send?.(sample),
+const follow = async (order: Order | 'warm'): Promise<Sample | 'warm'> => {
+  if (order !== 'warm') return await measureSystem(system, order.operation, order)
+  await system.warm?.()
+  return order
+}
+process.on('message', (order: Order | 'warm') => {
+  follow(order).then(
+    (result) => process.send?.(result),
     (error: unknown) => {
       console.error(error)
       process.exit(1)

@@ -24,6 +24,10 @@ export interface System {
   read(index: number): Promise<void>
   /** Changes one value of a session and saves it; pgstore reads the session first, once for `savesPerVisit` saves. */
   save(index: number): Promise<void>
+  /** A page that reads a session and saves a change to it. Default: `read`, then `save`. */
+  page?(index: number): Promise<void>
+  /** Reads every session once, where that makes later reads cheaper. */
+  warm?(): Promise<void>
   /** Creates a session and ends it again. */
   comeAndGo(): Promise<void>
   /** Releases the sessions that it has read. */
@@ -62,6 +66,13 @@ class FakeResponse {
   setHeader(_name: string, value: string | readonly string[]): void {
     if (typeof value === 'object') this.#cookies = value
   }
+}
+
+/** The browser's next Cookie header: with a cache, each save sets a second cookie. */
+function afterResponse(header: string, res: FakeResponse): string {
+  const lines = res.getHeader('set-cookie') ?? []
+  const pairs = [...header.split('; '), ...lines.map((line) => line.split(';')[0] as string)]
+  return [...new Map(pairs.map((pair) => [pair.slice(0, pair.indexOf('=')), pair])).values()].join('; ')
 }
 
 export interface PGStoreSystem extends System {
@@ -110,6 +121,14 @@ export async function pgstoreSystem(
       await store.save(req, new FakeResponse(), visit.session)
       if (--visit.left === 0) visits.delete(index)
     },
+    async page(index) {
+      const req: FakeRequest = { headers: { cookie: cookies[index] as string } }
+      const res = new FakeResponse()
+      const found = await store.get(req, 'sid')
+      found.values['visits'] = (found.values['visits'] as number) + 1
+      await store.save(req, res, found)
+      cookies[index] = afterResponse(req.headers.cookie, res)
+    },
     async comeAndGo() {
       const req: FakeRequest = { headers: { cookie: '' } }
       const made = await store.new(req, 'sid')
@@ -136,20 +155,50 @@ export async function cachedSystem(connectionString: string): Promise<System> {
       await system.read(index)
       await new Promise(setImmediate)
     },
+    async warm() {
+      const atOnce = 500
+      for (let from = 0; from < sessionCount; from += atOnce) {
+        await Promise.all(Array.from({ length: atOnce }, (_, offset) => system.read(from + offset)))
+      }
+    },
   }
 }
 
-export type Operation = 'read' | 'save'
+/** Reads by token, like the peers' stores, which leave verifying the cookie to express-session. */
+export async function byTokenSystem(connectionString: string): Promise<System> {
+  const system = await pgstoreSystem(connectionString, {}, 'pgstore by token')
+  const [codec] = system.store.codecs
+  const tokens = system.cookies.map((cookie) => codec?.decode('sid', cookie.slice('sid='.length)) as string)
+  return {
+    ...system,
+    async read(index) {
+      const found = await system.store.byToken.get(tokens[index] as string)
+      if (!found?.values()['user']) throw new Error(`${system.name}: session ${index} is empty`)
+    },
+  }
+}
 
-/** This many callers that read, or save, for this long. */
+export type Operation = 'read' | 'save' | 'page'
+
+/** This many callers that read, save, or visit a page that does both, for this long. */
 export async function measureSystem(
   system: System,
   operation: Operation,
-  load: Pick<Load, 'callers' | 'seconds' | 'cpu'>,
+  { callers, seconds, cpu }: Pick<Load, 'callers' | 'seconds' | 'cpu'>,
 ): Promise<Sample> {
-  const stay = operation === 'save' ? savesPerVisit : 1
+  // A visitor whose pages save returns to what the last one saved, not to another session.
+  const stay = operation === 'read' ? 1 : savesPerVisit
   system.forget?.()
-  return await measure((index) => system[operation](index), { ...load, count: sessionCount, stay })
+  return await measure(workOf(system, operation), { callers, seconds, cpu, count: sessionCount, stay })
+}
+
+function workOf(system: System, operation: Operation): (index: number) => Promise<void> {
+  if (operation !== 'page') return (index) => system[operation](index)
+  return async (index) => {
+    if (system.page) return await system.page(index)
+    await system.read(index)
+    await system.save(index)
+  }
 }
 
 type PeerSession = session.SessionData & Record<string, unknown>

@@ -68,14 +68,11 @@ export class ExpressSessionStore extends session.Store {
   }
 
   /** As the constructor, and installs or upgrades the schema unless `migrate` is false: see `PGStore.open`. */
-  static async open({
-    ttl,
-    userId,
-    ...options
-  }: Omit<ExpressSessionStoreOptions, 'store'> & {
-    readonly migrate?: boolean | undefined
-  }): Promise<ExpressSessionStore> {
-    const store = await PGStore.open({ maxLength: defaultMaxLength, ...options, codecs: [noCookies] })
+  static async open(
+    options: Omit<ExpressSessionStoreOptions, 'store'> & { readonly migrate?: boolean | undefined },
+  ): Promise<ExpressSessionStore> {
+    const { ttl, userId, ...rest } = options
+    const store = await PGStore.open({ maxLength: defaultMaxLength, ...rest, codecs: [noCookies] })
     const opened = new ExpressSessionStore({ store, ttl, userId })
     opened.#own = store
     return opened
@@ -164,8 +161,8 @@ export class ExpressSessionStore extends session.Store {
 
   /**
    * Saves the request's session under a new sid, in one statement: the old sid is dead at once, and the values are kept. For
-   * sign-in, where `req.session.regenerate()` would begin an empty session. `req.session` is a new object afterwards. With
-   * `signIn` it counts as a sign-in of the same user too: its `lifetime` begins again.
+   * sign-in, where `req.session.regenerate()` would begin an empty session. `req.session` is a new object afterwards. With `signIn`
+   * the `lifetime` begins again for the same user too.
    *
    * @throws {PGStoreError} `gone` when another request renewed or ended it first
    */

@@ -30,9 +30,7 @@ export interface WriterSettings {
 export interface Known {
   readonly token: string
   readonly row: SessionRow
-  /**
-   * The version that the caller's values started from: behind `row.version` once another request's save was merged with ours.
-   */
+  /** The version that the caller's values started from: behind `row.version` once another's save was merged with ours. */
   readonly seenVersion: number
   /** Whether this request, of all that a cache showed the same row, is the one to touch it and renew its cookie. Default: it is. */
   mayRenew?(): boolean
@@ -255,8 +253,7 @@ function knownAfter(token: string, before: Known | undefined, changes: Changes, 
       tags: tags === null ? (row?.tags ?? null) : JSON.stringify(tags),
       now,
     },
-    // Another request's save came in between and was merged with ours: the values were read from an older version than the
-    // row.
+    // Another request's save came in between and was merged with ours: the values are of an older version than the row.
     seenVersion: !before || previous === before.seenVersion ? version : before.seenVersion,
   }
 }
