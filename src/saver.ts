@@ -122,7 +122,8 @@ export class Saver {
     const { isWritten } = written
     if (isWritten) internals.saved(session, { known: written.known, cookie: stored.cookie }, written.changes)
     // Before anything else can fail: the visitor must get the cookie for what is stored.
-    if (cookie !== undefined && (isWritten || !stored.cookie)) this.#writeCookie(res, session, cookie, written.known.row)
+    if (cookie !== undefined && (isWritten || !stored.cookie))
+      this.#writeCookie(res, session, cookie, written.known.row)
     if (this.#settings.cache && isWritten && !written.changes.isEmpty) writeHint(res, session.name, session.options)
     if (isWritten) await this.#writer.limit(written.known, written.changes)
   }

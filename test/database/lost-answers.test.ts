@@ -74,6 +74,32 @@ test('A4: nor does it undo a value that was set back to what it had been', async
   assert.equal(await data(id), { x: 0 })
 })
 
+test('A4: a create by token whose answer was lost does not undo what others have saved since', async () => {
+  const token = `lost ${Math.random()}`
+  const changed = async (values: Values) => {
+    const known = await near.byToken.get(token)
+    assert.ok(known)
+    await near.byToken.save(token, values, { ttl: 100, known })
+  }
+  const creating = () => far.byToken.save(token, { x: 'A' }, { ttl: 100 })
+  const lost = losing('answer', creating, () => changed({ x: 'B', y: 'B' }))
+  assert.is((await rejection(lost)).code, 'unavailable')
+  assert.equal((await near.byToken.get(token))?.values(), { x: 'B', y: 'B' })
+})
+
+test('A4: such a create is saved where what it created is there, and where it never ran', async () => {
+  for (const how of ['answer', 'call'] as const) {
+    const token = `created ${Math.random()}`
+    const known = await losing(
+      how,
+      () => far.byToken.save(token, { x: 'A' }, { ttl: 100 }),
+      async () => {},
+    )
+    assert.equal(known?.values(), { x: 'A' }, how)
+    assert.equal((await near.byToken.get(token))?.values(), { x: 'A' }, how)
+  }
+})
+
 test('A4: it counts as saved where its values are there, beside what another request has saved', async () => {
   const { visitor, req, res, session } = await reading({ x: 0 })
   session.values['x'] = 1

@@ -4,6 +4,7 @@ import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { migrate, PGStore, type PGStoreError } from '../../src/index.ts'
 import {
+  admin,
   clientUrl,
   closeAll,
   databaseUrl,
@@ -105,6 +106,7 @@ test('D1: new calls of every kind are refused at once, while it closes and after
   await begun
   assert.is((await rejection(byToken.get('token'))).code, 'closed')
   assert.throws(() => store.events(), /closed/)
+  assert.throws(() => store.withClient(admin), /closed/)
 })
 
 test('D1: a call that the database does not answer within five seconds of closing fails with closed', async () => {

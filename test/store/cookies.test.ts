@@ -46,11 +46,48 @@ test('a changed maxAge sets the cookie, and so do attributes of the session’s 
   assert.match(strict, /SameSite=Strict/)
 })
 
-test('a cookie that an older key signed is re-signed, without a query', async () => {
+test('a cookie that an older key signed is re-signed', async () => {
   const visitor = await signedUp(testStore<Values>({ keys: [hashKey] }))
   const rotated = testStore<Values>({ keys: ['a newer hash key, of 32 bytes....', hashKey] })
   assert.is((await set(visitor, rotated, () => {})).length, 1)
   assert.equal(await set(visitor, rotated, () => {}), [])
+})
+
+test('the cookie of a session that another request has just regenerated is not re-signed, and not when it is old', async () => {
+  const rotated = testStore<Values>({ keys: ['a newer hash key, of 32 bytes....', hashKey] })
+  for (const [at, isOld] of [
+    [rotated, false],
+    [testStore<Values>({ touchAfter: 1 }), true],
+  ] as const) {
+    const visitor = await signedUp(isOld ? at : store)
+    const [slow, slowly] = [visitor.request(), new TestResponse()]
+    const real = Date.now
+    if (isOld) Date.now = () => real() + 2000
+    try {
+      const session = await at.get(slow, 'sid')
+      await visitor.visit(at, (session, req, res) => at.regenerate(req, res, session))
+      assert.is((await rejection(at.save(slow, slowly, session))).code, 'gone')
+    } finally {
+      Date.now = real
+    }
+    assert.equal(slowly.cookies, [])
+    assert.is((await at.get(visitor.request(), 'sid')).isNew, false)
+  }
+})
+
+test('a save that names the user sets the cookie: the row outlives the one of an anonymous visitor', async () => {
+  for (const options of [{ anonymousMaxAge: 600 }, { lifetime: 100 }]) {
+    const at = testStore<Values>(options)
+    const visitor = await signedUp(at)
+    await sql(`update pgstore.sessions set created_at = created_at - interval '95 s'`)
+    const { session, res } = await visitor.visit(at, (session) => {
+      session.userId = 'ann'
+    })
+    const maxAge = Number(/Max-Age=(\d+)/.exec(res.cookies[0] ?? '')?.[1])
+    const left = (Number(session.expiresAt) - Date.now()) / 1000
+    assert.ok(Math.abs(maxAge - left) < 30, `${maxAge} ${left}`)
+    assert.equal(await set(visitor, at, merging), [])
+  }
 })
 
 test('a cookie as old as a visit may go unrecorded is set again, though others keep the row young', async () => {

@@ -4,7 +4,17 @@ import * as assert from 'uvu/assert'
 import type { PGStore } from '../../src/index.ts'
 import { newToken } from '../../src/session/token.ts'
 import { closeClients, connect } from '../sql/calls.ts'
-import { clientUrl, closeAll, databaseUrl, rejection, row, sql, testStore, Visitor } from '../support/harness.ts'
+import {
+  clientUrl,
+  closeAll,
+  databaseUrl,
+  hashKey,
+  rejection,
+  row,
+  sql,
+  testStore,
+  Visitor,
+} from '../support/harness.ts'
 
 test.after.each(closeClients)
 test.after(closeAll)
@@ -51,11 +61,11 @@ for (const [maxAge, touchAfter, early] of [
   })
 }
 
-test('touchAfter says when a visit is recorded: 0 each, 1 after a second, by default after a tenth of maxAge', async () => {
+test('touchAfter says when a visit is recorded: 0 each, 10 after ten seconds, by default after a tenth of maxAge', async () => {
   for (const [touchAfter, early, due] of [
     [0, undefined, 0],
-    [1, 0.2, 1.1],
-    [undefined, 9, 10.1],
+    [10, 2, 10.1],
+    [undefined, 2, 10.1],
   ] as const) {
     const at = testStore<Values>({ options: { maxAge: 100 }, touchAfter })
     const { visitor, id } = await begin(at)
@@ -89,12 +99,16 @@ test('seenAt moves with touches and saves, and the list shows it', async () => {
 test('D7: where the database is read-only a page that reads is served though a touch is due, and a change is unavailable', async () => {
   const { visitor, id } = await begin(testStore<Values>())
   await pass(id, 7200)
+  const { visitor: sealed } = await begin(testStore<Values>({ seal: true }))
   const name = new URL(databaseUrl).pathname.slice(1)
   await sql(`alter database ${name} set default_transaction_read_only = on`)
   try {
     const at = testStore<Values>()
     const { session, res } = await visitor.visit(at)
     assert.equal([session.isNew, session.values.n, res.cookies], [false, 1, []])
+    const resealed = testStore<Values>({ seal: true, keys: ['a newer hash key, of 32 bytes....', hashKey] })
+    const read = await sealed.visit(resealed)
+    assert.equal([read.session.isNew, read.session.values.n, read.res.cookies], [false, 1, []])
     const changed = await rejection(visitor.visit(at, (session) => Object.assign(session.values, { n: 2 })))
     assert.is(changed.code, 'unavailable')
     const created = await rejection(new Visitor().visit(at, (session) => Object.assign(session.values, { n: 3 })))

@@ -1,6 +1,8 @@
 // Who signed in, when and from where, and how that is announced.
+import session, { type SessionData } from 'express-session'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
+import { ExpressSessionStore } from '../../src/adapters/express-session.ts'
 import type { Session } from '../../src/index.ts'
 import { closeAll, rejection, row, testStore, Visitor } from '../support/harness.ts'
 
@@ -41,6 +43,32 @@ test('signedInAt is when a user was named, isFresh counts from there, and only a
     const after = await read(visitor)
     assert.is(after.isFresh(3500), signIn)
     if (!signIn) assert.equal(after.signedInAt, before.signedInAt)
+  }
+})
+
+test('by token, and through express-session, the same user can sign in again too', async () => {
+  const express = new ExpressSessionStore({ store, userId: () => 'again' })
+  const values = { cookie: new session.Cookie() }
+  for (const signIn of [undefined, false, true]) {
+    for (const how of ['byToken', 'renew'] as const) {
+      let token = `again ${Math.random()}`
+      const known = await store.byToken.save(token, values, { ttl: 1000, userId: 'again' })
+      assert.ok(known)
+      await signInEarlier(known.id)
+      if (how === 'byToken') {
+        token = (await store.byToken.regenerate(known, values, { ttl: 1000, signIn }))?.token ?? ''
+      } else {
+        const req = { sessionID: token, sessionStore: express } as never as Parameters<typeof express.renew>[0]
+        express.createSession(req, (await express.get(token)) as SessionData)
+        await express.renew(req, signIn === undefined ? undefined : { signIn })
+        token = req.sessionID
+      }
+      const { ago } = await row<{ ago: number }>(
+        `select date_part('epoch', now() - signed_in_at) as ago from pgstore.sessions where key = pgstore.session_key($1)`,
+        token,
+      )
+      assert.is(ago < 1800, signIn === true, `${how} ${signIn}`)
+    }
   }
 })
 
