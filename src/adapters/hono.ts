@@ -34,23 +34,30 @@ export function sessions<Values extends object>(
     // A new one: those of fetch() are immutable, and a handler may return the same one to two visitors.
     const answer = new Response(c.res.body, c.res)
     for (const line of early.cookies) answer.headers.append('set-cookie', line)
+    if (early.clearSiteData) answer.headers.set('clear-site-data', early.clearSiteData)
     c.res = undefined // or Hono would overwrite the new headers with the old
     c.res = answer
     await finish(answer, answer.status)
   }
 }
 
-/** Takes the cookies of what a handler saves itself, before its response; what a stream saves later is too late for a cookie. */
+/**
+ * Takes the headers of what a handler saves or ends itself, before its response; what a stream saves later is too late for a
+ * cookie. Those against caches are written to every response.
+ */
 class EarlyHeaders implements NodeResponseLike {
   headersSent = false
   cookies: readonly string[] = []
+  clearSiteData = ''
 
-  getHeader(name: string): readonly string[] | undefined {
-    return name.toLowerCase() === 'set-cookie' ? this.cookies : undefined
+  getHeader(name: string): string | readonly string[] | undefined {
+    const isCookie = name.toLowerCase() === 'set-cookie'
+    return isCookie ? this.cookies : name.toLowerCase() === 'clear-site-data' ? this.clearSiteData : undefined
   }
 
   setHeader(name: string, value: string | readonly string[]): void {
     if (name.toLowerCase() === 'set-cookie') this.cookies = [value].flat()
+    if (name.toLowerCase() === 'clear-site-data') this.clearSiteData = String(value)
   }
 }
 

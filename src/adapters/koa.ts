@@ -1,6 +1,7 @@
 // `pgstore/koa`: a middleware that gives every request its session.
 import type { ServerResponse } from 'node:http'
 import type { DefaultState, Middleware } from 'koa'
+import { hintName } from '../cookie/hint.ts'
 import type { PGStore } from '../store.ts'
 import { openSession, type RequestSession, type RequestSessionOptions } from './request-session.ts'
 
@@ -55,10 +56,10 @@ function statusOf(error: unknown): number {
 function keepHeaders(res: ServerResponse, name: string, error: unknown): void {
   if (!(error instanceof Error)) return
   const headers: Record<string, unknown> = {}
-  const cookies = [res.getHeader('set-cookie') ?? []].flat().filter((line) => String(line).startsWith(`${name}=`))
+  const isOurs = (line: unknown) => [name, hintName(name)].some((ours) => String(line).startsWith(`${ours}=`))
+  const cookies = [res.getHeader('set-cookie') ?? []].flat().filter(isOurs)
   if (cookies.length > 0) headers['set-cookie'] = cookies
-  for (const header of ['vary', 'cache-control']) {
-    if (statusOf(error) < 500 && res.hasHeader(header)) headers[header] = res.getHeader(header)
-  }
+  const kept = statusOf(error) < 500 ? ['vary', 'cache-control', 'clear-site-data'] : ['clear-site-data']
+  for (const header of kept) if (res.hasHeader(header)) headers[header] = res.getHeader(header)
   Object.assign(error, { headers: { ...headers, ...(error as KoaError).headers } })
 }

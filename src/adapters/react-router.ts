@@ -22,7 +22,10 @@ export interface PGSessionStorage<Data = SessionData, FlashData = Data> extends 
    * that was ended elsewhere in the meantime is not saved, and is a new one from here on.
    */
   commitSession: (session: RouterSession<Data, FlashData>, options?: CookieSerializeOptions) => Promise<string>
-  /** Ends the session, and resolves to the Set-Cookie header that deletes the cookie. */
+  /**
+   * Ends the session, and resolves to the Set-Cookie header that deletes the cookie. It carries no `Clear-Site-Data`: where you
+   * want one, add it to the same response yourself.
+   */
   destroySession: (session: RouterSession<Data, FlashData>) => Promise<string>
   /**
    * Commits with a new token and invalidates the old one at once: use it instead of `commitSession` at sign-in and at every

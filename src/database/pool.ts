@@ -86,19 +86,25 @@ function unreadable(connectionString: string): string[] {
   const several = 'names several hosts: name only the primary'
   const [, authority = ''] = /^postgres(?:ql)?:\/\/([^/?#]*)/.exec(connectionString) ?? []
   if (authority.slice(authority.lastIndexOf('@') + 1).includes(',')) return [several]
+  const [, ports] = /[?&]port=([^&#]*)/.exec(connectionString) ?? []
+  if (ports !== undefined && !isPort(ports)) return ['has no valid port: a number from 1 to 65535']
   try {
     // Parses it as node-postgres will, without connecting.
     return new pg.Client({ connectionString }).host.includes(',') ? [several] : []
   } catch {
-    return ['cannot be parsed: percent-encode special characters in the user name and the password']
+    return ['cannot be parsed: percent-encode special characters in the user name and the password, and check the port']
   }
+}
+
+function isPort(text: string): boolean {
+  return /^\d{1,5}$/.test(text) && Number(text) > 0 && Number(text) < 65536
 }
 
 /** Why a pool, or a client given instead, cannot carry our calls; empty if it can. */
 export function poolProblems(pool: unknown): string[] {
   const { query, options, binary, native, Client } = (pool ?? {}) as {
     query?: unknown
-    options?: { binary?: unknown; connectionString?: unknown }
+    options?: { binary?: unknown; connectionString?: unknown; host?: unknown }
     binary?: unknown
     native?: unknown
     Client?: { prototype?: object }
@@ -108,7 +114,9 @@ export function poolProblems(pool: unknown): string[] {
   // Its client truncates bytes at the first zero: a session would not be found.
   if (isNative) return ['pool must not come from pg.native: pass a pg.Pool of the JavaScript client']
   if (options?.binary || binary) return ['pool must not have the option binary set']
-  const { connectionString } = options ?? {}
+  const { connectionString, host } = options ?? {}
+  if (typeof host === 'string' && host.includes(','))
+    return ["the pool's host names several hosts: name only the primary"]
   if (typeof connectionString !== 'string') return []
   return unreadable(connectionString).map((problem) => `the pool's connectionString ${problem}`)
 }

@@ -233,6 +233,9 @@ const unreadable = [
   'postgres://user:sec#ret@host/secret',
   'postgres://user:secret@host:99999/db',
   'postgres://user:secret/@:host/db',
+  'postgres://user:secret@host/db?port=99999',
+  'postgres://user:secret@host/db?sslmode=disable&port=five',
+  'postgres://user:secret@host/db?port=5432,5433',
   'secret',
   '',
   42,
@@ -240,9 +243,9 @@ const unreadable = [
 
 test('D5: a connection string that cannot be read is refused when the store is made, and not shown', () => {
   for (const connectionString of unreadable as string[]) {
-    refused(() => new PGStore({ connectionString, keyPairs: [hashKey] }), /connectionString (must|names|cannot)/)
+    refused(() => new PGStore({ connectionString, keyPairs: [hashKey] }), /connectionString (must|names|cannot|has)/)
     const direct = { connectionString: clientUrl, directConnectionString: connectionString }
-    refused(() => new PGStore({ ...direct, keyPairs: [hashKey] }), /directConnectionString (must|names|cannot)/)
+    refused(() => new PGStore({ ...direct, keyPairs: [hashKey] }), /directConnectionString (must|names|cannot|has)/)
   }
   for (const connectionString of unreadable.slice(0, 3) as string[]) {
     refused(
@@ -250,6 +253,10 @@ test('D5: a connection string that cannot be read is refused when the store is m
       /pool's connectionString names/,
     )
   }
+})
+
+test('D5: nor is a pool whose host is a list', () => {
+  refused(() => new PGStore({ pool: poolOf({ host: 'one,two' }), keyPairs: [hashKey] }), /several hosts/)
 })
 
 test('D5: a comma in the password does not make a second host, and percent-encoding is decoded', async () => {

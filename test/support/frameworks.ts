@@ -3,7 +3,7 @@ import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import type { RequestSession } from '../../src/adapters/request-session.ts'
 import type { PGStore, PGStoreOptions } from '../../src/index.ts'
-import { Browser } from './browser.ts'
+import { Browser, cookieNames } from './browser.ts'
 import { admin, sql, testStore, until } from './harness.ts'
 
 export interface Values {
@@ -101,12 +101,21 @@ export const pages: Readonly<Record<string, Page>> = {
     await session.destroy()
     return 'signed out'
   },
+  async '/sign-out-and-throw'(session) {
+    await session.destroy()
+    throw new Refusal(409)
+  },
   async '/answer'(session, query) {
     change((await session()).values, query)
     return { status: Number(query.get('status')), body: 'answered' }
   },
   async '/throw'(session, query) {
     change((await session()).values, query)
+    throw new Refusal(Number(query.get('status')))
+  },
+  async '/save-and-throw'(session, query) {
+    change((await session()).values, new URLSearchParams('saved=1'))
+    await session.save()
     throw new Refusal(Number(query.get('status')))
   },
   async '/regenerate-and-throw'(session, query) {
@@ -310,6 +319,24 @@ export function frameworkTests(start: (store: PGStore<Values>) => Promise<Site>,
     assert.equal([...browser.jar], [])
     assert.is(await isStored(id), false)
     assert.is((await read(old)).isNew, true)
+  })
+
+  test('signing out clears the site where the option says so, also if the page fails after it', async () => {
+    const at = await startSite(testStore<Values>({ clearSiteData: true }))
+    for (const path of ['/sign-out', '/sign-out-and-throw']) {
+      const { browser } = await visitor(at)
+      const { headers } = await browser.get(path)
+      assert.is(headers.get('clear-site-data'), '"cache", "storage"', path)
+      assert.equal([...browser.jar], [], path)
+      assert.is((await browser.get('/read')).headers.get('clear-site-data'), null)
+    }
+  })
+
+  test('a hint beside the session’s cookie stays with it if the page fails', async () => {
+    const at = await startSite(testStore<Values>({ cache: true }))
+    const { browser } = await visitor(at)
+    const { cookies } = await browser.get('/save-and-throw?status=409')
+    assert.equal(cookieNames(cookies), ['sid-v'])
   })
 
   test('a request that finishes after a sign-out revives nothing', async () => {
