@@ -37,7 +37,7 @@ export async function measureDistance(
 interface Far {
   readonly postgres: Postgres
   readonly redis: Redis | undefined
-  move(roundTripMs: number): void
+  readonly move: (roundTripMs: number) => void
 }
 
 function throughProxy(url: string, { port }: Distance): string {
