@@ -1,5 +1,5 @@
---! Previous: sha1:3fc5d4ca23be7c498171b06f1d389a569c78f4f8
---! Hash: sha1:5e727d895afc1dd7a3dd69913249ab8418b42ff0
+--! Previous: sha1:066e6a674d59e92c8052e3882b3017fa77144beb
+--! Hash: sha1:b3b7e3a620f76f4cc32a3b82e323753db317a360
 --! Message: rights
 
 --! split: 1-current.sql

@@ -1390,7 +1390,7 @@ revoke all on all functions in schema :PGSTORE_SCHEMA from public;
   {
     name: '000003-one-clock.sql',
     sql: `--! Previous: sha1:d7f2b91feb696944aa8b559b382f8b869bb89066
---! Hash: sha1:3fc5d4ca23be7c498171b06f1d389a569c78f4f8
+--! Hash: sha1:066e6a674d59e92c8052e3882b3017fa77144beb
 --! Message: one-clock
 
 --! split: 1-current.sql
@@ -2428,9 +2428,9 @@ comment on function :PGSTORE_SCHEMA.session_regenerate(bytea, bytea, interval, t
 --! EndIncluded session_regenerate.sql
 --! Included session_limit.sql
 -- Keeps at most p_max of a user's live sessions, those signed in last, and ends the others: to be called after each sign-in,
--- in a transaction of its own. p_except is the key of the session that has just signed in: it stays, whatever the clocks were when
--- the others did. Of several sign-ins at once the last one to call sees the sessions of all: when every call is answered, no more
--- than p_max are left. Sharded, the cap is each shard's.
+-- in a transaction of its own. p_except is the key of the session that has just signed in, or the key that it was regenerated from
+-- meanwhile: it stays, whatever the clocks were when the others did. Of several sign-ins at once the last one to call sees the
+-- sessions of all: when every call is answered, no more than p_max are left. Sharded, the cap is each shard's.
 create or replace function :PGSTORE_SCHEMA.session_limit(
   p_user_id text,
   p_max integer,
@@ -2455,10 +2455,10 @@ begin
   -- All are locked before any is chosen: a session that another sign-in ended meanwhile no longer counts, so that two of them do
   -- not end each other. Deleted in a second statement, as in session_revoke.
   select (array_agg(
-    locked.key order by locked.key = p_except desc nulls last, locked.signed_in_at desc nulls last, locked.id desc
+    locked.key order by locked.is_spared desc, locked.signed_in_at desc nulls last, locked.id desc
   ))[least(p_max, 2147483646) + 1 :] into v_keys
   from (
-    select s.key, s.signed_in_at, s.id
+    select s.key, coalesce(p_except in (s.key, s.previous_key), false) as is_spared, s.signed_in_at, s.id
     from :PGSTORE_SCHEMA.sessions as s
     where s.user_id = p_user_id
       and s.expires_at > statement_timestamp()
@@ -2531,7 +2531,7 @@ comment on function :PGSTORE_SCHEMA.session_list(text, boolean) is
 --! EndIncluded session_list.sql
 --! Included session_revoke.sql
 -- Ends sessions of one user: the one with number p_id, or all of them; p_except is the key of one to spare ("sign out
--- everywhere else"). Locked in key order.
+-- everywhere else"), or the key that it was regenerated from meanwhile, as in session_destroy. Locked in key order.
 create or replace function :PGSTORE_SCHEMA.session_revoke(
   p_user_id text,
   p_id bigint default null,
@@ -2557,7 +2557,7 @@ begin
     from :PGSTORE_SCHEMA.sessions as s
     where s.user_id = p_user_id
       and (p_id is null or s.id = p_id)
-      and (p_except is null or s.key <> p_except)
+      and (p_except is null or s.key <> p_except and s.previous_key is distinct from p_except)
       and s.expires_at > statement_timestamp()
     order by s.key
     for update
@@ -2578,8 +2578,8 @@ comment on function :PGSTORE_SCHEMA.session_revoke(text, bigint, bytea, text) is
   'Ends one, all, or all but one of a user''s live sessions and announces them; returns how many ended.';
 --! EndIncluded session_revoke.sql
 --! Included session_revoke_tag.sql
--- Ends the sessions that carry a tag (a tenant, the sid of an identity provider); p_except is the key of one to spare. Locked in
--- key order.
+-- Ends the sessions that carry a tag (a tenant, the sid of an identity provider); p_except is the key of one to spare, as in
+-- session_revoke. Locked in key order.
 create or replace function :PGSTORE_SCHEMA.session_revoke_tag(
   p_tag text,
   p_except bytea default null,
@@ -2603,7 +2603,7 @@ begin
     select s.key
     from :PGSTORE_SCHEMA.sessions as s
     where s.tags @> array[p_tag]
-      and (p_except is null or s.key <> p_except)
+      and (p_except is null or s.key <> p_except and s.previous_key is distinct from p_except)
       and s.expires_at > statement_timestamp()
     order by s.key
     for update
@@ -3107,8 +3107,8 @@ comment on function :PGSTORE_SCHEMA.cleanup_start(interval) is
   },
   {
     name: '000004-rights.sql',
-    sql: `--! Previous: sha1:3fc5d4ca23be7c498171b06f1d389a569c78f4f8
---! Hash: sha1:5e727d895afc1dd7a3dd69913249ab8418b42ff0
+    sql: `--! Previous: sha1:066e6a674d59e92c8052e3882b3017fa77144beb
+--! Hash: sha1:b3b7e3a620f76f4cc32a3b82e323753db317a360
 --! Message: rights
 
 --! split: 1-current.sql
