@@ -1,5 +1,5 @@
 --! Previous: sha1:d7f2b91feb696944aa8b559b382f8b869bb89066
---! Hash: sha1:066e6a674d59e92c8052e3882b3017fa77144beb
+--! Hash: sha1:a98498ebe29738b644bca5f815b5c69a3a54e9d4
 --! Message: one-clock
 
 --! split: 1-current.sql
@@ -84,8 +84,8 @@ comment on function :PGSTORE_SCHEMA.valid_life(interval) is
   'Whether a session can live so long: from a millisecond to a hundred years; internal.';
 --! EndIncluded valid_life.sql
 --! Included valid_label.sql
--- Whether a label and tags can be kept with a session: a label of at most 512 bytes as text; at most 16 tags of 1 to 255 bytes,
--- none of them null. For the functions of this schema; granted to nobody.
+-- Whether a label and tags can be kept with a session: a label of at most 512 bytes as jsonb is printed; at most 16 tags of 1 to 255
+-- bytes, none of them null. For the functions of this schema; granted to nobody.
 create or replace function :PGSTORE_SCHEMA.valid_label(p_label jsonb, p_tags text[])
   returns boolean
   language plpgsql

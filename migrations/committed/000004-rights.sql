@@ -1,5 +1,5 @@
---! Previous: sha1:066e6a674d59e92c8052e3882b3017fa77144beb
---! Hash: sha1:b3b7e3a620f76f4cc32a3b82e323753db317a360
+--! Previous: sha1:a98498ebe29738b644bca5f815b5c69a3a54e9d4
+--! Hash: sha1:0367426ed74d6ec8b05f6883a0148b1299ba6457
 --! Message: rights
 
 --! split: 1-current.sql

@@ -1390,7 +1390,7 @@ revoke all on all functions in schema :PGSTORE_SCHEMA from public;
   {
     name: '000003-one-clock.sql',
     sql: `--! Previous: sha1:d7f2b91feb696944aa8b559b382f8b869bb89066
---! Hash: sha1:066e6a674d59e92c8052e3882b3017fa77144beb
+--! Hash: sha1:a98498ebe29738b644bca5f815b5c69a3a54e9d4
 --! Message: one-clock
 
 --! split: 1-current.sql
@@ -1475,8 +1475,8 @@ comment on function :PGSTORE_SCHEMA.valid_life(interval) is
   'Whether a session can live so long: from a millisecond to a hundred years; internal.';
 --! EndIncluded valid_life.sql
 --! Included valid_label.sql
--- Whether a label and tags can be kept with a session: a label of at most 512 bytes as text; at most 16 tags of 1 to 255 bytes,
--- none of them null. For the functions of this schema; granted to nobody.
+-- Whether a label and tags can be kept with a session: a label of at most 512 bytes as jsonb is printed; at most 16 tags of 1 to 255
+-- bytes, none of them null. For the functions of this schema; granted to nobody.
 create or replace function :PGSTORE_SCHEMA.valid_label(p_label jsonb, p_tags text[])
   returns boolean
   language plpgsql
@@ -3107,8 +3107,8 @@ comment on function :PGSTORE_SCHEMA.cleanup_start(interval) is
   },
   {
     name: '000004-rights.sql',
-    sql: `--! Previous: sha1:066e6a674d59e92c8052e3882b3017fa77144beb
---! Hash: sha1:b3b7e3a620f76f4cc32a3b82e323753db317a360
+    sql: `--! Previous: sha1:a98498ebe29738b644bca5f815b5c69a3a54e9d4
+--! Hash: sha1:0367426ed74d6ec8b05f6883a0148b1299ba6457
 --! Message: rights
 
 --! split: 1-current.sql
