@@ -23,7 +23,7 @@ begin
     select s.key
     from :PGSTORE_SCHEMA.sessions as s
     where s.tags @> array[p_tag]
-      and (p_except is null or s.key <> p_except and s.previous_key is distinct from p_except)
+      and (p_except is null or s.key <> p_except and (p_except = any (s.former_keys)) is not true)
       and s.expires_at > statement_timestamp()
     order by s.key
     for update

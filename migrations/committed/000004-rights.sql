@@ -1,5 +1,5 @@
---! Previous: sha1:a98498ebe29738b644bca5f815b5c69a3a54e9d4
---! Hash: sha1:0367426ed74d6ec8b05f6883a0148b1299ba6457
+--! Previous: sha1:52deaf01f69cdcb25882c260f1dee748a3494dd7
+--! Hash: sha1:34acee2ab7e703b3d792977fa41093da926d09fe
 --! Message: rights
 
 --! split: 1-current.sql

@@ -53,7 +53,9 @@ test('the one to spare is spared though it was regenerated meanwhile, by user an
   const [key, new_key] = [await create({}, { user_id, tags: [tag] }), newKey()]
   await create({}, { user_id })
   await create({}, { tags: [tag] })
-  await call('session_regenerate', { key, new_key })
+  const between = newKey()
+  await call('session_regenerate', { key, new_key: between })
+  await call('session_regenerate', { key: between, new_key })
   assert.is(await count('session_revoke', { user_id, except: key }), 1)
   assert.is(await count('session_revoke_tag', { tag, except: key }), 1)
   assert.ok(await stored(new_key))
