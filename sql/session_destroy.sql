@@ -1,7 +1,7 @@
 -- Ends a session. One that is unknown or has expired already is no error: 0.
 --
--- A session that was regenerated is ended by its last key too: a request that signs out while another one regenerates has read
--- the old key, and is right when it is told that the session ended.
+-- A session that was regenerated is ended by each of its last eight keys too: a request that signs out while others regenerate has
+-- read an old key, and is right when it is told that the session ended.
 create or replace function :PGSTORE_SCHEMA.session_destroy(p_key bytea, p_reason text default null)
   returns bigint
   language plpgsql
@@ -21,7 +21,7 @@ begin
   if not found then
     -- A statement of its own: its snapshot has what a regenerate committed that the one above waited for.
     delete from :PGSTORE_SCHEMA.sessions as s
-    where s.previous_key = p_key
+    where s.former_keys @> array[p_key]
       and s.expires_at > statement_timestamp()
     returning s.id into v_id;
     if not found then
@@ -47,6 +47,7 @@ create or replace function :PGSTORE_SCHEMA.session_destroy(p_keys bytea[], p_rea
 as $$
 declare
   v_ids bigint[];
+  v_moved_keys bytea[];
   v_moved bigint[];
 begin
   with locked as (
@@ -65,17 +66,20 @@ begin
   select coalesce(array_agg(ended.id), '{}') into v_ids
   from ended;
 
-  with locked as (
+  -- Two statements, as in session_revoke. By an expression: for the order's sake a plan would read all of the primary key.
+  select array_agg(locked.key) into v_moved_keys
+  from (
     select s.key
     from :PGSTORE_SCHEMA.sessions as s
-    where s.previous_key = any (p_keys)
+    where s.former_keys && p_keys
       and s.expires_at > statement_timestamp()
-    order by s.key
+    order by substr(s.key, 1)
     for update
-  ), ended as (
+  ) as locked;
+
+  with ended as (
     delete from :PGSTORE_SCHEMA.sessions as s
-    using locked
-    where s.key = locked.key
+    where s.key = any (v_moved_keys)
     returning s.id
   )
   select coalesce(array_agg(ended.id), '{}') into v_moved

@@ -1,7 +1,7 @@
 -- Keeps at most p_max of a user's live sessions, those signed in last, and ends the others: to be called after each sign-in,
--- in a transaction of its own. p_except is the key of the session that has just signed in: it stays, whatever the clocks were when
--- the others did. Of several sign-ins at once the last one to call sees the sessions of all: when every call is answered, no more
--- than p_max are left. Sharded, the cap is each shard's.
+-- in a transaction of its own. p_except is the key of the session that has just signed in, or a key that it was regenerated from
+-- meanwhile: it stays, whatever the clocks were when the others did. Of several sign-ins at once the last one to call sees the
+-- sessions of all: when every call is answered, no more than p_max are left. Sharded, the cap is each shard's.
 create or replace function :PGSTORE_SCHEMA.session_limit(
   p_user_id text,
   p_max integer,
@@ -26,10 +26,10 @@ begin
   -- All are locked before any is chosen: a session that another sign-in ended meanwhile no longer counts, so that two of them do
   -- not end each other. Deleted in a second statement, as in session_revoke.
   select (array_agg(
-    locked.key order by locked.key = p_except desc nulls last, locked.signed_in_at desc nulls last, locked.id desc
+    locked.key order by locked.is_spared desc, locked.signed_in_at desc nulls last, locked.id desc
   ))[least(p_max, 2147483646) + 1 :] into v_keys
   from (
-    select s.key, s.signed_in_at, s.id
+    select s.key, coalesce(p_except = s.key or p_except = any (s.former_keys), false) as is_spared, s.signed_in_at, s.id
     from :PGSTORE_SCHEMA.sessions as s
     where s.user_id = p_user_id
       and s.expires_at > statement_timestamp()

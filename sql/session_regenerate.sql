@@ -2,8 +2,9 @@
 -- whatever signing in changes goes with it, the user id and the data, so that it happens in one statement or not at all. Of
 -- several concurrent callers one wins; the others find the old key gone. A new key that has a live session already is a conflict.
 --
--- Naming a user signs in, the same one again too: its time is set, and the lifetime counts from there. The old key stays in the row,
--- so that ending a session by it ends what it has become: see session_destroy.
+-- Naming a user signs in, the same one again too: its time is set, and the lifetime counts from there. The row keeps its
+-- last eight keys, so that ending a session by one of them ends what it has become: see session_destroy. Eight are more than are
+-- regenerated while one request runs, and keep the row short.
 create or replace function :PGSTORE_SCHEMA.session_regenerate(
   p_key bytea,
   p_new_key bytea,
@@ -62,7 +63,7 @@ begin
     update :PGSTORE_SCHEMA.sessions as s
     set
       key = p_new_key,
-      previous_key = p_key,
+      former_keys = (array_prepend(p_key, s.former_keys))[1:8],
       data = case when v_is_data then (s.data - coalesce(p_unset, '{}')) || p_set else s.data end,
       version = case
         when not v_is_data and not :PGSTORE_SCHEMA.is_renamed(s.user_id, p_user_id, s.label, p_label, s.tags, p_tags) then s.version

@@ -1,5 +1,5 @@
 -- Ends sessions of one user: the one with number p_id, or all of them; p_except is the key of one to spare ("sign out
--- everywhere else"). Locked in key order.
+-- everywhere else"), or a key that it was regenerated from meanwhile, as in session_destroy. Locked in key order.
 create or replace function :PGSTORE_SCHEMA.session_revoke(
   p_user_id text,
   p_id bigint default null,
@@ -25,7 +25,7 @@ begin
     from :PGSTORE_SCHEMA.sessions as s
     where s.user_id = p_user_id
       and (p_id is null or s.id = p_id)
-      and (p_except is null or s.key <> p_except)
+      and (p_except is null or s.key <> p_except and (p_except = any (s.former_keys)) is not true)
       and s.expires_at > statement_timestamp()
     order by s.key
     for update

@@ -1,5 +1,5 @@
--- Ends the sessions that carry a tag (a tenant, the sid of an identity provider); p_except is the key of one to spare. Locked in
--- key order.
+-- Ends the sessions that carry a tag (a tenant, the sid of an identity provider); p_except is the key of one to spare, as in
+-- session_revoke. Locked in key order.
 create or replace function :PGSTORE_SCHEMA.session_revoke_tag(
   p_tag text,
   p_except bytea default null,
@@ -23,7 +23,7 @@ begin
     select s.key
     from :PGSTORE_SCHEMA.sessions as s
     where s.tags @> array[p_tag]
-      and (p_except is null or s.key <> p_except)
+      and (p_except is null or s.key <> p_except and (p_except = any (s.former_keys)) is not true)
       and s.expires_at > statement_timestamp()
     order by s.key
     for update

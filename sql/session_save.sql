@@ -104,7 +104,7 @@ begin
       seen_at = excluded.seen_at,
       label = excluded.label,
       tags = excluded.tags,
-      previous_key = null
+      former_keys = null
     where s.expires_at <= v_now
       or :PGSTORE_SCHEMA.past_lifetime(v_now, p_lifetime, s.created_at, s.signed_in_at)
     returning s.id, s.version, s.expires_at into id, version, expires_at;

@@ -53,7 +53,7 @@ begin
     count(*) filter (where s.expires_at > statement_timestamp() and s.user_id is null),
     count(*) filter (where s.expires_at <= statement_timestamp()),
     -- A row's fixed part, its key and the page's pointer to it take 100 bytes; data beyond some 2,000 lives elsewhere.
-    coalesce(sum(100 + coalesce(octet_length(s.user_id), 0) + least(pg_column_size(s.data), 2000)), 0)
+    coalesce(sum(100 + coalesce(octet_length(s.user_id), 0) + coalesce(pg_column_size(s.former_keys), 0) + least(pg_column_size(s.data), 2000)), 0)
   into live, anonymous, v_expired, used_bytes
   from :PGSTORE_SCHEMA.sessions as s tablesample system (v_percent);
   live := round(live * 100 / v_percent);

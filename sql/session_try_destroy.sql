@@ -1,6 +1,6 @@
 -- Ends the sessions with these keys, one row for each key: destroyed, gone (there was none) or locked: another transaction holds it,
 -- send it alone. It waits for nobody, so that one of them delays no other; for the batches of a client. A session that was
--- regenerated is ended by its last key too: see session_destroy.
+-- regenerated is ended by its former keys too: see session_destroy.
 create or replace function :PGSTORE_SCHEMA.session_try_destroy(p_keys bytea[])
   returns table (key bytea, status text)
   language plpgsql
@@ -34,21 +34,26 @@ begin
   select coalesce(array_agg(ended.key), '{}'), coalesce(array_agg(ended.id), '{}') into v_keys, v_ids
   from ended;
 
-  with locked as (
+  -- As in session_destroy.
+  select array_agg(locked.key) into v_moved_keys
+  from (
     select s.key
     from :PGSTORE_SCHEMA.sessions as s
-    where s.previous_key = any (p_keys)
+    where s.former_keys && p_keys
       and s.expires_at > statement_timestamp()
-    order by s.key
+    order by substr(s.key, 1)
     for update skip locked
-  ), ended as (
+  ) as locked;
+
+  with ended as (
     delete from :PGSTORE_SCHEMA.sessions as s
-    using locked
-    where s.key = locked.key
-    returning s.previous_key, s.id
+    where s.key = any (v_moved_keys)
+    returning s.former_keys, s.id
   )
-  select coalesce(array_agg(ended.previous_key), '{}'), coalesce(array_agg(ended.id), '{}') into v_moved_keys, v_moved_ids
-  from ended;
+  select
+    array(select former.key from ended, unnest(ended.former_keys) as former (key)),
+    array(select ended.id from ended)
+  into v_moved_keys, v_moved_ids;
   perform :PGSTORE_SCHEMA.session_announce('destroyed', v_ids || v_moved_ids, 'signed_out');
 
   -- What is left is held by another transaction, or was none. Looked up by arrays: an "exists" for each key may be planned as a scan.
@@ -56,9 +61,9 @@ begin
   from :PGSTORE_SCHEMA.sessions as s
   where s.key = any (p_keys)
     and s.expires_at > statement_timestamp();
-  select v_held || coalesce(array_agg(s.previous_key), '{}') into v_held
-  from :PGSTORE_SCHEMA.sessions as s
-  where s.previous_key = any (p_keys)
+  select v_held || coalesce(array_agg(former.key), '{}') into v_held
+  from :PGSTORE_SCHEMA.sessions as s, unnest(s.former_keys) as former (key)
+  where s.former_keys && p_keys
     and s.expires_at > statement_timestamp();
 
   return query

@@ -1,5 +1,5 @@
--- Whether a label and tags can be kept with a session: a label of at most 512 bytes as text; at most 16 tags of 1 to 255 bytes,
--- none of them null. For the functions of this schema; granted to nobody.
+-- Whether a label and tags can be kept with a session: a label of at most 512 bytes as jsonb is printed; at most 16 tags of 1 to 255
+-- bytes, none of them null. For the functions of this schema; granted to nobody.
 create or replace function :PGSTORE_SCHEMA.valid_label(p_label jsonb, p_tags text[])
   returns boolean
   language plpgsql

@@ -48,7 +48,7 @@ export interface PGStoreOptions {
   readonly codecs?: readonly Codec[] | undefined
   /** The cookie's attributes and a session's life. */
   readonly options?: CookieOptions | undefined
-  /** Largest session in bytes of JSON text, after merging; 0 means no limit. Default: 4096. */
+  /** Largest session in bytes of JSON text as Postgres prints it, after merging; 0 means no limit. Default: 4096. */
   readonly maxLength?: number | undefined
   /** Seconds after its creation, or its last sign-in, at which a session ends, visited or not; null means never. Default: 7,776,000 (90 days). */
   readonly lifetime?: number | null | undefined

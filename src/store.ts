@@ -209,7 +209,7 @@ export class PGStore<Values extends object = Record<string, unknown>> extends Se
     for (const codec of this.codecs) codec.maxAge?.(Math.max(Math.ceil(seconds + late), 0))
   }
 
-  /** Largest session in bytes of JSON text after merging, for saves from now on; 0 means no limit. */
+  /** Largest session in bytes of JSON text as Postgres prints it, after merging, for saves from now on; 0 means no limit. */
   maxLength(bytes: number): void {
     const problems = maxLengthProblems(bytes)
     if (problems.length > 0) throw new PGStoreError('invalid_option', `${problems.join('; ')}.`)

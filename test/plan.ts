@@ -13,6 +13,7 @@ const slow: Readonly<Record<string, number>> = {
   'schema/migrate.test.ts': 15,
   'cli/cleanup.test.ts': 15,
   'schema/grants.test.ts': 10,
+  'schema/settings.test.ts': 8,
   'sql/concurrency.test.ts': 10,
   'examples/frameworks.test.ts': 10,
   'cache/store.test.ts': 10,

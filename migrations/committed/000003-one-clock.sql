@@ -1,5 +1,5 @@
 --! Previous: sha1:d7f2b91feb696944aa8b559b382f8b869bb89066
---! Hash: sha1:3fc5d4ca23be7c498171b06f1d389a569c78f4f8
+--! Hash: sha1:52deaf01f69cdcb25882c260f1dee748a3494dd7
 --! Message: one-clock
 
 --! split: 1-current.sql
@@ -15,7 +15,7 @@ alter table :PGSTORE_SCHEMA.sessions
   add column seen_at timestamptz,
   add column label jsonb,
   add column tags text[],
-  add column previous_key bytea;
+  add column former_keys bytea[];
 
 -- One rewrite of the table, and no row left behind to vacuum.
 alter table :PGSTORE_SCHEMA.sessions
@@ -31,8 +31,9 @@ alter table :PGSTORE_SCHEMA.sessions
 
 -- squawk-ignore require-concurrent-index-creation
 create index sessions_tags_idx on :PGSTORE_SCHEMA.sessions using gin (tags) where tags is not null;
+-- Without a list of pending entries, which each destroy would read.
 -- squawk-ignore require-concurrent-index-creation
-create index sessions_previous_key_idx on :PGSTORE_SCHEMA.sessions (previous_key) where previous_key is not null;
+create index sessions_former_keys_idx on :PGSTORE_SCHEMA.sessions using gin (former_keys) with (fastupdate = off) where former_keys is not null;
 
 comment on column :PGSTORE_SCHEMA.sessions.created_at is 'When the session began: its absolute timeout counts from here, or from its sign-in.';
 comment on column :PGSTORE_SCHEMA.sessions.purge_at is 'When it is due for purging: within a fifth of its ttl after its expiry, so that saves can leave the indexed value as it is.';
@@ -43,7 +44,7 @@ comment on column :PGSTORE_SCHEMA.sessions.expires_at is 'When it ends: exactly.
 comment on column :PGSTORE_SCHEMA.sessions.seen_at is 'When it was last saved or touched.';
 comment on column :PGSTORE_SCHEMA.sessions.label is 'What a page of devices shows of it; null for nothing.';
 comment on column :PGSTORE_SCHEMA.sessions.tags is 'What it can be ended by: a tenant, the sid of an identity provider; null for nothing.';
-comment on column :PGSTORE_SCHEMA.sessions.previous_key is 'The key that it was last regenerated from, by which it can still be ended.';
+comment on column :PGSTORE_SCHEMA.sessions.former_keys is 'The last eight keys that it was regenerated from, newest first, by which it can still be ended; null for none.';
 
 create sequence :PGSTORE_SCHEMA.announcement as bigint;
 comment on sequence :PGSTORE_SCHEMA.announcement is 'Numbers the announcements about sessions.';
@@ -84,8 +85,8 @@ comment on function :PGSTORE_SCHEMA.valid_life(interval) is
   'Whether a session can live so long: from a millisecond to a hundred years; internal.';
 --! EndIncluded valid_life.sql
 --! Included valid_label.sql
--- Whether a label and tags can be kept with a session: a label of at most 512 bytes as text; at most 16 tags of 1 to 255 bytes,
--- none of them null. For the functions of this schema; granted to nobody.
+-- Whether a label and tags can be kept with a session: a label of at most 512 bytes as jsonb is printed; at most 16 tags of 1 to 255
+-- bytes, none of them null. For the functions of this schema; granted to nobody.
 create or replace function :PGSTORE_SCHEMA.valid_label(p_label jsonb, p_tags text[])
   returns boolean
   language plpgsql
@@ -445,7 +446,7 @@ begin
       seen_at = excluded.seen_at,
       label = excluded.label,
       tags = excluded.tags,
-      previous_key = null
+      former_keys = null
     where s.expires_at <= v_now
       or :PGSTORE_SCHEMA.past_lifetime(v_now, p_lifetime, s.created_at, s.signed_in_at)
     returning s.id, s.version, s.expires_at into id, version, expires_at;
@@ -694,8 +695,8 @@ comment on function :PGSTORE_SCHEMA.session_save(bytea[], jsonb[], jsonb[], inte
 --! Included session_destroy.sql
 -- Ends a session. One that is unknown or has expired already is no error: 0.
 --
--- A session that was regenerated is ended by its last key too: a request that signs out while another one regenerates has read
--- the old key, and is right when it is told that the session ended.
+-- A session that was regenerated is ended by each of its last eight keys too: a request that signs out while others regenerate has
+-- read an old key, and is right when it is told that the session ended.
 create or replace function :PGSTORE_SCHEMA.session_destroy(p_key bytea, p_reason text default null)
   returns bigint
   language plpgsql
@@ -715,7 +716,7 @@ begin
   if not found then
     -- A statement of its own: its snapshot has what a regenerate committed that the one above waited for.
     delete from :PGSTORE_SCHEMA.sessions as s
-    where s.previous_key = p_key
+    where s.former_keys @> array[p_key]
       and s.expires_at > statement_timestamp()
     returning s.id into v_id;
     if not found then
@@ -741,6 +742,7 @@ create or replace function :PGSTORE_SCHEMA.session_destroy(p_keys bytea[], p_rea
 as $$
 declare
   v_ids bigint[];
+  v_moved_keys bytea[];
   v_moved bigint[];
 begin
   with locked as (
@@ -759,17 +761,20 @@ begin
   select coalesce(array_agg(ended.id), '{}') into v_ids
   from ended;
 
-  with locked as (
+  -- Two statements, as in session_revoke. By an expression: for the order's sake a plan would read all of the primary key.
+  select array_agg(locked.key) into v_moved_keys
+  from (
     select s.key
     from :PGSTORE_SCHEMA.sessions as s
-    where s.previous_key = any (p_keys)
+    where s.former_keys && p_keys
       and s.expires_at > statement_timestamp()
-    order by s.key
+    order by substr(s.key, 1)
     for update
-  ), ended as (
+  ) as locked;
+
+  with ended as (
     delete from :PGSTORE_SCHEMA.sessions as s
-    using locked
-    where s.key = locked.key
+    where s.key = any (v_moved_keys)
     returning s.id
   )
   select coalesce(array_agg(ended.id), '{}') into v_moved
@@ -784,7 +789,7 @@ comment on function :PGSTORE_SCHEMA.session_destroy(bytea[], text) is
 --! Included session_try_destroy.sql
 -- Ends the sessions with these keys, one row for each key: destroyed, gone (there was none) or locked: another transaction holds it,
 -- send it alone. It waits for nobody, so that one of them delays no other; for the batches of a client. A session that was
--- regenerated is ended by its last key too: see session_destroy.
+-- regenerated is ended by its former keys too: see session_destroy.
 create or replace function :PGSTORE_SCHEMA.session_try_destroy(p_keys bytea[])
   returns table (key bytea, status text)
   language plpgsql
@@ -818,21 +823,26 @@ begin
   select coalesce(array_agg(ended.key), '{}'), coalesce(array_agg(ended.id), '{}') into v_keys, v_ids
   from ended;
 
-  with locked as (
+  -- As in session_destroy.
+  select array_agg(locked.key) into v_moved_keys
+  from (
     select s.key
     from :PGSTORE_SCHEMA.sessions as s
-    where s.previous_key = any (p_keys)
+    where s.former_keys && p_keys
       and s.expires_at > statement_timestamp()
-    order by s.key
+    order by substr(s.key, 1)
     for update skip locked
-  ), ended as (
+  ) as locked;
+
+  with ended as (
     delete from :PGSTORE_SCHEMA.sessions as s
-    using locked
-    where s.key = locked.key
-    returning s.previous_key, s.id
+    where s.key = any (v_moved_keys)
+    returning s.former_keys, s.id
   )
-  select coalesce(array_agg(ended.previous_key), '{}'), coalesce(array_agg(ended.id), '{}') into v_moved_keys, v_moved_ids
-  from ended;
+  select
+    array(select former.key from ended, unnest(ended.former_keys) as former (key)),
+    array(select ended.id from ended)
+  into v_moved_keys, v_moved_ids;
   perform :PGSTORE_SCHEMA.session_announce('destroyed', v_ids || v_moved_ids, 'signed_out');
 
   -- What is left is held by another transaction, or was none. Looked up by arrays: an "exists" for each key may be planned as a scan.
@@ -840,9 +850,9 @@ begin
   from :PGSTORE_SCHEMA.sessions as s
   where s.key = any (p_keys)
     and s.expires_at > statement_timestamp();
-  select v_held || coalesce(array_agg(s.previous_key), '{}') into v_held
-  from :PGSTORE_SCHEMA.sessions as s
-  where s.previous_key = any (p_keys)
+  select v_held || coalesce(array_agg(former.key), '{}') into v_held
+  from :PGSTORE_SCHEMA.sessions as s, unnest(s.former_keys) as former (key)
+  where s.former_keys && p_keys
     and s.expires_at > statement_timestamp();
 
   return query
@@ -864,8 +874,9 @@ comment on function :PGSTORE_SCHEMA.session_try_destroy(bytea[]) is
 -- whatever signing in changes goes with it, the user id and the data, so that it happens in one statement or not at all. Of
 -- several concurrent callers one wins; the others find the old key gone. A new key that has a live session already is a conflict.
 --
--- Naming a user signs in, the same one again too: its time is set, and the lifetime counts from there. The old key stays in the row,
--- so that ending a session by it ends what it has become: see session_destroy.
+-- Naming a user signs in, the same one again too: its time is set, and the lifetime counts from there. The row keeps its
+-- last eight keys, so that ending a session by one of them ends what it has become: see session_destroy. Eight are more than are
+-- regenerated while one request runs, and keep the row short.
 create or replace function :PGSTORE_SCHEMA.session_regenerate(
   p_key bytea,
   p_new_key bytea,
@@ -924,7 +935,7 @@ begin
     update :PGSTORE_SCHEMA.sessions as s
     set
       key = p_new_key,
-      previous_key = p_key,
+      former_keys = (array_prepend(p_key, s.former_keys))[1:8],
       data = case when v_is_data then (s.data - coalesce(p_unset, '{}')) || p_set else s.data end,
       version = case
         when not v_is_data and not :PGSTORE_SCHEMA.is_renamed(s.user_id, p_user_id, s.label, p_label, s.tags, p_tags) then s.version
@@ -1037,9 +1048,9 @@ comment on function :PGSTORE_SCHEMA.session_regenerate(bytea, bytea, interval, t
 --! EndIncluded session_regenerate.sql
 --! Included session_limit.sql
 -- Keeps at most p_max of a user's live sessions, those signed in last, and ends the others: to be called after each sign-in,
--- in a transaction of its own. p_except is the key of the session that has just signed in: it stays, whatever the clocks were when
--- the others did. Of several sign-ins at once the last one to call sees the sessions of all: when every call is answered, no more
--- than p_max are left. Sharded, the cap is each shard's.
+-- in a transaction of its own. p_except is the key of the session that has just signed in, or a key that it was regenerated from
+-- meanwhile: it stays, whatever the clocks were when the others did. Of several sign-ins at once the last one to call sees the
+-- sessions of all: when every call is answered, no more than p_max are left. Sharded, the cap is each shard's.
 create or replace function :PGSTORE_SCHEMA.session_limit(
   p_user_id text,
   p_max integer,
@@ -1064,10 +1075,10 @@ begin
   -- All are locked before any is chosen: a session that another sign-in ended meanwhile no longer counts, so that two of them do
   -- not end each other. Deleted in a second statement, as in session_revoke.
   select (array_agg(
-    locked.key order by locked.key = p_except desc nulls last, locked.signed_in_at desc nulls last, locked.id desc
+    locked.key order by locked.is_spared desc, locked.signed_in_at desc nulls last, locked.id desc
   ))[least(p_max, 2147483646) + 1 :] into v_keys
   from (
-    select s.key, s.signed_in_at, s.id
+    select s.key, coalesce(p_except = s.key or p_except = any (s.former_keys), false) as is_spared, s.signed_in_at, s.id
     from :PGSTORE_SCHEMA.sessions as s
     where s.user_id = p_user_id
       and s.expires_at > statement_timestamp()
@@ -1140,7 +1151,7 @@ comment on function :PGSTORE_SCHEMA.session_list(text, boolean) is
 --! EndIncluded session_list.sql
 --! Included session_revoke.sql
 -- Ends sessions of one user: the one with number p_id, or all of them; p_except is the key of one to spare ("sign out
--- everywhere else"). Locked in key order.
+-- everywhere else"), or a key that it was regenerated from meanwhile, as in session_destroy. Locked in key order.
 create or replace function :PGSTORE_SCHEMA.session_revoke(
   p_user_id text,
   p_id bigint default null,
@@ -1166,7 +1177,7 @@ begin
     from :PGSTORE_SCHEMA.sessions as s
     where s.user_id = p_user_id
       and (p_id is null or s.id = p_id)
-      and (p_except is null or s.key <> p_except)
+      and (p_except is null or s.key <> p_except and (p_except = any (s.former_keys)) is not true)
       and s.expires_at > statement_timestamp()
     order by s.key
     for update
@@ -1187,8 +1198,8 @@ comment on function :PGSTORE_SCHEMA.session_revoke(text, bigint, bytea, text) is
   'Ends one, all, or all but one of a user''s live sessions and announces them; returns how many ended.';
 --! EndIncluded session_revoke.sql
 --! Included session_revoke_tag.sql
--- Ends the sessions that carry a tag (a tenant, the sid of an identity provider); p_except is the key of one to spare. Locked in
--- key order.
+-- Ends the sessions that carry a tag (a tenant, the sid of an identity provider); p_except is the key of one to spare, as in
+-- session_revoke. Locked in key order.
 create or replace function :PGSTORE_SCHEMA.session_revoke_tag(
   p_tag text,
   p_except bytea default null,
@@ -1212,7 +1223,7 @@ begin
     select s.key
     from :PGSTORE_SCHEMA.sessions as s
     where s.tags @> array[p_tag]
-      and (p_except is null or s.key <> p_except)
+      and (p_except is null or s.key <> p_except and (p_except = any (s.former_keys)) is not true)
       and s.expires_at > statement_timestamp()
     order by s.key
     for update
@@ -1408,7 +1419,7 @@ begin
     count(*) filter (where s.expires_at > statement_timestamp() and s.user_id is null),
     count(*) filter (where s.expires_at <= statement_timestamp()),
     -- A row's fixed part, its key and the page's pointer to it take 100 bytes; data beyond some 2,000 lives elsewhere.
-    coalesce(sum(100 + coalesce(octet_length(s.user_id), 0) + least(pg_column_size(s.data), 2000)), 0)
+    coalesce(sum(100 + coalesce(octet_length(s.user_id), 0) + coalesce(pg_column_size(s.former_keys), 0) + least(pg_column_size(s.data), 2000)), 0)
   into live, anonymous, v_expired, used_bytes
   from :PGSTORE_SCHEMA.sessions as s tablesample system (v_percent);
   live := round(live * 100 / v_percent);

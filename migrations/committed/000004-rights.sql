@@ -1,5 +1,5 @@
---! Previous: sha1:3fc5d4ca23be7c498171b06f1d389a569c78f4f8
---! Hash: sha1:5e727d895afc1dd7a3dd69913249ab8418b42ff0
+--! Previous: sha1:52deaf01f69cdcb25882c260f1dee748a3494dd7
+--! Hash: sha1:34acee2ab7e703b3d792977fa41093da926d09fe
 --! Message: rights
 
 --! split: 1-current.sql

@@ -9,7 +9,7 @@ import type { PGStore } from '../store.ts'
 export interface ExpressSessionStoreOptions extends Omit<PGStoreOptions, 'keyPairs' | 'codecs' | 'options'> {
   /** A `PGStore` that you open and close; the options of `PGStore` are then set on it. */
   readonly store?: PGStore | undefined
-  /** Largest session in bytes of JSON text, after merging; 0 means no limit. Default: 65,536. */
+  /** Largest session in bytes of JSON text as Postgres prints it, after merging; 0 means no limit. Default: 65,536. */
   readonly maxLength?: number | undefined
   /** Seconds that a session lives without a visit when its cookie has neither maxAge nor expires. Default: 86,400 (a day). */
   readonly ttl?: number | undefined

@@ -8,7 +8,7 @@ export interface Inspection {
   readonly sessions: string | null
   /** Whether other tables inherit from it. */
   readonly is_parent: boolean
-  /** The columns of the table "migrations"; null if there is none. */
+  /** The text columns of the table "migrations"; null if there is none. */
   readonly ledger: readonly string[] | null
   readonly has_grants: boolean
   /** Whether the current role acts as the schema's owner. */
@@ -27,9 +27,9 @@ const query = `select
   ) as is_parent,
   (
     select array(
-      select a.attname || ' ' || a.atttypid::regtype
+      select a.attname::pg_catalog.text
       from pg_catalog.pg_attribute as a
-      where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
+      where a.attrelid = c.oid and a.atttypid = 'pg_catalog.text'::regtype and a.attnum > 0 and not a.attisdropped
     )
     from tables as c where c.relname = 'migrations'
   ) as ledger,
@@ -114,7 +114,7 @@ export async function isInstalled(
     )
   }
   const isLedger =
-    ['name text', 'hash text'].every((column) => found.ledger?.includes(column)) &&
+    ['name', 'hash'].every((column) => found.ledger?.includes(column)) &&
     (await run(client, `select from ${schema}.migrations where name = $1`, [first])).rows.length > 0
   if (!isLedger) {
     throw new PGStoreError(

@@ -207,10 +207,11 @@ function checkSchema(schema: unknown): void {
   if (problems.length > 0) throw new PGStoreError('invalid_option', `${problems.join('; ')}.`)
 }
 
-/** The name is used unquoted: the server knows which words it reserves. */
+/** The name is used unquoted: the server knows which words it reserves. Not by quote_ident(), which a setting lets quote every name. */
 async function checkReservedWord(client: PoolClient, schema: string): Promise<void> {
-  const { rows } = await run(client, 'select quote_ident($1) <> $1 as reserved', [schema])
-  if ((rows[0] as { reserved: boolean }).reserved) {
+  const text = `select from pg_catalog.pg_get_keywords() as k where k.word = $1 and k.catcode <> 'U'`
+  const { rows } = await run(client, text, [schema])
+  if (rows.length > 0) {
     throw new PGStoreError('invalid_option', `schema must not be a reserved word in SQL: ${schema}.`)
   }
 }

@@ -3,7 +3,7 @@
 
 import { readJson } from '../database/read-json.ts'
 import { PGStoreError } from '../errors.ts'
-import { checkPlain, checkText, encodeJson, type Json, memberPath, sameJson } from './json.ts'
+import { checkPlain, checkText, encodeJson, type Json, memberPath, printedBytes, sameJson } from './json.ts'
 
 export interface Difference {
   /** JSON text of an object. */
@@ -87,6 +87,7 @@ export function changedUserId(stored: string | null, userId: string | null | und
   return userId
 }
 
+/** As valid_label measures it. */
 const longestLabel = 512
 const mostTags = 16
 const longestTag = 255
@@ -100,8 +101,11 @@ export function changedLabel(stored: string | null, label: unknown): string | nu
   if (label === undefined || label === null) return stored === null ? null : 'null'
   if (stored !== null && sameJson(readJson(stored) as Json, label, 'label')) return null
   const text = encodeJson(label, 'label')
-  if (typeof text !== 'string' || Buffer.byteLength(text) > longestLabel) {
-    throw new PGStoreError('invalid_value', `label must be at most ${longestLabel} bytes of JSON text.`)
+  if (typeof text !== 'string' || Buffer.byteLength(text) > longestLabel || printedBytes(text) > longestLabel) {
+    throw new PGStoreError(
+      'invalid_value',
+      `label must be at most ${longestLabel} bytes of JSON as Postgres prints it, with a space after each colon and comma and without exponents.`,
+    )
   }
   return text
 }

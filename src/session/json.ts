@@ -26,6 +26,23 @@ export function encodeJson(value: unknown, path: string): string {
   return JSON.stringify(value)
 }
 
+/**
+ * How many bytes a text of `encodeJson` takes as Postgres prints it from jsonb: a space follows each colon and comma outside
+ * strings, and 1e+21 is printed digit by digit. Strings are printed as they are here. Never less than the bytes of the text itself.
+ */
+export function printedBytes(text: string): number {
+  let bytes = Buffer.byteLength(text)
+  const tokens = /"[^"\\]*(?:\\.[^"\\]*)*"|[:,]|(-?)\d(?:\.(\d+))?e([+-]\d+)/g
+  for (const [token, sign = '', decimals = '', exponent] of text.matchAll(tokens)) {
+    if (token === ':' || token === ',') bytes++
+    if (exponent === undefined) continue
+    // JSON.stringify writes an exponent from 21 up, more than a number has decimals, and from -7 down.
+    const power = Number(exponent)
+    bytes += sign.length + (power > 0 ? 1 + power : 2 - power + decimals.length) - token.length
+  }
+  return bytes
+}
+
 /** @param isReplaced the value is what a toJSON returned: JSON.stringify does not call a second one */
 function check(value: unknown, path: string, key: string, ancestors: object[], isReplaced = false): void {
   switch (typeof value) {

@@ -88,8 +88,8 @@ export class Session<Values extends object = Record<string, unknown>> {
   }
 
   /**
-   * What a page of devices shows for this session, such as the browser's name: any JSON of at most 512 bytes, undefined
-   * for nothing. Set it at sign-in; it is saved with the session, as a whole.
+   * What a page of devices shows for this session, such as the browser's name: any JSON of at most 512 bytes as Postgres prints it
+   * (a space after each colon and comma, no exponents), undefined for nothing. Set it at sign-in; it is saved as a whole.
    */
   get label(): unknown {
     this.#label ??= { value: parseJson(this.#stored?.known.row.label) }

@@ -38,7 +38,10 @@ export interface ListOptions {
 }
 
 export interface RevokeTagOptions {
-  /** The session to spare, or its token if a framework keeps the cookie itself. Default: spare none. */
+  /**
+   * The session to spare, even if another request has regenerated it since; or its token if a framework keeps the cookie itself.
+   * Default: spare none.
+   */
   readonly except?: Session<object> | string
   /** The reason, at most 50 characters, for listeners to the events. Default: 'revoked'. */
   readonly reason?: string
@@ -48,8 +51,8 @@ export interface RevokeOptions extends RevokeTagOptions {
   /** Only the session with this number. Default: all. */
   readonly id?: string | number | bigint
   /**
-   * All but this one: "sign out everywhere else"; its token if a framework keeps the cookie itself. A session that is not
-   * saved yet spares none. Default: spare none.
+   * All but this one: "sign out everywhere else", even if another request has regenerated it since; its token if a framework keeps
+   * the cookie itself. A session that is not saved yet spares none. Default: spare none.
    */
   readonly except?: Session<object> | string
 }

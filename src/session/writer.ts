@@ -195,7 +195,7 @@ export class Writer {
     return newToken(sessionKey(known.token))
   }
 
-  /** Ends the session of this token, or the one just regenerated from it. Returns whether there was one. */
+  /** Ends the session of this token, or the one regenerated from it. Returns whether there was one. */
   async end(token: string, id?: string): Promise<boolean> {
     return (await this.#sessions.destroy(sessionKey(token), id)) > 0
   }

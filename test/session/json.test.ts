@@ -2,8 +2,11 @@ import vm from 'node:vm'
 import fc from 'fast-check'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { encodeJson, type Json, sameJson } from '../../src/session/json.ts'
+import { encodeJson, type Json, printedBytes, sameJson } from '../../src/session/json.ts'
 import { counts } from '../support/counts.ts'
+import { closeAll, sql } from '../support/harness.ts'
+
+test.after(closeAll)
 
 const nested = (levels: number): unknown => (levels === 0 ? 1 : [nested(levels - 1)])
 
@@ -117,6 +120,26 @@ test('the comparison covers what toJSON returns and undefined properties', () =>
   assert.is(sameJson([1], { 0: 1 }), false)
   assert.is(sameJson({}, []), false)
   assert.is(sameJson(null, {}), false)
+})
+
+test('the bytes of a text as Postgres prints it are known without asking: exponents, escapes, anything', async () => {
+  const numbers = [1e21, -1.7976931348623157e308, 5e-324, -1.5e-7, 1e-7, 1.2345e22, 123456789.125, -0, 0.000001]
+  const texts = [': , 1e+30', '"\\', '\\": 1e+21,', '\u0001\n\u007f\u2028', 'é😀']
+  const samples = fc.sample(fc.jsonValue({ stringUnit: 'grapheme' }), counts(500, 5000)).filter((value) => {
+    try {
+      return encodeJson(value, 'x') !== undefined
+    } catch {
+      return false // a NUL
+    }
+  })
+  const doubles = fc.sample(fc.double({ noNaN: true, noDefaultInfinity: true }), counts(500, 5000))
+  const values = [...numbers, ...texts, { 'a:1,': [texts, {}, [], null, true] }, ...samples, ...doubles]
+  const encoded = values.map((value) => encodeJson(value, 'x'))
+  const printed = await sql<{ bytes: number }>(
+    'select octet_length(t::jsonb::text) as bytes from unnest($1::text[]) with ordinality as u (t, n) order by n',
+    encoded,
+  )
+  for (const [n, text] of encoded.entries()) assert.is(printedBytes(text), printed[n]?.bytes, text)
 })
 
 test.run()

@@ -14,6 +14,7 @@ const unknownKey = () => literal(newKey())
 const two = `array['{"a":1}', '{"a":1}']::jsonb[]`
 const days = `array['1 day', '1 day']::interval[]`
 let user = 100
+const former = () => `sha256('former ${user++}'::bytea)`
 
 /** Each function that looks for sessions, as a call on the keys that `key` gives. */
 const lookups: Readonly<Record<string, (key: () => string) => string>> = {
@@ -32,6 +33,9 @@ const lookups: Readonly<Record<string, (key: () => string) => string>> = {
   'session_destroy lone': (key) => `session_destroy(${key()})`,
   'session_destroy array': (key) => `session_destroy(array[${key()}, ${key()}])`,
   session_try_destroy: (key) => `session_try_destroy(array[${key()}, ${key()}])`,
+  'session_destroy lone by a former key': () => `session_destroy(${former()})`,
+  'session_destroy array by former keys': () => `session_destroy(array[${former()}, ${former()}])`,
+  'session_try_destroy by former keys': () => `session_try_destroy(array[${former()}, ${former()}])`,
   session_regenerate: (key) => `session_regenerate(${key()}, ${unknownKey()})`,
   'session_regenerate with a save': (key) =>
     `session_regenerate(${key()}, ${unknownKey()}, '1 day', 'u', null, '{"a":1}', '{}', 4096, null)`,
@@ -72,9 +76,10 @@ for (const [kind, isThere] of [
     }
     await client.query('delete from pgstore.sessions')
     await client.query(
-      `insert into pgstore.sessions (id, created_at, purge_at, key, user_id, data, updated_at, version, expires_at, seen_at, tags)
+      `insert into pgstore.sessions (id, created_at, purge_at, key, user_id, data, updated_at, version, expires_at, seen_at, tags, former_keys)
        select n, now(), now() + interval '1 day', sha256(n::text::bytea), 'user ' || n, '{}', now(), 1, now() + interval '1 day',
-         now(), case when n % 10 = 0 then array['tag ' || n] end
+         now(), case when n % 10 = 0 then array['tag ' || n] end,
+         array[sha256(('former ' || n)::bytea), sha256(('first ' || n)::bytea)]
        from generate_series(1, 20000) as n`,
     )
     let next = 10_000

@@ -69,6 +69,19 @@ for (const [name, end] of ends) {
   })
 }
 
+for (const [name, end] of ends) {
+  test(`A11: in 100 races of ${name} with two regenerates in a row it ends the session too`, async () => {
+    const [destroyer, mover] = [await connect(), await connect()]
+    for (let n = 0; n < 100; n++) {
+      const keys = [await create(), newKey(), newKey()] as const
+      const move = async (from: number) =>
+        await call('session_regenerate', { key: keys[from], new_key: keys[from + 1] }, mover)
+      const [told] = await Promise.all([end(keys[0], destroyer), move(0).then(() => move(1))])
+      assert.equal([told, await call('session_get', { keys })], [1, []])
+    }
+  })
+}
+
 test('A11: a destroy that waits for a regenerate ends the session under its new key', async () => {
   for (const key of [await create(), await create()]) {
     const [early, late, new_key] = [await connect(), await connect(), newKey()]
@@ -91,13 +104,69 @@ test('A11: a session_try_destroy during a regenerate is told locked, not gone', 
   assert.equal(await call('session_try_destroy', { keys: [key] }), [{ key, status: 'destroyed' }])
 })
 
-test('A11: the key before the last one opens nothing and ends nothing; an expired session is not ended by its old key', async () => {
-  const [first, second, third] = [await create(), newKey(), newKey()]
-  await call('session_regenerate', { key: first, new_key: second })
-  await call('session_regenerate', { key: second, new_key: third })
-  assert.is(await count('session_destroy', { key: first }), 0)
-  await expire(third)
-  assert.is(await count('session_destroy', { key: second }), 0)
+/** Regenerates the session so often; its keys, the last one first. */
+async function regenerated(times: number, client?: pg.Client): Promise<Buffer[]> {
+  const keys = [await create()]
+  for (let n = 0; n < times; n++) {
+    const new_key = newKey()
+    await call('session_regenerate', { key: keys[0], new_key }, client)
+    keys.unshift(new_key)
+  }
+  return keys
+}
+
+for (const [name, end] of ends) {
+  test(`A11: ${name} ends a session by each of its last eight keys, and by no older one`, async () => {
+    const client = await connect()
+    for (let age = 0; age <= 8; age++) {
+      const keys = await regenerated(9)
+      assert.is(await end(keys[9] as Buffer, client), 0)
+      assert.is(await end(keys[age] as Buffer, client), 1, `${age} keys ago`)
+      assert.is(await stored(keys[0] as Buffer), undefined)
+    }
+  })
+}
+
+test('A11: former keys open nothing, move nothing, save nothing, and end no expired session', async () => {
+  const [last, ...former] = (await regenerated(3)) as [Buffer, ...Buffer[]]
+  assert.equal(await call('session_get', { keys: former }), [])
+  for (const key of former) {
+    assert.is((await save(key, { set: '{"a":1}' })).status, 'gone')
+    assert.is((await call<{ status: string }>('session_regenerate', { key, new_key: newKey() }))[0]?.status, 'gone')
+  }
+  await expire(last)
+  for (const key of former) assert.is(await count('session_destroy', { key }), 0)
+  assert.is(await count('session_destroy', { keys: former }), 0)
+})
+
+test('A11: a session named by several of its keys ends once, and each of them is told', async () => {
+  const keys = await regenerated(3)
+  assert.is(await count('session_destroy', { keys }), 1)
+  const others = await regenerated(3)
+  const verdicts = await call<{ key: Buffer; status: string }>('session_try_destroy', { keys: others.slice(1) })
+  assert.equal(
+    verdicts.map(({ status }) => status),
+    ['destroyed', 'destroyed', 'destroyed'],
+  )
+})
+
+test('A11: a new session under the key of an ended one has no former keys', async () => {
+  const [last, former] = (await regenerated(1)) as [Buffer, Buffer]
+  await expire(last)
+  assert.is((await save(last, { version: 0 })).status, 'saved')
+  assert.is(await count('session_destroy', { key: former }), 0)
+  assert.ok(await stored(last))
+})
+
+test('A11: through the store, a request that read the session before two regenerates signs it out', async () => {
+  const store = testStore()
+  const visitor = new Visitor()
+  const { session } = await visitor.visit(store, ({ values }) => Object.assign(values, { a: 1 }))
+  const leaving = visitor.request()
+  const read = await store.get(leaving, 'sid')
+  for (let n = 0; n < 2; n++) await visitor.visit(store, async (one, req, res) => await store.regenerate(req, res, one))
+  await store.destroy(leaving, new TestResponse(), read)
+  assert.equal(await sql('select from pgstore.sessions where id = $1', session.id), [])
 })
 
 test('A11: through two stores, in 200 races a sign-out that was told well ends the session, renewed or not', async () => {

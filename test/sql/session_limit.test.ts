@@ -57,6 +57,16 @@ test('so is one that changes hands, or its key while signing in; saving its data
   assert.equal(await left([moved, first as Buffer, third as Buffer]), [true, false, false])
 })
 
+test('the one to spare is spared though it was regenerated meanwhile', async () => {
+  const user_id = newUser()
+  const [first, second] = await signedIn(user_id, 2)
+  const [between, moved] = [newKey(), newKey()]
+  await call('session_regenerate', { key: first, new_key: between })
+  await call('session_regenerate', { key: between, new_key: moved })
+  assert.is(await count('session_limit', { user_id, max: 1, except: first }), 1)
+  assert.equal(await left([moved, second as Buffer]), [true, false])
+})
+
 test('when a user is cleared, so is the time of signing in', async () => {
   const key = await create({}, { user_id: newUser() })
   await save(key, { user_id: '' })

@@ -1,7 +1,7 @@
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { row } from '../support/harness.ts'
-import { closeEverything, count, create, expire, newKey, present, stored } from './calls.ts'
+import { call, closeEverything, count, create, expire, newKey, present, stored } from './calls.ts'
 
 test.after(closeEverything)
 
@@ -45,6 +45,20 @@ test('the one to spare is spared when it is named by number too', async () => {
   const { id } = await present(keys[0])
   assert.is(await count('session_revoke', { user_id, id, except: keys[0] }), 0)
   assert.equal(await left(keys), [true, true, true])
+})
+
+test('the one to spare is spared though it was regenerated meanwhile, by user and by tag', async () => {
+  const user_id = `user ${++users}`
+  const tag = `tag of ${user_id}`
+  const [key, new_key] = [await create({}, { user_id, tags: [tag] }), newKey()]
+  await create({}, { user_id })
+  await create({}, { tags: [tag] })
+  const between = newKey()
+  await call('session_regenerate', { key, new_key: between })
+  await call('session_regenerate', { key: between, new_key })
+  assert.is(await count('session_revoke', { user_id, except: key }), 1)
+  assert.is(await count('session_revoke_tag', { tag, except: key }), 1)
+  assert.ok(await stored(new_key))
 })
 
 test('an unknown key spares nothing', async () => {

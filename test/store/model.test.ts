@@ -49,8 +49,8 @@ interface ModelSession {
   version: number
   /** The token that opens it; undefined once it ended. */
   token: string | undefined
-  /** The token that it was regenerated from last, which can still end it. */
-  previousToken: string | undefined
+  /** The tokens that it was regenerated from, newest first: eight of them can still end it. */
+  formerTokens: string[]
   expired: boolean
 }
 
@@ -192,7 +192,7 @@ const end =
 
     if (how === 'destroy') {
       assert.is(code, 'ok')
-      if (model?.token !== undefined && [model.token, model.previousToken].includes(token) && !model.expired) {
+      if (model?.token !== undefined && [model.token, ...model.formerTokens].includes(token ?? '') && !model.expired) {
         model.token = undefined // regenerated in the meantime or not
       }
       if (model || req.headers.cookie !== undefined) assert.is(after, undefined)
@@ -215,7 +215,7 @@ const end =
         userId: open.userId,
         version: 1,
         token: tokenOf(after),
-        previousToken: undefined,
+        formerTokens: [],
         expired: false,
       })
       return
@@ -254,7 +254,7 @@ const end =
       else assert.is(after, before)
       return
     }
-    model.previousToken = token
+    model.formerTokens = [token as string, ...model.formerTokens].slice(0, 8)
     model.token = tokenOf(after)
     assert.is.not(model.token, token)
   }

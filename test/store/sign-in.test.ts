@@ -98,6 +98,24 @@ for (const [what, fields] of [
   })
 }
 
+for (const [what, wide, largest] of [
+  ['lists', (n: number) => Array.from({ length: n }, () => 1), 170],
+  ['objects', (n: number) => Object.fromEntries(Array.from({ length: n }, (_, i) => [i + 100, 'é'])), 39],
+  ['large numbers', (n: number) => [1e300, 'x'.repeat(n)], 205],
+  ['small numbers', (n: number) => [-1.5e-300, 'x'.repeat(n)], 202],
+] as const) {
+  test(`a label of 512 bytes as Postgres prints it is kept, a larger one refused by its name and limit: ${what}`, async () => {
+    const { visitor } = await signedIn('printed')
+    await visitor.visit(store, (session) => Object.assign(session, { label: wide(largest) }))
+    assert.equal((await read(visitor)).label, wide(largest))
+    const error = await rejection(
+      visitor.visit(store, (session) => Object.assign(session, { label: wide(largest + 1) })),
+    )
+    assert.is(error.code, 'invalid_value')
+    assert.match(error.message, /^label must be at most 512 bytes of JSON as Postgres prints it/)
+  })
+}
+
 test('revokeTag ends the sessions of a tag but one, and events say which and why, with a growing number', async () => {
   const [one, two, spared, other] = [
     await signedIn('tag one', ['org']),
