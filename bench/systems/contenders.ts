@@ -18,16 +18,17 @@ export interface Contender {
   readonly isWarm?: boolean
   /** Undefined if it is not available. */
   run(operation: Operation, callers: number, seconds: number): Promise<Sample | undefined>
+  /** Reads every session once, where that makes later reads cheaper. */
+  warm?(): Promise<void>
   close(): Promise<void>
 }
 
 export interface OwnProcess extends Contender {
-  /** Reads every session once, where that makes later reads cheaper. */
   warm(): Promise<void>
 }
 
 export async function openContenders(postgres: Postgres, redis: Redis | undefined): Promise<Contender[]> {
-  const contenders = [
+  const contenders: Contender[] = [
     await inOwnProcess('pgstore', postgres.url, postgres.cpu),
     readsOnly(await inOwnProcess('pgstore by token', postgres.url, postgres.cpu)),
     readsOnly(await inOwnProcess('pgstore, cached', postgres.url, postgres.cpu)),
@@ -71,11 +72,11 @@ export async function inOwnProcess(
 }
 
 /** A save is what it is without the cache, and by cookie. */
-function readsOnly(contender: Contender): Contender {
+function readsOnly(contender: OwnProcess): OwnProcess {
   const { name } = contender
   const run: Contender['run'] = async (operation, callers, seconds) =>
     operation === 'read' ? await contender.run(operation, callers, seconds) : undefined
-  return { name, run, close: () => contender.close() }
+  return { name, run, warm: () => contender.warm(), close: () => contender.close() }
 }
 
 function pgbenchProgram(): string | undefined {
