@@ -92,7 +92,7 @@ async function main(filters: readonly string[]): Promise<number> {
 
 /** More than there are cores: most files wait for something most of the time. */
 function filesAtOnce(): number {
-  return Math.min(Math.max(3 * os.availableParallelism(), 4), 8)
+  return Math.min(Math.max(2 * os.availableParallelism(), 2), 8)
 }
 
 interface Counts {
