@@ -1,6 +1,6 @@
 // Whether announcements are heard, proven and not assumed: a span of time in which they were is an epoch, and nothing that was read
 // in another is believed.
-import { randomUUID } from 'node:crypto'
+import { randomBytes } from 'node:crypto'
 import { messageOf } from '../errors.ts'
 import type { ListenHandlers } from '../events/listen.ts'
 import type { Clocks } from './clocks.ts'
@@ -164,7 +164,7 @@ export class Hearing {
       const number = await this.#bell.number()
       if (isStale()) return
       this.#numbers.expect(number)
-      const echo = randomUUID()
+      const echo = randomBytes(16).toString('base64url')
       this.#echo = echo
       await this.#bell.ring({ type: 'echo', echo })
       // From here on: what waits for a connection of a busy pool has not been sent yet.
