@@ -10,6 +10,7 @@ import type { SessionDatabase } from './database/row.ts'
 import type { Database } from './database/session-functions.ts'
 import { Reader } from './reader.ts'
 import { CachedKnown, type CachedSessions } from './session/cached-sessions.ts'
+import type { SealedDatabase } from './session/seal.ts'
 import { internals, Session } from './session/session.ts'
 import type { CarriedCookie } from './session/stored.ts'
 import { sessionKey } from './session/token.ts'
@@ -27,11 +28,12 @@ export class CachedReader extends Reader {
   constructor(
     database: Database,
     sessions: SessionDatabase,
+    sealed: SealedDatabase | undefined,
     codecs: readonly Codec[],
     refusals: Refusals,
     cached: CachedSessions,
   ) {
-    super(database, sessions, codecs, refusals, true)
+    super(database, sessions, sealed, codecs, refusals, true)
     this.#cached = cached
     this.#cache = cached.cache
     this.#codecs = codecs

@@ -73,10 +73,10 @@ export class StoreParts {
     this.writer = new Writer(this.sessions, settings)
     this.saver = new Saver(this.sessions, this.writer, settings, lender?.saver)
     this.refusals = lender ? lender.refusals : new Refusals(schema)
-    this.reader = new Reader(database, this.sessions, codecs, this.refusals, limits !== undefined)
+    this.reader = new Reader(database, this.sessions, sealed, codecs, this.refusals, limits !== undefined)
     // A transaction sees what nobody else does: over a client nothing is read from the cache, or put there.
     const cached = lender || !limits ? undefined : this.cache && new CachedSessions(this.cache, sealed, limits.byToken)
-    this.cachedReader = cached && new CachedReader(database, this.sessions, codecs, this.refusals, cached)
+    this.cachedReader = cached && new CachedReader(database, this.sessions, sealed, codecs, this.refusals, cached)
     this.byToken = new TokenSessions(this.sessions, database, this.writer, sealing !== undefined, cached)
     this.users = new UserSessions(database, sealing !== undefined, this.cache)
   }

@@ -8,6 +8,7 @@ import { type ReadToken, readTokens } from './cookie/token-cookie.ts'
 import type { SessionDatabase, SessionRow } from './database/row.ts'
 import type { Database } from './database/session-functions.ts'
 import { checkCookie } from './saver.ts'
+import type { SealedDatabase } from './session/seal.ts'
 import { internals, Session } from './session/session.ts'
 import { sessionKey } from './session/token.ts'
 import { knownFrom } from './session/writer.ts'
@@ -17,6 +18,7 @@ type Owner<Values extends object> = ConstructorParameters<typeof Session<Values>
 export class Reader {
   readonly #database: Database
   readonly #sessions: SessionDatabase
+  readonly #sealed: SealedDatabase | undefined
   readonly #codecs: readonly Codec[]
   readonly #refusals: Refusals
   readonly #hasHints: boolean
@@ -25,17 +27,20 @@ export class Reader {
 
   /**
    * @param sessions the database, through the seal if there is one
+   * @param sealed that seal
    * @param hasHints whether hints stand beside the sessions' cookies, under names of their own
    */
   constructor(
     database: Database,
     sessions: SessionDatabase,
+    sealed: SealedDatabase | undefined,
     codecs: readonly Codec[],
     refusals: Refusals,
     hasHints: boolean,
   ) {
     this.#database = database
     this.#sessions = sessions
+    this.#sealed = sealed
     this.#codecs = codecs
     this.#refusals = refusals
     this.#hasHints = hasHints
@@ -87,10 +92,8 @@ export class Reader {
     const keys = tokens.map(({ token }) => sessionKey(token))
     const rows = await this.#database.getMany(keys)
     for (const [index, key] of keys.entries()) {
-      const found = rows[index]
-      // With a seal, the live one is read again through it.
-      const row = found && this.#sessions !== this.#database ? await this.#sessions.get(key) : found
-      if (row) return { read: tokens[index] as ReadToken, row }
+      const row = rows[index]
+      if (row) return { read: tokens[index] as ReadToken, row: this.#sealed?.open(key, row) ?? row }
       this.#refusals.add(name, 'not_live')
     }
     return undefined

@@ -185,17 +185,19 @@ interface Browser {
   userId: string
 }
 
+const none: Violations = {
+  dead: 0,
+  deadAfterMaxStale: 0,
+  deadWhileDeaf: 0,
+  user: 0,
+  readYourWrites: 0,
+  deadHere: 0,
+  blind: 0,
+}
+
 class Model {
   readonly world: World
-  readonly violations: Violations = {
-    dead: 0,
-    deadAfterMaxStale: 0,
-    deadWhileDeaf: 0,
-    user: 0,
-    readYourWrites: 0,
-    deadHere: 0,
-    blind: 0,
-  }
+  readonly violations: Violations = { ...none }
   reads = 0
   readonly servers: Server[]
   readonly #rules: Rules
@@ -380,16 +382,6 @@ async function run(seed: number, rules: Rules, seconds: number): Promise<Model> 
   await model.world.pass(seconds * 1000)
   model.violations.blind = model.servers.reduce((sum, { blind }) => sum + blind, 0)
   return model
-}
-
-const none: Violations = {
-  dead: 0,
-  deadAfterMaxStale: 0,
-  deadWhileDeaf: 0,
-  user: 0,
-  readYourWrites: 0,
-  deadHere: 0,
-  blind: 0,
 }
 
 test('with all rules no promise is broken', async () => {

@@ -6,7 +6,17 @@ import { type PGStore, SecureCookie } from '../../src/index.ts'
 import { newToken } from '../../src/session/token.ts'
 import { Jar } from '../security/jar.ts'
 import { CountingPool } from '../security/site.ts'
-import { admin, closeAll, hashKey, rejection, sql, TestResponse, testStore, Visitor } from '../support/harness.ts'
+import {
+  admin,
+  clientUrl,
+  closeAll,
+  hashKey,
+  rejection,
+  sql,
+  TestResponse,
+  testStore,
+  Visitor,
+} from '../support/harness.ts'
 
 test.after(closeAll)
 
@@ -216,5 +226,25 @@ test('E10: a cookie in quotes, as Python and Go write some, is read', async () =
     assert.is((await read([other])).isNew, true, other)
   }
 })
+
+for (const [what, options] of [
+  ['as they are', {}],
+  ['with a seal', { seal: true }],
+  ['with a cache', { cache: true, directConnectionString: clientUrl }],
+] as const) {
+  test(`two cookies are read by one query, ${what}`, async () => {
+    const pool = new CountingPool()
+    const at = testStore({ ...options, pool })
+    const cookies: string[] = []
+    for (const name of ['first', 'second']) {
+      const visitor = new Visitor()
+      await visitor.visit(at, ({ values }) => Object.assign(values, { name }))
+      cookies.push(`sid=${visitor.jar.get('sid')}`)
+    }
+    const before = pool.queries
+    const session = await at.get({ headers: { cookie: cookies.join('; ') } }, 'sid')
+    assert.equal([session.values['name'], pool.queries - before], ['first', 1])
+  })
+}
 
 test.run()
