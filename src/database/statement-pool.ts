@@ -11,6 +11,12 @@ import { nameOf, parameter, Statement } from './statement.ts'
 /** The connection does not have the prepared statement that it should have: nothing has run yet. */
 const notPrepared = new Set(['26000', '42P05', '0A000'])
 
+/** Rolled back, as another transaction was in its way: a serialization failure or a deadlock. Nothing has happened. */
+const rolledBack = new Set(['40001', '40P01'])
+
+/** How often to send a call again that was rolled back. */
+const mostRollbacks = 10
+
 const heard = new WeakSet<Client>()
 
 const pools = new WeakMap<object, KnownClients>()
@@ -66,7 +72,7 @@ export class StatementPool implements Queryable {
   async query(query: ArrayQuery): Promise<{ readonly rows: unknown[] }> {
     const call = this.#begin()
     try {
-      for (;;) {
+      for (let rollbacks = 0; ; ) {
         const client = await this.#lend(call)
         let failure: unknown
         let isRetired = false
@@ -77,8 +83,9 @@ export class StatementPool implements Queryable {
           if (!isRetired) return { rows: await this.#run(client, query, known, call) }
         } catch (error) {
           failure = error
-          if ((error as { code?: unknown }).code === readOnly) this.#clients.retire()
-          throw error
+          const { code } = error as { code?: string }
+          if (code === readOnly) this.#clients.retire()
+          if (!rolledBack.has(code ?? '') || rollbacks++ === mostRollbacks) throw error
         } finally {
           client.release(isRetired || (failure !== undefined && endsConnection(failure)))
         }

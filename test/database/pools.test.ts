@@ -17,6 +17,7 @@ import {
   rejection,
   sql,
   testStore,
+  until,
   Visitor,
 } from '../support/harness.ts'
 import { Program } from '../support/program.ts'
@@ -220,6 +221,41 @@ test('D6: a host name with two addresses, neither of which answers, is an error 
   const error = await rejection(testStore({ pool }).countExpiredSessions())
   assert.is(error.code, 'unavailable')
   assert.match(error.message, /^count_expired: .*ECONNREFUSED/)
+})
+
+test('A1: a call that a stricter isolation rolls back is sent again: saves, regenerations, ends', async () => {
+  const store = testStore({ pool: poolOf({ options: '-c default_transaction_isolation=repeatable\\ read', max: 4 }) })
+  const user = `isolated ${Math.random()}`
+  /** Calls while another transaction changes the row, which then commits: one that waited for it is rolled back. */
+  const meanwhile = async <T>(id: string | undefined, work: () => Promise<T>): Promise<T> => {
+    const holder = await admin.connect()
+    try {
+      await holder.query('begin')
+      await holder.query('update pgstore.sessions set data = data where id = $1', [id])
+      const called = work()
+      called.catch(() => {})
+      await until(async () => {
+        const waiting = await sql(
+          `select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`,
+        )
+        return waiting.length > 0
+      })
+      await holder.query('commit')
+      return await called
+    } finally {
+      holder.release()
+    }
+  }
+  const visitor = new Visitor()
+  const { session } = await visitor.visit(store, (made) => {
+    made.userId = user
+  })
+  await meanwhile(session.id, async () => await visitor.visit(store, ({ values }) => Object.assign(values, { a: 1 })))
+  await meanwhile(session.id, async () =>
+    await visitor.visit(store, async (open, req, res) => await store.regenerate(req, res, open)),
+  )
+  assert.equal((await store.new(visitor.request(), 'sid')).values, { a: 1 })
+  assert.is(await meanwhile(session.id, async () => await store.revoke(user)), 1)
 })
 
 // Addresses

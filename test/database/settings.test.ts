@@ -49,7 +49,7 @@ const more: Readonly<Record<string, readonly string[]>> = {
 
 /** These may make calls fail, with an error that says so; all others must not. */
 const mayFail =
-  /^(statement_timeout|transaction_timeout|lock_timeout|default_transaction_(read_only|isolation)|max_stack_depth|exit_on_error|temp_file_limit)$/
+  /^(statement_timeout|transaction_timeout|lock_timeout|default_transaction_read_only|max_stack_depth|exit_on_error|temp_file_limit)$/
 
 /** What `npm test` tries: settings of text, of errors, of transactions and of how a statement is planned. */
 const often =
