@@ -1,7 +1,6 @@
 // Express's sessions in Postgres: a store for express-session, and for @fastify/session, which takes the same stores.
 /* oxlint-disable typescript/no-misused-promises -- with a callback, the returned promise, which Store's types do not mention, never rejects */
 
-import { isDeepStrictEqual } from 'node:util'
 import session, { type SessionData } from 'express-session'
 import type { SessionCleanup } from '../cleanup/cleanup.ts'
 import type { Codec } from '../cookie/codec.ts'
@@ -9,11 +8,12 @@ import { longestLife } from '../cookie/cookie-options.ts'
 import { PGStoreError } from '../errors.ts'
 import { attachment } from '../session/attachment.ts'
 import { failure } from '../session/failure.ts'
-import type { KnownSession, SaveByTokenOptions, TokenSessions } from '../session/token-sessions.ts'
+import type { KnownSession } from '../session/known-session.ts'
+import type { SaveByTokenOptions, TokenSessions } from '../session/token-sessions.ts'
 import type { ListedSession, ListOptions } from '../session/user-sessions.ts'
 import { PGStore } from '../store.ts'
 import { answer, type Callback, Changes } from './express-calls.ts'
-import { isFixed, sessionData, storedValues, ttlOf } from './express-data.ts'
+import { changedCookie, isFixed, Stored, type StoredValues, sessionData, storedValues, ttlOf } from './express-data.ts'
 import type { ExpressSessionStoreOptions } from './express-options.ts'
 import { ResponseEnds } from './express-response.ts'
 
@@ -31,7 +31,7 @@ const noCookies: Codec = { encode: () => '', decode: () => undefined }
 
 /** @fastify/session copies sessions by `for in`, including inherited keys, and so carries along what is known of it. */
 const knownKey = '__pgstore'
-type Marked = { [knownKey]?: KnownSession }
+type Marked = { [knownKey]?: Stored }
 
 /**
  * A store for express-session: concurrent requests that change different keys both keep their changes, and no save brings
@@ -45,7 +45,7 @@ export class ExpressSessionStore extends session.Store {
   readonly #sessions: TokenSessions
   readonly #ttl: number
   readonly #userId: ExpressSessionStoreOptions['userId']
-  readonly #known = attachment<KnownSession>()
+  readonly #stored = attachment<Stored>()
   readonly #ends: ResponseEnds
   readonly #changes = new Changes()
   /** The store to close: one that was given is not ours to close. */
@@ -90,7 +90,7 @@ export class ExpressSessionStore extends session.Store {
       const known = await this.#sessions.get(sid)
       if (!known) return undefined
       const data = this.#show(known)
-      return callback ? Object.setPrototypeOf(data, { [knownKey]: known }) : data
+      return callback ? Object.setPrototypeOf(data, { [knownKey]: this.#storedOf(data) }) : data
     })
   }
 
@@ -105,8 +105,8 @@ export class ExpressSessionStore extends session.Store {
     const { isEnding } = this.#ends
     await this.#change(sid, callback, async () => {
       if (this.#isOver(data)) return void (await this.#sessions.destroy(sid))
-      const wanted = this.#options(data)
-      if (!(await this.#save(sid, data, storedValues(data, wanted.known?.values()), wanted)) && !isEnding) throw gone()
+      const values = storedValues(data, this.#storedOf(data)?.cookie)
+      if (!(await this.#save(sid, data, values, this.#options(data))) && !isEnding) throw gone()
     })
   }
 
@@ -117,17 +117,15 @@ export class ExpressSessionStore extends session.Store {
   override async touch(sid: string, data: SessionData, callback?: Callback<void>): Promise<void> {
     await this.#change(sid, callback, async () => {
       if (this.#isOver(data)) return void (await this.#sessions.destroy(sid))
-      const known = this.#knownOf(data) ?? (await this.#sessions.get(sid, { fresh: true }))
-      if (!known) return
-      // With the cookie: express-session only touches a session when nothing else changed, which includes a new maxAge.
-      const values = known.values()
-      const { cookie } = storedValues(data, values)
-      if (cookie) values['cookie'] = cookie
-      try {
-        await this.#save(sid, data, values, { ttl: ttlOf(data, this.#ttl), isFixed: isFixed(data), known })
-      } catch (error) {
-        if (!isOutage(error) || !isDeepStrictEqual(values, known.values())) throw error
-      }
+      const stored = this.#storedOf(data) ?? (await this.#read(sid))
+      if (!stored) return
+      const { known } = stored
+      const options = { ttl: ttlOf(data, this.#ttl), isFixed: isFixed(data), known }
+      // express-session only touches a session when nothing else changed, which includes a new maxAge.
+      const cookie = changedCookie(data, stored.cookie)
+      if (cookie) return void (await this.#save(sid, data, { ...known.values(), cookie }, options))
+      const touched = await this.#sessions.touch(sid, known, options)
+      if (touched) this.#stored.set(data, new Stored(touched, stored.cookie))
     })
   }
 
@@ -168,10 +166,10 @@ export class ExpressSessionStore extends session.Store {
    */
   async renew(req: Request, { signIn }: { readonly signIn?: boolean } = {}): Promise<void> {
     const data = req.session as SessionData
-    const known = this.#knownOf(data)
-    if (!known) return await this.set(req.sessionID, data) // never stored: nobody else has its sid
+    const stored = this.#storedOf(data)
+    if (!stored) return await this.set(req.sessionID, data) // never stored: nobody else has its sid
     const options = { ...this.#options(data), signIn }
-    const renewed = await this.#sessions.regenerate(known, storedValues(data, known.values()), options)
+    const renewed = await this.#sessions.regenerate(stored.known, storedValues(data, stored.cookie), options)
     if (!renewed) throw gone()
     req.sessionID = renewed.token
     this.createSession(req, this.#show(renewed.known))
@@ -192,7 +190,7 @@ export class ExpressSessionStore extends session.Store {
 
   /** The number of a session that was read or saved: not secret, safe to log. */
   idOf(data: object): string | undefined {
-    return this.#knownOf(data)?.id
+    return this.#storedOf(data)?.known.id
   }
 
   /** Closes what the store opened, and nothing that it was given. */
@@ -202,10 +200,10 @@ export class ExpressSessionStore extends session.Store {
 
   /** express-session's method, which also remembers what the session was read with. */
   override createSession(req: Request, data: SessionData): session.Session & SessionData {
-    const known = this.#knownOf(data)
+    const stored = this.#storedOf(data)
     const created = super.createSession(req, data)
     delete (created as Marked)[knownKey]
-    if (known) this.#known.set(created, known)
+    if (stored) this.#stored.set(created, stored)
     this.#ends.watch(req)
     return created
   }
@@ -221,13 +219,18 @@ export class ExpressSessionStore extends session.Store {
     return ttlOf(data, this.#ttl) < 0.001
   }
 
-  #knownOf(data: object): KnownSession | undefined {
-    return this.#known.get(data) ?? (data as Marked)[knownKey]
+  #storedOf(data: object): Stored | undefined {
+    return this.#stored.get(data) ?? (data as Marked)[knownKey]
+  }
+
+  async #read(sid: string): Promise<Stored | undefined> {
+    const known = await this.#sessions.get(sid, { fresh: true })
+    return known && sessionData(known).stored
   }
 
   #show(known: KnownSession): SessionData {
-    const data = sessionData(known)
-    this.#known.set(data, known)
+    const { data, stored } = sessionData(known)
+    this.#stored.set(data, stored)
     return data
   }
 
@@ -237,23 +240,18 @@ export class ExpressSessionStore extends session.Store {
       ttl: ttlOf(data, this.#ttl),
       isFixed: isFixed(data),
       userId: this.#userId && (typeof userId === 'number' ? String(userId) : userId),
-      known: this.#knownOf(data),
+      known: this.#storedOf(data)?.known,
     }
   }
 
   /** Returns whether the session is live. */
-  async #save(sid: string, data: SessionData, values: object, options: SaveByTokenOptions): Promise<boolean> {
-    const saved = await this.#sessions.save(sid, values, options)
-    if (saved) this.#known.set(data, saved)
-    return saved !== undefined
+  async #save(sid: string, data: SessionData, values: StoredValues, options: SaveByTokenOptions): Promise<boolean> {
+    const known = await this.#sessions.save(sid, values, options)
+    if (known) this.#stored.set(data, new Stored(known, values.cookie))
+    return known !== undefined
   }
 }
 
 function gone(): PGStoreError {
   return failure('session_save', { status: 'gone' })
-}
-
-/** The database cannot write now, but may soon. */
-function isOutage(error: unknown): boolean {
-  return error instanceof PGStoreError && error.statusCode === 503
 }

@@ -1,13 +1,13 @@
 // Sessions by token, for a framework that reads and writes the cookie itself.
 
-import { readJson } from '../database/read-json.ts'
-import { parseTime, type SessionDatabase, withData } from '../database/row.ts'
+import { type SessionDatabase, withData } from '../database/row.ts'
 import type { Database } from '../database/session-functions.ts'
 import { PGStoreError } from '../errors.ts'
 import type { CachedSessions } from './cached-sessions.ts'
-import { type Changes, changedUserId, difference, parseBase } from './changes.ts'
+import { type Changes, changedUserId, difference } from './changes.ts'
 import { checkDurability, type Durability } from './durability.ts'
 import type { Json } from './json.ts'
+import { baseOf, KnownSession, partsOf } from './known-session.ts'
 import { sessionKey } from './token.ts'
 import { type Known, knownFrom, type WriteOptions, type Writer } from './writer.ts'
 
@@ -16,50 +16,15 @@ const pageLength = 1000
 /** How often to retry for a session that is created and ended meanwhile. */
 const tries = 3
 
-/** The part of a known session that only this file sees. */
-let read: (known: KnownSession) => { readonly known: Known; readonly base: ReadonlyMap<string, Json> }
-
-/** A session as it was last read or saved: the next save sends what differs from this. */
-export class KnownSession {
-  readonly #known: Known
-  readonly #saved: ReadonlyMap<string, Json> | undefined
-
-  constructor(known: Known, saved?: ReadonlyMap<string, Json>) {
-    this.#known = known
-    this.#saved = saved
-  }
-
-  /** The session's number: not secret, safe to log. */
-  get id(): string {
-    return this.#known.row.id
-  }
-
-  get userId(): string | undefined {
-    return this.#known.row.userId ?? undefined
-  }
-
-  /** Milliseconds until it expires, counted from when it was read or saved. */
-  get remainingMs(): number {
-    const { expiresAt, now } = this.#known.row
-    return parseTime(expiresAt) - parseTime(now)
-  }
-
-  /** Its values, in a new object. */
-  values(): Record<string, unknown> {
-    return this.#saved
-      ? structuredClone(Object.fromEntries(this.#saved))
-      : (readJson(this.#known.row.data) as Record<string, unknown>)
-  }
-
-  /** JSON shows nothing of it. */
-  toJSON(): undefined {}
-
-  static {
-    read = (session) => ({
-      known: session.#known,
-      base: session.#saved ?? parseBase(session.#known.row.data),
-    })
-  }
+const nothing: Changes = {
+  set: '{}',
+  unset: [],
+  isData: false,
+  base: new Map(),
+  userId: null,
+  label: null,
+  tags: null,
+  isEmpty: true,
 }
 
 export interface ReadOptions {
@@ -133,7 +98,7 @@ export class TokenSessions {
    * @throws {PGStoreError} `too_large`, `invalid_value`
    */
   async save(token: string, values: object, options: SaveByTokenOptions): Promise<KnownSession | undefined> {
-    if (options.known && read(options.known).known.token === token) {
+    if (options.known && partsOf(options.known).known.token === token) {
       return await this.#merge(options.known, values, options)
     }
     for (let attempt = 0; attempt < tries; attempt++) {
@@ -150,8 +115,24 @@ export class TokenSessions {
     )
   }
 
+  /**
+   * Records a visit of a session whose values have not changed, where that is due: as `save`, which would compare them.
+   *
+   * @returns as `save`
+   */
+  async touch(token: string, session: KnownSession, options: SaveByTokenOptions): Promise<KnownSession | undefined> {
+    const { known, saved } = partsOf(session)
+    const { row } = known
+    if (known.token !== token || row.unsealed?.size) return await this.save(token, session.values(), options)
+    const merge = { changes: nothing, plain: () => nothing }
+    const written = await this.#writer.merge(known, merge, writeOptions(options, row.userId))
+    if (written === undefined || written === 'conflict') return undefined
+    return written.isWritten ? new KnownSession(written.known, saved) : session
+  }
+
   async #merge(session: KnownSession, values: object, options: SaveByTokenOptions): Promise<KnownSession | undefined> {
-    const { known, base } = read(session)
+    const { known } = partsOf(session)
+    const base = baseOf(session)
     const { userId } = known.row
     const changes = changesOf(base, userId, values, options, known.row.unsealed)
     const plain = () => changesOf(base, userId, values, options)
@@ -172,7 +153,8 @@ export class TokenSessions {
     values: object,
     options: Omit<SaveByTokenOptions, 'known' | 'durability'> & { readonly signIn?: boolean | undefined },
   ): Promise<{ readonly token: string; readonly known: KnownSession } | undefined> {
-    const { known, base } = read(session)
+    const { known } = partsOf(session)
+    const base = baseOf(session)
     const { userId } = known.row
     const changed = changesOf(base, userId, values, options)
     const isSame = changed.userId === null && userId !== null
