@@ -4,6 +4,7 @@ import fs from 'node:fs'
 import os from 'node:os'
 import { parseArgs } from 'node:util'
 import { measureCache } from './groups/cache.ts'
+import { measureEnds, measureRowsRead } from './groups/cache-use.ts'
 import { measureDistance } from './groups/distance.ts'
 import { measureDurability } from './groups/durability.ts'
 import { measureGrowth } from './groups/growth.ts'
@@ -59,7 +60,11 @@ const groups: Readonly<Record<string, (bench: Bench) => Promise<Row[]>>> = {
     await measureGrowth(postgres, isQuick ? [1e4, 1e5] : [1e4, 1e5, 1e6, 5e6], pace(isQuick, 7, 1)),
   storage: async ({ postgres, isQuick }) => await measureStorage(postgres, isQuick ? 3 : 10),
   indexes: async ({ postgres, isQuick }) => await compareIndexes(postgres, isQuick ? 30 : 180),
-  cache: async ({ postgres }) => await measureCache(postgres),
+  cache: async ({ postgres, isQuick }) => [
+    ...(await measureCache(postgres)),
+    await measureRowsRead(postgres, isQuick ? 1e5 : 1e6, isQuick ? 6 : 60),
+    await measureEnds(postgres, isQuick ? 100 : 1000),
+  ],
   memory: async ({ postgres, isQuick, isSoak }) => await measureMemory(postgres, isSoak ? 300 : isQuick ? 10 : 60),
 }
 

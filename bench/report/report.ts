@@ -79,6 +79,7 @@ const columns: Readonly<Record<string, readonly string[]>> = {
   storage: ['system', 'concurrency', 'opsPerSecond', 'walBytes', 'walBytesAfterCheckpoint', ...sizes],
   indexes: ['system', 'walBytes', 'walBytesInAll', ...sizes, 'purgedPerSecond'],
   cache: ['system', 'entries', 'bytesPerEntry', 'heapMb'],
+  cache_use: ['system', 'opsPerSecond', 'reads', 'seconds', 'rows', 'ends', 'p50Ms', 'p99Ms', 'worstMs'],
   memory: [
     'system',
     'concurrency',
