@@ -1,23 +1,13 @@
-// The options of a store, all checked at once: one error names every problem.
-
-import { type CacheLimits, type CacheOptions, parseCache } from './cache/cache-options.ts'
+// The options of a store.
+import type { CacheOptions } from './cache/cache-options.ts'
 import type { Codec } from './cookie/codec.ts'
-import { parseCodecs, sealSecrets } from './cookie/codec-options.ts'
-import {
-  type CookieOptions,
-  cookieOptionProblems,
-  defaultCookieOptions,
-  longestLife,
-  type SessionOptions,
-} from './cookie/cookie-options.ts'
+import type { CookieOptions } from './cookie/cookie-options.ts'
 import type { Key } from './cookie/keys.ts'
-import { type ClearSiteDataDirective, parseClearSiteData } from './cookie/response.ts'
-import { type BatchLimits, type BatchOptions, defaultBatchLimits } from './database/batch-limits.ts'
-import { connectionStringProblems, type Pool, poolProblems } from './database/pool.ts'
-import { PGStoreError } from './errors.ts'
-import { listenConnection } from './events/listen.ts'
-import { schemaProblems } from './schema/schema-name.ts'
-import { type Durability, durabilityProblems } from './session/durability.ts'
+import type { ClearSiteDataDirective } from './cookie/response.ts'
+import type { BatchOptions } from './database/batch-limits.ts'
+import type { Pool } from './database/pool.ts'
+import type { Durability } from './session/durability.ts'
+import type { InvalidValues, StandardSchema } from './session/standard-schema.ts'
 
 /** How a store is set up. Give `connectionString` or `pool`, and `keys`, `keyPairs` or `codecs`; the rest has defaults. */
 export interface PGStoreOptions {
@@ -104,152 +94,20 @@ export interface PGStoreOptions {
    */
   readonly cache?: boolean | CacheOptions | undefined
   /**
+   * A schema that types the values and checks them when they are read and saved: any Standard Schema, as zod, valibot and arktype
+   * make them. `session.values` is its output; keys that it drops stay in the database. What is saved must be readable again: JSON
+   * that it accepts. Not for sessions by token. Default: none.
+   */
+  // biome-ignore lint/suspicious/noExplicitAny: the schema of any values; the constructor and `open` infer them
+  readonly values?: StandardSchema<any> | undefined
+  /**
+   * What becomes of a stored session that no longer fits the schema: 'error' is `invalid_value` with the path, 'new' a new session
+   * in its place. Default: 'error'.
+   */
+  readonly invalidValues?: InvalidValues | undefined
+  /**
    * What saves of values and touches wait for: 'durable' for the disk, 'relaxed' for the commit alone, so that a crash of the
    * database server can take back those of its last 0.6 s. `Durability` says what is always durable. Default: 'durable'.
    */
   readonly durability?: Durability | undefined
-}
-
-/** The options, checked and complete. */
-export interface Settings {
-  readonly batch: BatchLimits | false
-  readonly cache: CacheLimits | undefined
-  readonly prepare: boolean | undefined
-  readonly connectionString: string | undefined
-  readonly pool: Pool | undefined
-  readonly directConnectionString: string | undefined
-  readonly codecs: readonly Codec[]
-  readonly options: SessionOptions
-  readonly maxLength: number
-  readonly lifetime: number | null
-  readonly anonymousMaxAge: number | null
-  readonly touchAfter: number | null
-  readonly sessionsPerUser: number | null
-  /** What the sealing keys are derived from; undefined if nothing is sealed. */
-  readonly sealing: { readonly secrets: readonly Uint8Array[]; readonly acceptsPlain: boolean } | undefined
-  readonly cacheHeaders: boolean
-  readonly clearSiteData: readonly ClearSiteDataDirective[]
-  readonly schema: string
-  /** undefined over one client: the transaction, and its setting, are the caller's. */
-  readonly durability: Durability | undefined
-}
-
-const names = {
-  connectionString: true,
-  pool: true,
-  directConnectionString: true,
-  keys: true,
-  keyPairs: true,
-  codecs: true,
-  options: true,
-  maxLength: true,
-  lifetime: true,
-  anonymousMaxAge: true,
-  touchAfter: true,
-  sessionsPerUser: true,
-  seal: true,
-  cacheHeaders: true,
-  clearSiteData: true,
-  schema: true,
-  prepare: true,
-  batch: true,
-  cache: true,
-  durability: true,
-} satisfies Record<keyof PGStoreOptions, true>
-
-/** @throws {PGStoreError} `invalid_option`, with a sentence for each problem */
-export function parseOptions(given: PGStoreOptions): Settings {
-  if (typeof given !== 'object' || given === null) {
-    throw new PGStoreError('invalid_option', 'The options must be an object.')
-  }
-  const problems = unknownNames(given, names)
-  const { connectionString, pool, directConnectionString, maxLength = 4096, lifetime = 90 * 86400 } = given
-  if ((connectionString === undefined) === (pool === undefined))
-    problems.push('give either connectionString or pool, not both')
-  for (const [name, value] of Object.entries({ connectionString, directConnectionString })) {
-    problems.push(...connectionStringProblems(value).map((problem) => `${name} ${problem}`))
-  }
-  if (pool !== undefined) problems.push(...poolProblems(pool))
-  problems.push(...maxLengthProblems(maxLength))
-  if (lifetime !== null && !(typeof lifetime === 'number' && lifetime >= 0.001 && lifetime <= longestLife)) {
-    problems.push('lifetime must be a number of seconds, at most a hundred years, or null')
-  }
-  const { touchAfter = null } = given
-  if (touchAfter !== null && !(typeof touchAfter === 'number' && touchAfter >= 0 && touchAfter <= longestLife / 100)) {
-    problems.push('touchAfter must be a number of seconds from 0 to a year')
-  }
-  const { anonymousMaxAge = null, sessionsPerUser = null, seal = false, cacheHeaders = true } = given
-  if (anonymousMaxAge !== null && !(typeof anonymousMaxAge === 'number' && anonymousMaxAge >= 0.001)) {
-    problems.push('anonymousMaxAge must be a positive number of seconds, or null')
-  }
-  if (
-    sessionsPerUser !== null &&
-    !(Number.isInteger(sessionsPerUser) && sessionsPerUser > 0 && sessionsPerUser < 1e9)
-  ) {
-    problems.push('sessionsPerUser must be a positive whole number, or null')
-  }
-  if (![true, false, 'gradual'].includes(seal)) problems.push("seal must be true, false or 'gradual'")
-  else if (seal && given.codecs !== undefined)
-    problems.push('seal needs keys or keyPairs, from which it derives its keys')
-  if (typeof cacheHeaders !== 'boolean') problems.push('cacheHeaders must be true or false')
-  const clearSiteData = parseClearSiteData(given.clearSiteData ?? false, problems)
-  const schema = given.schema ?? 'pgstore'
-  problems.push(...schemaProblems(schema))
-  const options = { ...defaultCookieOptions, ...definedOnly(given.options) }
-  problems.push(...unknownNames(given.options ?? {}, defaultCookieOptions).map((problem) => `options: ${problem}`))
-  problems.push(...cookieOptionProblems(options).map((problem) => `options.${problem}`))
-  const { prepare } = given
-  if (prepare !== undefined && typeof prepare !== 'boolean') problems.push('prepare must be true or false')
-  const batch = given.batch !== false && ({ ...defaultBatchLimits, ...definedOnly(given.batch) } as BatchLimits)
-  if (batch) {
-    problems.push(...unknownNames(batch, defaultBatchLimits).map((problem) => `batch: ${problem}`))
-    for (const [name, limit] of Object.entries(batch)) {
-      if (!(Number.isInteger(limit) && limit > 0)) problems.push(`batch.${name} must be a positive whole number`)
-    }
-  }
-  const cache = parseCache(Object.hasOwn(given, 'cache') ? given.cache : undefined, problems)
-  if (cache && cache.sessions > 0 && !listenConnection({ connectionString, directConnectionString, pool })) {
-    problems.push('cache needs a connection of its own: give connectionString, directConnectionString or a pg.Pool')
-  }
-  const { durability = 'durable' } = given
-  problems.push(...durabilityProblems(durability))
-  const codecs = parseCodecs(given, problems)
-  if (problems.length > 0) throw new PGStoreError('invalid_option', `${problems.join('; ')}.`)
-  return {
-    connectionString,
-    pool,
-    directConnectionString,
-    codecs,
-    options,
-    maxLength,
-    lifetime,
-    anonymousMaxAge,
-    touchAfter,
-    sessionsPerUser,
-    sealing: seal ? { secrets: sealSecrets(given), acceptsPlain: seal === 'gradual' } : undefined,
-    cacheHeaders,
-    clearSiteData,
-    schema,
-    prepare,
-    batch,
-    cache,
-    durability,
-  }
-}
-
-/** What is wrong with this limit on a session's size; empty if it is valid. */
-export function maxLengthProblems(maxLength: unknown): string[] {
-  const isLimit = Number.isInteger(maxLength) && Number(maxLength) >= 0 && Number(maxLength) < 2 ** 31
-  return isLimit ? [] : ['maxLength must be a whole number of bytes, or 0 for no limit']
-}
-
-function unknownNames(given: object, known: object): string[] {
-  return Object.keys(given)
-    .filter((name) => !Object.hasOwn(known, name))
-    .map((name) => `unknown option "${name}"`)
-}
-
-/** `{ path: undefined }` means the default, as everywhere. */
-function definedOnly<T extends object>(given: T | undefined): Partial<T> {
-  return Object.fromEntries(Object.entries(given ?? {}).filter(([, value]) => value !== undefined)) as Partial<T>
 }

@@ -17,14 +17,15 @@ import type { ChannelEvents } from './events/channel-events.ts'
 import { atMost, Sockets } from './events/deadline.ts'
 import { type ListenConnection, listenConnection } from './events/listen.ts'
 import { type SessionEvent, sessionEvents } from './events/session-events.ts'
-import type { Settings } from './options.ts'
 import { Reader } from './reader.ts'
 import { Saver } from './saver.ts'
 import { CachedSessions } from './session/cached-sessions.ts'
 import { SealedDatabase } from './session/seal.ts'
 import { TokenSessions } from './session/token-sessions.ts'
 import { UserSessions } from './session/user-sessions.ts'
+import type { ValuesSchema } from './session/values-schema.ts'
 import { Writer } from './session/writer.ts'
+import type { Settings } from './settings.ts'
 
 /** How long calls in progress may continue. */
 const closingMs = 5000
@@ -39,7 +40,7 @@ export class StoreParts {
   readonly sessions: SessionDatabase
   readonly writer: Writer
   readonly saver: Saver
-  readonly reader: Reader
+  readonly reader: Pick<Reader, 'read'>
   readonly refusals: Refusals
   readonly byToken: TokenSessions
   readonly users: UserSessions
@@ -49,7 +50,7 @@ export class StoreParts {
   /** Of the store that lends its sessions, where this one works over a client. */
   readonly cache: SessionCache | undefined
   /** undefined where nothing is read from the cache. */
-  readonly cachedReader: CachedReader | undefined
+  readonly cachedReader: Pick<CachedReader, 'readCached'> | undefined
 
   /** @param lender the parts of the store that lends its sessions, if this one works over a client */
   private constructor(
@@ -73,10 +74,12 @@ export class StoreParts {
     this.writer = new Writer(this.sessions, settings)
     this.saver = new Saver(this.sessions, this.writer, settings, lender?.saver)
     this.refusals = lender ? lender.refusals : new Refusals(schema)
-    this.reader = new Reader(database, this.sessions, sealed, codecs, this.refusals, limits !== undefined)
+    const reader = new Reader(database, this.sessions, sealed, codecs, this.refusals, limits !== undefined)
+    this.reader = checkedReader(reader, settings.values)
     // A transaction sees what nobody else does: over a client nothing is read from the cache, or put there.
     const cached = lender || !limits ? undefined : this.cache && new CachedSessions(this.cache, sealed, limits.byToken)
-    this.cachedReader = cached && new CachedReader(database, this.sessions, sealed, codecs, this.refusals, cached)
+    const cachedReader = cached && new CachedReader(database, this.sessions, sealed, codecs, this.refusals, cached)
+    this.cachedReader = checkedCachedReader(cachedReader, settings.values)
     this.byToken = new TokenSessions(this.sessions, database, this.writer, sealing !== undefined, cached)
     this.users = new UserSessions(database, sealing !== undefined, this.cache)
   }
@@ -135,4 +138,17 @@ export interface StoreStats {
   readonly refused: RefusedCookies
   /** Missing without the option `cache`, and where it only sets hints. */
   readonly cache?: CacheStats
+}
+
+/** The reader, and below the cached one, whose sessions hold values that the schema has checked, if there is one. */
+function checkedReader(reader: Reader, schema: ValuesSchema | undefined): Pick<Reader, 'read'> {
+  return schema ? { read: async (...asked) => await schema.read(await reader.read(...asked)) } : reader
+}
+
+function checkedCachedReader(
+  reader: CachedReader | undefined,
+  schema: ValuesSchema | undefined,
+): Pick<CachedReader, 'readCached'> | undefined {
+  if (!reader || !schema) return reader
+  return { readCached: async (...asked) => await schema.read(await reader.readCached(...asked)) }
 }

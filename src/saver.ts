@@ -13,13 +13,14 @@ import {
 } from './cookie/response.ts'
 import { deleteToken, signToken, writeToken } from './cookie/token-cookie.ts'
 import { parseTime, type SessionDatabase, type SessionRow } from './database/row.ts'
-import { PGStoreError } from './errors.ts'
+import { PGStoreError, refuse } from './errors.ts'
 import { type Attachment, attachment } from './session/attachment.ts'
 import { checkDurability, type Durability } from './session/durability.ts'
 import { failure } from './session/failure.ts'
 import { internals, type Session } from './session/session.ts'
 import type { SessionChanges, Stored } from './session/stored.ts'
 import { newToken, sessionKey } from './session/token.ts'
+import type { ValuesSchema } from './session/values-schema.ts'
 import { knownFrom, type WriteOptions, type Writer } from './session/writer.ts'
 
 /** A cookie without Max-Age ends with the browser, and we never learn when: its row lives one day. */
@@ -31,6 +32,7 @@ export interface SaverSettings {
   readonly clearSiteData: readonly ClearSiteDataDirective[]
   /** Where sessions are cached, changes are hinted at. */
   readonly cache: object | undefined
+  readonly values: ValuesSchema | undefined
 }
 
 export interface SaveOptions {
@@ -102,6 +104,7 @@ export class Saver {
     if (!stored) return await this.#create(res, session, write)
     const { known } = stored
     const changes = internals.changes(session, known.row.unsealed)
+    if (this.#settings.values) await this.#settings.values.checkSaved(changes)
     const isCookieDue = this.#isCookieDue(session, stored, write)
     // A write sets the cookie if it is a touch, or if the cookie changes: a user's lives longer than an anonymous visitor's.
     const isCookieNews = changes.isEmpty
@@ -131,6 +134,7 @@ export class Saver {
   async #create(res: ResponseLike, session: Session<object>, write: WriteOptions): Promise<void> {
     const changes = internals.changes(session)
     if (changes.isEmpty) return
+    if (this.#settings.values) await this.#settings.values.checkSaved(changes)
     const token = newToken()
     const cookie = this.#sign(session, token)
     const known = await this.#writer.create(token, changes, write)
@@ -161,6 +165,7 @@ export class Saver {
     if (!stored || session.options.maxAge < 0) return await this.#save(req, res, session, {})
     this.#begin(session, res)
     const changes = signingIn(session, internals.changes(session), signIn)
+    if (this.#settings.values) await this.#settings.values.checkSaved(changes)
     const token = this.#writer.nextToken(stored.known)
     const cookie = this.#sign(session, token)
     const known = await this.#writer.move(stored.known, token, changes, writeOptions(session))
@@ -205,6 +210,7 @@ export class Saver {
     const row = await this.#sessions.get(sessionKey(known.token))
     if (!row) return this.#gone(session)
     internals.load(session, { known: knownFrom(known.token, row), cookie })
+    await this.#settings.values?.read(session)
     return new PGStoreError(
       'conflict',
       'Another request saved this session first; the session now holds the values it saved.',
@@ -240,5 +246,5 @@ export function checkCookie(
 ): void {
   const problems = [...cookieNameProblems(name, options), ...cookieOptionProblems(options)]
   if (hasHint && problems.length === 0) problems.push(...hintNameProblems(name))
-  if (problems.length > 0) throw new PGStoreError('invalid_option', `${problems.join('; ')}.`)
+  refuse(problems)
 }

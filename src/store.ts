@@ -5,18 +5,20 @@ import type { RequestLike } from './cookie/cookie-header.ts'
 import { cookieOptionProblems, type SessionOptions } from './cookie/cookie-options.ts'
 import type { ResponseLike } from './cookie/response.ts'
 import type { Queryable } from './database/pool.ts'
-import { closedError, PGStoreError } from './errors.ts'
+import { closedError, refuse } from './errors.ts'
 import type { EventStream } from './events/channel-events.ts'
 import type { SessionEvent } from './events/session-events.ts'
-import { maxLengthProblems, type PGStoreOptions, parseOptions } from './options.ts'
+import type { PGStoreOptions } from './options.ts'
 import { StoreParts, type StoreStats } from './parts.ts'
 import type { RegenerateOptions, SaveOptions } from './saver.ts'
 import { migrate } from './schema/migrate.ts'
 import { refresh } from './session/refresh.ts'
 import { Registry } from './session/registry.ts'
 import type { Session } from './session/session.ts'
+import type { Typed } from './session/standard-schema.ts'
 import type { ReadOptions, TokenSessions } from './session/token-sessions.ts'
 import type { ListedSession, ListOptions, RevokeOptions, RevokeTagOptions } from './session/user-sessions.ts'
+import { maxLengthProblems, parseOptions } from './settings.ts'
 
 /**
  * Sessions in Postgres, for the requests of Node and of fetch: Go's PGStore for gorilla/sessions, in TypeScript.
@@ -41,7 +43,7 @@ export class PGStore<Values extends object = Record<string, unknown>> extends Se
    *
    * @throws {PGStoreError} `invalid_option`, naming every problem at once
    */
-  constructor(options: PGStoreOptions)
+  constructor(options: PGStoreOptions & Typed<Values>)
   /** @internal */
   constructor(options: PGStoreOptions | StoreParts)
   constructor(options: PGStoreOptions | StoreParts) {
@@ -66,7 +68,7 @@ export class PGStore<Values extends object = Record<string, unknown>> extends Se
    * @throws {PGStoreError} `invalid_option`; what `migrate` throws; `unavailable` if the database cannot be reached
    */
   static async open<Values extends object = Record<string, unknown>>(
-    options: PGStoreOptions & { readonly migrate?: boolean | undefined },
+    options: PGStoreOptions & Typed<Values> & { readonly migrate?: boolean | undefined },
   ): Promise<PGStore<Values>> {
     const { migrate: wanted = true, ...rest } = options
     const store = new PGStore<Values>(rest)
@@ -101,7 +103,7 @@ export class PGStore<Values extends object = Record<string, unknown>> extends Se
 
   async #getFresh(req: RequestLike, name: string): Promise<Session<Values>> {
     if (this.#cached !== this) this.#parts.cache?.counts.bypass('fresh')
-    return await refresh(await this.#registry.get(this, req, name), this.#parts.sessions)
+    return await refresh(await this.#registry.get(this, req, name), this.#parts)
   }
 
   /** As `get`, but always read from the database and not remembered. */
@@ -202,8 +204,7 @@ export class PGStore<Values extends object = Record<string, unknown>> extends Se
    */
   maxAge(seconds: number): void {
     const options = { ...this.#options, maxAge: seconds }
-    const problems = cookieOptionProblems(options)
-    if (problems.length > 0) throw new PGStoreError('invalid_option', `${problems.join('; ')}.`)
+    refuse(cookieOptionProblems(options))
     this.#options = options
     const late = seconds > 0 ? this.#parts.writer.touchAfter(seconds) : 0
     for (const codec of this.codecs) codec.maxAge?.(Math.max(Math.ceil(seconds + late), 0))
@@ -211,8 +212,7 @@ export class PGStore<Values extends object = Record<string, unknown>> extends Se
 
   /** Largest session in bytes of JSON text as Postgres prints it, after merging, for saves from now on; 0 means no limit. */
   maxLength(bytes: number): void {
-    const problems = maxLengthProblems(bytes)
-    if (problems.length > 0) throw new PGStoreError('invalid_option', `${problems.join('; ')}.`)
+    refuse(maxLengthProblems(bytes))
     this.#parts.writer.maxLength = bytes
   }
 

@@ -72,13 +72,14 @@ function prepare(cookie: SessionData['cookie'] | undefined, before: StoredCookie
 
 /** The session's data; its expiry is by this server's clock, whatever the database's clock says. */
 export function sessionData(known: KnownSession): { readonly data: SessionData; readonly stored: Stored } {
-  const data = known.values() as unknown as SessionData
-  const cookie = data.cookie && { ...data.cookie }
+  const values: StoredValues = known.values()
+  const cookie = values.cookie && { ...values.cookie }
+  const data = values as unknown as SessionData
   if (isRolling(data.cookie)) {
     const { originalMaxAge } = data.cookie // the row lives a little longer, so that a visit need not be recorded at once
     data.cookie.expires = new Date(Date.now() + Math.min(known.remainingMs, originalMaxAge))
   }
-  return { data, stored: new Stored(known, cookie as StoredCookie | undefined) }
+  return { data, stored: new Stored(known, cookie) }
 }
 
 /** Whether the session ends at a fixed time, visits or not. */

@@ -1,5 +1,5 @@
 // The options of a worker, checked before it starts.
-import { PGStoreError } from '../errors.ts'
+import { refuse } from '../errors.ts'
 import { identifierProblems, schemaProblems } from '../schema/schema-name.ts'
 
 export interface RunWorkerOptions {
@@ -33,7 +33,7 @@ export function parseWorkerOptions(
   const problems = [...schemaProblems(schema), ...identifierProblems(workerSchema, 'workerSchema')]
   if (!Number.isInteger(batchSize) || batchSize < 1) problems.push('batchSize must be a whole number of at least 1')
   if (!(pauseMs >= 0 && pauseMs <= 60_000)) problems.push('pauseMs must be from 0 to 60,000')
-  if (problems.length > 0) throw new PGStoreError('invalid_option', `${problems.join('; ')}.`)
+  refuse(problems)
   return { batchSize, pauseMs, workerSchema, log }
 }
 

@@ -1,6 +1,6 @@
 // Reading a session's token from its cookie, and writing it.
 
-import { PGStoreError } from '../errors.ts'
+import { refuse } from '../errors.ts'
 import type { Codec } from './codec.ts'
 import { type RequestLike, readCookies } from './cookie-header.ts'
 import { cookiePairProblems, type SessionOptions, setCookieLine } from './cookie-options.ts'
@@ -66,7 +66,7 @@ function readToken(name: string, cookie: string, codecs: readonly Codec[]): Read
 export function signToken(name: string, token: string, codecs: readonly Codec[]): string {
   const value = (codecs[0] as Codec).encode(name, token)
   const problems = cookiePairProblems(name, value)
-  if (problems.length > 0) throw new PGStoreError('invalid_option', `${problems.join('; ')}.`)
+  refuse(problems)
   return value
 }
 

@@ -2,7 +2,7 @@
 // the database: a role gets what this file lists, and that can be printed without a database. A test compares them with the
 // catalog.
 import { escapeIdentifier, escapeLiteral } from 'pg'
-import { PGStoreError } from '../errors.ts'
+import { refuse } from '../errors.ts'
 import { schemaProblems } from './schema-name.ts'
 
 /**
@@ -92,7 +92,7 @@ export function grantStatements(role: string, rights: readonly Right[], schema: 
   if (rights.length === 0 || !rights.every((right) => Object.hasOwn(grantedFunctions, right))) {
     problems.push('the right must be client, account, cleanup or admin, or several separated by commas')
   }
-  if (problems.length > 0) throw new PGStoreError('invalid_option', `${problems.join('; ')}.`)
+  refuse(problems)
   const to = `to ${escapeIdentifier(role)}`
   const records = [...new Set(rights)].map((right) => `(${escapeLiteral(role)}, '${right}')`)
   const signatures = new Set(rights.flatMap((right) => grantedFunctions[right]))

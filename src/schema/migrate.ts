@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import type { Pool, PoolClient } from '../database/pool.ts'
-import { databaseError, PGStoreError } from '../errors.ts'
+import { databaseError, PGStoreError, refuse } from '../errors.ts'
 import { checkWorkable, type Inspection, inspect, isInstalled, run } from './inspection.ts'
 import { type Migration, migrations as shipped } from './migrations.generated.ts'
 import { rightsDifferences, rightsStatement } from './rights.ts'
@@ -204,7 +204,7 @@ function keptComment(schema: string): string {
 
 function checkSchema(schema: unknown): void {
   const problems = schemaProblems(schema)
-  if (problems.length > 0) throw new PGStoreError('invalid_option', `${problems.join('; ')}.`)
+  refuse(problems)
 }
 
 /** The name is used unquoted: the server knows which words it reserves. Not by quote_ident(), which a setting lets quote every name. */

@@ -1,7 +1,7 @@
 // Flash messages: stored in a session's values for the next page, read once.
 
 /** Where they live, as in gorilla/sessions. */
-const flashKey = '_flash'
+export const flashKey = '_flash'
 
 export function addFlash(values: object, value: unknown, key: string = flashKey): void {
   // Not by assignment: the key may be '__proto__'.

@@ -6,12 +6,18 @@ import { internals, type Session } from './session.ts'
 import type { Stored } from './stored.ts'
 import { sessionKey } from './token.ts'
 import { maxAgeKey } from './values.ts'
+import type { ValuesSchema } from './values-schema.ts'
 import { knownFrom } from './writer.ts'
 
+interface Parts {
+  readonly sessions: SessionDatabase
+  readonly settings: { readonly values: ValuesSchema | undefined }
+}
+
 /** The session takes what is there now; what was changed in it and is not saved yet stays changed. One that has ended is a new one. */
-export async function refresh<Read extends Session<object>>(session: Read, sessions: SessionDatabase): Promise<Read> {
+export async function refresh<Read extends Session<object>>(session: Read, parts: Parts): Promise<Read> {
   const stored = internals.stored(session)
-  if (stored && wasShown(stored)) await readAnew(session, stored, sessions)
+  if (stored && wasShown(stored)) await readAnew(session, stored, parts)
   return session
 }
 
@@ -20,7 +26,7 @@ function wasShown({ known }: Stored): boolean {
   return known instanceof CachedKnown ? !known.isOwn : known.seenVersion !== known.row.version
 }
 
-async function readAnew(session: Session<object>, stored: Stored, sessions: SessionDatabase): Promise<void> {
+async function readAnew(session: Session<object>, stored: Stored, { sessions, settings }: Parts): Promise<void> {
   const { known, cookie } = stored
   const { token } = known
   const row = await sessions.get(sessionKey(token))
@@ -32,6 +38,7 @@ async function readAnew(session: Session<object>, stored: Stored, sessions: Sess
   const { label, tags } = session
   const { maxAge } = session.options
   internals.load(session, { known: knownFrom(token, row), cookie })
+  await settings.values?.read(session)
   if (changes.isMaxAge) session.options.maxAge = maxAge
   if (changes.userId !== null) session.userId = changes.userId || undefined
   if (changes.label !== null) session.label = label
