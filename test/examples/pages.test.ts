@@ -1,0 +1,115 @@
+// The complete programs of the pages, compiled and run as printed, with the packages that they name.
+import { test } from 'uvu'
+import * as assert from 'uvu/assert'
+import { Browser } from '../support/browser.ts'
+import { closeAll, until } from '../support/harness.ts'
+import { PageFolder } from '../support/page.ts'
+import { endPrograms } from '../support/program.ts'
+import { areInstalled } from '../versions.ts'
+
+test.after(async () => {
+  await endPrograms()
+  await closeAll()
+})
+
+/** @param index which of the page's programs, if it has several */
+function page(name: string, index: number, use: (url: string) => Promise<void>): void {
+  if (!areInstalled) {
+    console.log(`Skipped: the packages of docs/${name}.md are not installed: npm ci --prefix test/versions.`)
+    return
+  }
+  test(`docs/${name}.md, program ${index + 1}, compiles and runs as printed`, async () => {
+    const folder = new PageFolder(name, index)
+    try {
+      assert.is(folder.compile(), '')
+      const { url, program } = await folder.start()
+      await use(url)
+      const { code, signal } = await program.end()
+      assert.ok(code === 0 || signal === 'SIGTERM', `it ended with ${code}: ${program.errors}`)
+    } finally {
+      folder.remove()
+    }
+  })
+}
+
+// biome-ignore lint/suspicious/noExplicitAny: packages that are not the project's own
+type Library = any
+
+async function library(file: string): Promise<Library> {
+  return await import(new URL(`../versions/node_modules/${file}`, import.meta.url).href)
+}
+
+function cookieOf({ jar }: Browser): string {
+  return [...jar].map(([name, value]) => `${name}=${value}`).join('; ')
+}
+
+page('websockets', 0, async (url) => {
+  const { WebSocket } = await library('ws/wrapper.mjs')
+  const browser = new Browser(url)
+  const heard: string[] = []
+  const connect = (origin = url, cookie = cookieOf(browser)) => {
+    const socket = new WebSocket(url.replace('http', 'ws'), { headers: { origin, cookie } })
+    socket.on('message', (message: Buffer) => heard.push(String(message)))
+    socket.on('close', (code: number) => heard.push(`closed ${code}`))
+    socket.on('error', (error: Error) => heard.push(error.message))
+    return socket
+  }
+  connect()
+  await until(() => heard.length > 0)
+  assert.match(heard.shift() as string, /401/)
+  await until(() => heard.includes('closed 1006'))
+  heard.length = 0
+  await browser.get('/sign-in')
+  connect('https://elsewhere.example')
+  await until(() => heard.includes('closed 1006'))
+  heard.length = 0
+  const socket = connect()
+  await until(() => heard.length === 1)
+  socket.send('hello')
+  await until(() => heard.length === 2)
+  await browser.twin().get('/sign-out')
+  await until(() => heard.length === 3)
+  assert.equal(heard, ['Hello, ada', 'ada: hello', 'closed 4001'])
+})
+
+page('websockets', 1, async (url) => {
+  const { io } = await library('socket.io-client/build/esm-debug/index.js')
+  const browser = new Browser(url)
+  const heard: string[] = []
+  const connect = (origin = url) => {
+    const extraHeaders = { origin, cookie: cookieOf(browser) }
+    const socket = io(url, { extraHeaders, reconnection: false, forceNew: true })
+    socket.on('message', (message: string) => heard.push(message))
+    socket.on('disconnect', (reason: string) => heard.push(reason))
+    socket.on('connect_error', (error: Error) => heard.push(error.message))
+    return socket
+  }
+  connect()
+  await until(() => heard.length === 1)
+  await browser.get('/sign-in')
+  connect('https://elsewhere.example')
+  await until(() => heard.length === 2)
+  assert.equal(heard.splice(0), ['Sign in first.', 'xhr poll error'])
+  const socket = connect()
+  await until(() => heard.length === 1)
+  socket.send('hello')
+  await until(() => heard.length === 2)
+  await browser.twin().get('/sign-out')
+  await until(() => heard.length === 3)
+  assert.equal(heard, ['Hello, ada', 'ada: hello', 'io server disconnect'])
+})
+
+page('nestjs', 0, async (url) => {
+  const browser = new Browser(url)
+  const json = async (path: string, body?: object) =>
+    JSON.parse((await (body ? browser.post(path, body) : browser.get(path))).text)
+  assert.equal([await json('/'), await json('/')], [{ visits: 1 }, { visits: 2 }])
+  const before = browser.twin()
+  assert.equal(await json('/sign-in', { user: 'ada' }), { user: 'ada' })
+  assert.equal(await json('/'), { user: 'ada', visits: 3 })
+  assert.equal(JSON.parse((await before.get('/')).text), { visits: 1 })
+  assert.equal(await json('/sign-out', {}), { signedOut: true })
+  assert.equal(await json('/'), { visits: 1 })
+})
+
+test.run()
