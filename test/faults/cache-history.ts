@@ -1,13 +1,15 @@
 // What the checker of the cache saw, and its verdict, given when all is over: what counts as late depends on how late a bare client of
 // the database heard in the same run.
 
+/** Deleted by hand is announced to nobody. */
+export type End = 'destroyed' | 'regenerated' | 'revoked' | 'limited' | 'deleted by hand'
+
 /** A session under one cookie. */
 export interface Passport {
-  readonly number: number
   /** When somebody first asked for its end, whatever came of it. */
   askedToEndAt?: number
   /** The end, acknowledged. */
-  end?: { readonly at: number; readonly server: number; readonly isAnnounced: boolean }
+  end?: { readonly at: number; readonly server: number; readonly how: End }
 }
 
 /** A session that a server showed to somebody. */
@@ -48,6 +50,8 @@ export interface Verdict {
   readonly latest: number
   /** The times that sessions were shown after their end, to servers that heard. */
   readonly late: number
+  /** The first of what must not have been shown, in words. */
+  readonly examples: readonly string[]
 }
 
 /** What an announcement may take beyond what it takes to a bare client. */
@@ -57,9 +61,10 @@ export class History {
   readonly #shown: Shown[] = []
   readonly #userEnds = new Map<string, number>()
   readonly deafTimes: DeafTime[] = []
-  readYourWrites = 0
-  foreign = 0
-  deadHere = 0
+  /** What was wrong when it was seen, in words. */
+  readonly #readYourWrites: string[] = []
+  readonly #foreign: string[] = []
+  readonly #deadHere: string[] = []
   ends = 0
   userChanges = 0
 
@@ -67,9 +72,19 @@ export class History {
     this.#shown.push(shown)
   }
 
-  ended(passport: Passport, at: number, server: number, isAnnounced = true): void {
-    passport.end = { at, server, isAnnounced }
+  /** @param isStillShown by the server that ended it, when that was asked in the same tick */
+  ended(passport: Passport, how: End, at: number, server: number, isStillShown = false): void {
+    passport.end = { at, server, how }
     this.ends++
+    if (isStillShown) this.#deadHere.push(`still shown by server ${server} when it had ${how} it`)
+  }
+
+  notWhatWasSaved(what: string): void {
+    this.#readYourWrites.push(what)
+  }
+
+  notItsSession(what: string): void {
+    this.#foreign.push(what)
   }
 
   userEnded(userId: string, at: number): void {
@@ -82,31 +97,43 @@ export class History {
    * @param maxStaleMs of each server
    */
   judge(bareMs: number, maxStaleMs: readonly number[]): Verdict {
-    const { readYourWrites, foreign } = this
-    const violations = { dead: 0, user: 0, deadAfterMaxStale: 0, deadHere: this.deadHere, readYourWrites, foreign }
+    const found: Record<keyof Violations, string[]> = {
+      dead: [],
+      user: [],
+      deadAfterMaxStale: [],
+      deadHere: [...this.#deadHere],
+      readYourWrites: this.#readYourWrites,
+      foreign: this.#foreign,
+    }
     const bound = bareMs + allowedMs
     let [latest, latestHearing, late] = [0, 0, 0]
     for (const { server, began, passport, userId } of this.#shown) {
-      const { end } = passport
       // A copy is as old as its query, which was sent before the end was acknowledged: maxStale needs no allowance.
       const maxStale = maxStaleMs[server] ?? 0
+      const { end } = passport
       const age = end ? began - end.at : 0
       if (end && age > 0) {
         latest = Math.max(latest, age)
-        if (age > maxStale) violations.deadAfterMaxStale++
-        if (end.server === server) violations.deadHere++
-        if (end.isAnnounced && this.#hears(server, end.at, began)) {
+        const isHearing = end.how !== 'deleted by hand' && this.#hears(server, end.at, began)
+        const whose = `${userId}'s${this.#userEnds.has(userId ?? '') ? ', which it no longer was,' : ''}`
+        const what = `${end.how} by server ${end.server}, shown by ${server} as ${whose} ${age.toFixed(1)} ms later`
+        if (age > maxStale) found.deadAfterMaxStale.push(what)
+        if (end.server === server) found.deadHere.push(what)
+        if (isHearing) {
           late++
           latestHearing = Math.max(latestHearing, age)
-          if (age > bound) violations.dead++
+          if (age > bound) found.dead.push(what)
         }
       }
       const userEnd = this.#userEnds.get(userId ?? '')
-      if (userEnd === undefined || began <= userEnd) continue
-      const isLate = began - userEnd > (this.#hears(server, userEnd, began) ? bound : maxStale)
-      if (isLate) violations.user++
+      const userAge = userEnd === undefined ? 0 : began - userEnd
+      if (userEnd === undefined || userAge <= 0) continue
+      const isLate = userAge > (this.#hears(server, userEnd, began) ? bound : maxStale)
+      if (isLate) found.user.push(`${userId}'s no longer, shown as that by ${server} ${userAge.toFixed(1)} ms later`)
     }
-    return { violations, latest, latestHearing, late }
+    const violations = Object.fromEntries(Object.entries(found).map(([name, { length }]) => [name, length]))
+    const examples = Object.entries(found).flatMap(([name, some]) => some.slice(0, 3).map((what) => `${name}: ${what}`))
+    return { violations: violations as unknown as Violations, examples, latest, latestHearing, late }
   }
 
   #hears(server: number, from: number, to: number): boolean {

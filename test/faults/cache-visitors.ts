@@ -3,7 +3,7 @@
 import { type TestResponse, Visitor } from '../support/harness.ts'
 import { type Answer, type Call, type Kept, now } from './cache-calls.ts'
 import type { Fleet } from './cache-fleet.ts'
-import type { History, Passport } from './cache-history.ts'
+import type { End, History, Passport } from './cache-history.ts'
 
 const pause = async (ms: number) => await new Promise((resolve) => setTimeout(resolve, ms))
 
@@ -66,10 +66,6 @@ export class Visitors {
     return `${kind} ${++this.#names}`
   }
 
-  passport(): Passport {
-    return { number: ++this.#names }
-  }
-
   anyServer(): number {
     return Math.floor(this.random() * this.fleet.servers.length)
   }
@@ -82,7 +78,7 @@ export class Visitors {
     const answer = await this.fleet.servers[server]?.ask(call)
     if (!answer || answer.error === undefined) return answer
     if (outages.has(answer.error)) this.failed++
-    else if (answer.error !== 'gone') this.strange.push(`${call.op}: ${answer.error}`)
+    else this.strange.push(`${call.op}: ${answer.error}`)
     return undefined
   }
 
@@ -151,7 +147,7 @@ export class Visitors {
 class Browser {
   readonly #visitors: Visitors
   #visitor = new Visitor()
-  #passport: Passport
+  #passport: Passport = {}
   /** What it was told is saved. */
   #told: Kept = {}
   #userId = ''
@@ -160,7 +156,6 @@ class Browser {
 
   constructor(visitors: Visitors) {
     this.#visitors = visitors
-    this.#passport = visitors.passport()
   }
 
   async run(): Promise<void> {
@@ -190,7 +185,7 @@ class Browser {
   async #create(server: number, userId: string): Promise<Answer | undefined> {
     const visitors = this.#visitors
     this.#visitor = new Visitor()
-    this.#passport = visitors.passport()
+    this.#passport = {}
     const [name, tag] = [visitors.name('session'), visitors.name('tag')]
     const set = { name, one: 0, two: 0 }
     const answer = await visitors.ask(server, { op: 'save', cookie: '', set, userId, tag })
@@ -213,12 +208,16 @@ class Browser {
     this.#visitors.show(server, passport, answer)
     const { isLive, kept = {}, userId } = answer
     if (!isLive) {
-      if ((passport.askedToEndAt ?? Number.POSITIVE_INFINITY) > answer.done) history.readYourWrites++
+      const isEnding = (passport.askedToEndAt ?? Number.POSITIVE_INFINITY) <= answer.done
+      if (!isEnding) history.notWhatWasSaved(`no session at server ${server}`)
       return false
     }
-    if (kept.name !== told.name) history.foreign++
+    if (kept.name !== told.name) history.notItsSession(`${kept.name} for ${told.name} at server ${server}`)
     const isOlder = (['one', 'two'] as const).some((tab) => (kept[tab] ?? -1) < (told[tab] ?? 0))
-    if (isOlder || userId !== this.#userId) history.readYourWrites++
+    if (isOlder || userId !== this.#userId) {
+      const [seen, known] = [kept, told].map(({ one, two }) => `${one} ${two}`)
+      history.notWhatWasSaved(`server ${server}: ${seen} of ${userId} where ${known} of ${this.#userId} was saved`)
+    }
     return true
   }
 
@@ -277,8 +276,8 @@ class Browser {
     const answer = await visitors.ask(server, { op: 'regenerate', cookie })
     if (!answer) return this.#leave()
     if (!this.#isRight(answer, server, this.#told, old)) return
-    this.#acknowledged(answer, server)
-    this.#passport = visitors.passport()
+    this.#acknowledged('regenerated', answer, server)
+    this.#passport = {}
     this.#receive(answer)
   }
 
@@ -294,12 +293,12 @@ class Browser {
         () => true,
         () => false,
       )
-      if (isDone) visitors.history.ended(this.#passport, now(), -1, false)
+      if (isDone) visitors.history.ended(this.#passport, 'deleted by hand', now(), -1)
     } else if (what > 0.99) {
       // Of one user no more than one session may live.
       const old = this.#passport
       const answer = await this.#create(server, userId)
-      if (answer) visitors.history.ended(old, answer.done, server)
+      if (answer) visitors.history.ended(old, 'limited', answer.done, server)
     } else {
       const call: Call =
         what < 0.97
@@ -310,14 +309,12 @@ class Browser {
       // The others go on meanwhile.
       const [answer] = await Promise.all([visitors.ask(server, call), this.#read()])
       if (!answer) return
-      if (answer.isLive ?? true) this.#acknowledged(answer, server)
-      else visitors.history.readYourWrites++
+      if (answer.isLive ?? true) this.#acknowledged(call.op === 'revoke' ? 'revoked' : 'destroyed', answer, server)
+      else visitors.history.notWhatWasSaved(`no session to end at server ${server}`)
     }
   }
 
-  #acknowledged({ done, isLiveAfterEnd }: Answer, server: number): void {
-    const { history } = this.#visitors
-    history.ended(this.#passport, done, server)
-    if (isLiveAfterEnd) history.deadHere++
+  #acknowledged(how: End, { done, isLiveAfterEnd }: Answer, server: number): void {
+    this.#visitors.history.ended(this.#passport, how, done, server, isLiveAfterEnd)
   }
 }

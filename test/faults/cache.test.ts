@@ -198,7 +198,7 @@ async function check(without: Rule | undefined, goOn: (run: Run) => Promise<unkn
   await goOn(run)
   await run.visitors.end()
   const outcome = await judge(run)
-  console.log(outcome.text)
+  console.log([outcome.text, ...outcome.verdict.examples].join('\n'))
   assert.equal(run.visitors.strange, [])
   return outcome
 }
@@ -208,7 +208,7 @@ serverTest('C1: no session is shown that docs/cache.md rules out, whatever fails
   const { run, verdict, bareMs, hits, text } = await check(undefined, async (run) => {
     while (run.visitors.reads < reads) await run.disturb()
   })
-  assert.ok(isSound(verdict.violations), text)
+  assert.ok(isSound(verdict.violations), [text, ...verdict.examples].join('\n'))
   // A cache that never serves breaks no promise, and neither does one that is never asked.
   assert.ok(hits > reads / 20 && run.history.ends > reads / 200 && run.history.userChanges > 0, text)
   report('C1', 'A fleet of three caches under all faults', text, {
