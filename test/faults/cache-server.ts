@@ -10,35 +10,47 @@ import { type Answer, type Call, type Kept, now, type Rule, type ServerSettings 
 let settings: ServerSettings
 let store: PGStore<Kept> | undefined
 
+/** Puts a method in place of another. Returns what puts that back. */
+function replace<Target extends object, Name extends keyof Target>(
+  target: Target,
+  name: Name,
+  by: (original: Target[Name]) => Target[Name],
+): () => void {
+  const original = target[name]
+  target[name] = by(original)
+  return () => {
+    target[name] = original
+  }
+}
+
+interface Judge {
+  isUsable(entry: { readonly hint: string }, hint: string): boolean
+}
+
 /** Takes a rule out of the cache that ships. Returns what puts it back. */
 const takeOut: Record<Rule, () => () => void> = {
-  announcements() {
-    const { session } = SessionCache.prototype
-    SessionCache.prototype.session = () => {}
-    return () => Object.assign(SessionCache.prototype, { session })
-  },
-  fence() {
-    const { get } = BatchedDatabase.prototype
-    BatchedDatabase.prototype.get = async function (key, sent) {
-      const row = await get.call(this, key, () => {})
-      sent?.()
-      return row
-    }
-    return () => Object.assign(BatchedDatabase.prototype, { get })
-  },
-  ownWrites() {
-    const { written } = SessionCache.prototype
-    SessionCache.prototype.written = () => {}
-    return () => Object.assign(SessionCache.prototype, { written })
-  },
-  hint() {
-    const judge = SessionCache.prototype as unknown as { isUsable(entry: { hint: string }, hint: string): boolean }
-    const { isUsable } = judge
-    judge.isUsable = function (entry) {
-      return isUsable.call(this, entry, entry.hint)
-    }
-    return () => Object.assign(judge, { isUsable })
-  },
+  announcements: () => replace(SessionCache.prototype, 'session', () => () => {}),
+  fence: () =>
+    replace(
+      BatchedDatabase.prototype,
+      'get',
+      (get) =>
+        async function (this: BatchedDatabase, key, sent) {
+          const row = await get.call(this, key, () => {})
+          sent?.()
+          return row
+        },
+    ),
+  ownWrites: () => replace(SessionCache.prototype, 'written', () => () => {}),
+  hint: () =>
+    replace(
+      SessionCache.prototype as unknown as Judge,
+      'isUsable',
+      (isUsable) =>
+        function (this: Judge, entry) {
+          return isUsable.call(this, entry, entry.hint)
+        },
+    ),
 }
 let putBack = () => {}
 

@@ -64,11 +64,18 @@ class Run {
 
   /** Each fault once, in an order of its own, with times of peace between. */
   async disturb(): Promise<void> {
-    const faults = [this.#cut, this.#silence, this.#delay, this.#standStill, this.#crash, this.#restart]
+    const faults = [
+      () => this.#cut(),
+      () => this.#silence(),
+      () => this.#delay(),
+      () => this.#standStill(),
+      () => this.#crash(),
+      () => this.#restart(),
+    ]
     while (faults.length > 0) {
       await this.pass(300, counts(800, 3000))
       const [fault] = faults.splice(Math.floor(this.#random() * faults.length), 1)
-      await fault?.call(this)
+      await fault?.()
       this.faults++
     }
   }
