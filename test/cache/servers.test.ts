@@ -162,7 +162,7 @@ for (const how of ['revoked', 'limited'] as const) {
     await visitor.visit(b, (session) => {
       session.userId = `${how}, then`
     })
-    assert.is((await store.get(old.request(), 'sid')).userId, `${how}, at first`)
+    assert.is((await hit(store, old)).userId, `${how}, at first`)
     if (how === 'revoked') assert.is(await store.revoke(`${how}, then`), 1)
     else {
       await new Visitor().visit(store, (session) => {
