@@ -1,5 +1,4 @@
 // What has been heard or written lately, and so must not be believed as it was read before.
-import type { SessionRow } from '../database/row.ts'
 
 /** More than this is a flood, and costs more to remember than a cache spares. */
 const most = 100_000
@@ -48,7 +47,6 @@ export class Doubts {
   #floor = 0
   readonly #ids = new Recent()
   readonly #keys = new Recent()
-  readonly #users = new Recent()
   /** Until when a session with this key is not believed at all. */
   readonly #held = new Map<string, number>()
   readonly #flooded: (ms: number) => void
@@ -63,7 +61,7 @@ export class Doubts {
   }
 
   get #size(): number {
-    return this.#ids.size + this.#keys.size + this.#users.size + this.#held.size
+    return this.#ids.size + this.#keys.size + this.#held.size
   }
 
   session(id: string): void {
@@ -73,11 +71,6 @@ export class Doubts {
 
   key(key: string): void {
     this.#keys.add(key, ++this.count)
-    this.#bound()
-  }
-
-  user(userId: string): void {
-    this.#users.add(userId, ++this.count)
     this.#bound()
   }
 
@@ -91,23 +84,22 @@ export class Doubts {
     this.key(key)
   }
 
-  isDoubted({ key, count }: Believed, { id, userId }: Pick<SessionRow, 'id' | 'userId'>): boolean {
+  isDoubted({ key, count }: Believed, id: string): boolean {
     if (count < this.#floor) return true
     if (this.#ids.size > 0 && this.#ids.isAfter(id, count)) return true
     if (this.#keys.size > 0 && this.#keys.isAfter(key, count)) return true
-    if (this.#users.size > 0 && userId !== null && this.#users.isAfter(userId, count)) return true
     return this.#held.size > 0 && this.#held.has(key)
   }
 
   /** Call it no more often than every `maxStale`: no entry that it was a doubt about is as old as that. */
   turn(now: number): void {
-    for (const recent of [this.#ids, this.#keys, this.#users]) recent.turn()
+    for (const recent of [this.#ids, this.#keys]) recent.turn()
     for (const [key, until] of this.#held) if (until <= now) this.#held.delete(key)
   }
 
   /** Nothing that was asked for until now is believed any more: there is nothing left to doubt but what is held. */
   clear(): void {
-    for (const recent of [this.#ids, this.#keys, this.#users]) recent.clear()
+    for (const recent of [this.#ids, this.#keys]) recent.clear()
   }
 
   #bound(): void {

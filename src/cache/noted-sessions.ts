@@ -51,7 +51,7 @@ export class NotedSessions implements SessionDatabase {
       ended = await this.#database.limit(userId, max, except)
       return ended
     } finally {
-      if (ended !== 0) this.#cache.sessionsOf(userId)
+      if (ended !== 0) this.#cache.sessions()
     }
   }
 }

@@ -147,11 +147,9 @@ export class SessionCache {
     this.#sweepLater()
   }
 
-  /** Sessions of this user have, or of anybody. */
-  sessionsOf(userId: string | undefined): void {
-    if (userId === undefined) this.#doubts.all()
-    else this.#doubts.user(userId)
-    this.#sweepLater()
+  /** Some have, and nobody can say which: a copy may be older than the user, or the tags, by which its session was ended. */
+  sessions(): void {
+    this.#doubts.all()
   }
 
   get stats(): CacheStats {
@@ -182,7 +180,7 @@ export class SessionCache {
     if (Math.max(age, wallAge) >= entry.lifeMs) return false
     // A hint is new after each change: this browser has seen one that is not older than what it brings.
     if (hint !== undefined && hint !== entry.hint) return false
-    return !this.#doubts.isDoubted(entry, row)
+    return !this.#doubts.isDoubted(entry, row.id)
   }
 
   #stamp(entry: Entry): void {

@@ -189,7 +189,7 @@ export class TokenSessions {
     let ended = 0
     for (let batch = pageLength; batch === pageLength; ended += batch) {
       batch = await this.#database.clear(pageLength)
-      this.#cached?.cache.sessionsOf(undefined)
+      this.#cached?.cache.sessions()
     }
     return ended
   }

@@ -97,7 +97,8 @@ export class UserSessions {
     try {
       return await this.#database.revoke(userId, id === undefined ? null : String(id), keyOf(except), reason ?? null)
     } finally {
-      this.#cache?.sessionsOf(userId)
+      if (id === undefined) this.#cache?.sessions()
+      else this.#cache?.session(String(BigInt(id)))
     }
   }
 
@@ -107,7 +108,7 @@ export class UserSessions {
     try {
       return await this.#database.revokeTag(tag, keyOf(options.except), options.reason ?? null)
     } finally {
-      this.#cache?.sessionsOf(undefined)
+      this.#cache?.sessions()
     }
   }
 }

@@ -262,7 +262,7 @@ test('many doubts are a flood: all belief ends, and what transactions hold ends 
   for (let n = 0; n <= 100_000; n++) doubts.session(String(n))
   assert.equal(floods, [0])
   assert.ok(doubts.isEmpty)
-  assert.ok(doubts.isDoubted({ key: 'any', count: 100_000 }, { id: 'any', userId: null }))
+  assert.ok(doubts.isDoubted({ key: 'any', count: 100_000 }, 'any'))
   for (let n = 0; n <= 100_000; n++) doubts.hold(String(n), 0)
   assert.is(floods.at(-1), 60_000)
 })
@@ -270,19 +270,16 @@ test('many doubts are a flood: all belief ends, and what transactions hold ends 
 test('a doubt is remembered for maxStale at the least, and forgotten in the end', () => {
   const doubts = new Doubts(() => {})
   const asked = { key: 'key', count: doubts.count }
-  const row = { id: '1', userId: 'user' }
   doubts.session('1')
   doubts.turn(0)
-  assert.ok(doubts.isDoubted(asked, row))
+  assert.ok(doubts.isDoubted(asked, '1'))
   doubts.turn(0)
   assert.ok(doubts.isEmpty)
-  doubts.user('user')
-  assert.ok(doubts.isDoubted(asked, row))
-  assert.not(doubts.isDoubted({ key: 'key', count: doubts.count }, row))
   doubts.key('key')
-  assert.ok(doubts.isDoubted({ key: 'key', count: doubts.count - 1 }, { ...row, userId: null }))
+  assert.ok(doubts.isDoubted({ key: 'key', count: doubts.count - 1 }, '1'))
+  assert.not(doubts.isDoubted({ key: 'key', count: doubts.count }, '1'))
   doubts.all()
-  assert.ok(doubts.isDoubted({ key: 'other', count: doubts.count - 1 }, { id: '2', userId: null }))
+  assert.ok(doubts.isDoubted({ key: 'other', count: doubts.count - 1 }, '2'))
 })
 
 function entry(digest: string, data = '{}'): Filled {

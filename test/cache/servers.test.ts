@@ -143,7 +143,36 @@ test("a user's sessions that this server revokes are refused by its next read", 
   await hit(a, visitor)
   await a.revoke('revoked here')
   assert.ok((await a.get(visitor.request(), 'sid')).isNew)
+  const one = await signedIn('one revoked here')
+  const { id } = await hit(a, one)
+  assert.is(await a.revoke('one revoked here', { id: `0${id}` }), 1)
+  assert.ok((await a.get(one.request(), 'sid')).isNew)
 })
+
+for (const how of ['revoked', 'limited'] as const) {
+  test(`a session that this server ${how} is refused at once, though it was cached under another user`, async () => {
+    const proxy = await startProxy({ url: clientUrl })
+    proxies.push(proxy)
+    const options = { directConnectionString: proxy.url, sessionsPerUser: 1 }
+    const store = server({ maxStale: longStale }, options)
+    const visitor = await signedIn(`${how}, at first`)
+    const old = thief(visitor)
+    await hit(store, old)
+    proxy.hold() // what is announced from here on is late
+    await visitor.visit(b, (session) => {
+      session.userId = `${how}, then`
+    })
+    assert.is((await hit(store, old)).userId, `${how}, at first`)
+    if (how === 'revoked') assert.is(await store.revoke(`${how}, then`), 1)
+    else {
+      await new Visitor().visit(store, (session) => {
+        session.userId = `${how}, then`
+      })
+    }
+    assert.ok((await store.get(old.request(), 'sid')).isNew)
+    proxy.release()
+  })
+}
 
 /** A server whose sessions come through a proxy, and which hears directly. */
 async function distant(): Promise<{ readonly store: PGStore<Values>; readonly proxy: DatabaseProxy }> {

@@ -20,6 +20,8 @@ export interface Proxy {
   cut(what: 'answer' | 'call'): Promise<void>
   /** Cuts nothing after all: what was waited for did not come. */
   spare(): void
+  /** Ends all connections at once; new ones pass. */
+  sever(): void
   close(): Promise<void>
 }
 
@@ -112,8 +114,11 @@ export async function startProxy({
     spare() {
       cutting = undefined
     },
-    async close() {
+    sever() {
       for (const socket of sockets) socket.destroy()
+    },
+    async close() {
+      proxy.sever()
       await new Promise((resolve) => server.close(resolve))
     },
   }
