@@ -18,6 +18,7 @@ const floors = [
   ['session'],
   ['cache', 'schema'],
   ['cookie', 'database', 'events'],
+  ['packages'],
   ['errors'],
 ]
 

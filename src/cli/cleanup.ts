@@ -1,6 +1,7 @@
-import { loadWorker, setSchedule } from '../cleanup/cleanup.ts'
+import { setSchedule } from '../cleanup/cleanup.ts'
 import { type CleanupEvent, cleanupEvents } from '../cleanup/cleanup-events.ts'
 import { purge } from '../cleanup/purge.ts'
+import { runWorker } from '../cleanup/worker.ts'
 import { type CleanupStatus, MaintenanceDatabase } from '../database/cleanup-functions.ts'
 import { type Command, databaseUrl, type Flags, onSignal, print, withPool } from './command.ts'
 import { Progress } from './progress.ts'
@@ -108,7 +109,6 @@ which an application with the same version of graphile-worker may share; for ano
   DATABASE_URL=postgres://cleaner@localhost/app pgstore worker`,
   async run(flags) {
     const connectionString = databaseUrl(flags)
-    const { runWorker } = await loadWorker()
     const say = (level: string, message: string) => {
       print(flags.json ? JSON.stringify({ level, message }) : message)
     }
