@@ -19,6 +19,7 @@ const floors = [
   ['session'],
   ['cache', 'schema'],
   ['cookie', 'database', 'events'],
+  ['packages'],
   ['errors'],
 ]
 

@@ -17,6 +17,7 @@ import type { ChannelEvents } from './events/channel-events.ts'
 import { atMost, Sockets } from './events/deadline.ts'
 import { type ListenConnection, listenConnection } from './events/listen.ts'
 import { type SessionEvent, sessionEvents } from './events/session-events.ts'
+import { findPackage } from './packages.ts'
 import { Reader } from './reader.ts'
 import { Saver } from './saver.ts'
 import { CachedSessions } from './session/cached-sessions.ts'
@@ -32,7 +33,11 @@ const closingMs = 5000
 
 export class StoreParts {
   readonly settings: Settings
-  /** The pool that the store opened and ends; undefined if it was given one. */
+  /**
+   * The pool that the store opened and ends; undefined if it was given one.
+   *
+   * @internal
+   */
   readonly ownPool: pg.Pool | undefined
   readonly #sockets: Sockets | undefined
   readonly database: Database
@@ -87,6 +92,7 @@ export class StoreParts {
   #openCache(limits: CacheLimits): SessionCache {
     const { database, events, settings } = this
     const { schema } = settings
+    findPackage('pg-listen') // which the first read loads
     return new SessionCache(limits, {
       clocks: systemClocks,
       ear: events,

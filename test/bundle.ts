@@ -46,6 +46,8 @@ export async function bundle(
     platform: 'node',
     target: 'node20',
     sourcemap: true,
+    // Where packages are found that are loaded by name; the source maps lead elsewhere.
+    banner: { js: "import { fileURLToPath as $file } from 'node:url'; const __filename = $file(import.meta.url);" },
     logLevel: 'warning',
     plugins: [
       {

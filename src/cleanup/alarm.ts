@@ -5,11 +5,12 @@
 
 import { EventEmitter } from 'node:events'
 import fs from 'node:fs'
-import { fileURLToPath } from 'node:url'
-import { Logger, type Runner, run, type WorkerPool } from 'graphile-worker'
+import path from 'node:path'
+import type { Runner, WorkerPool } from 'graphile-worker'
 import type pg from 'pg'
 import { messageOf, PGStoreError } from '../errors.ts'
 import { atMost } from '../events/deadline.ts'
+import { findPackage, loadPackage } from '../packages.ts'
 
 export interface AlarmSettings {
   /**
@@ -26,6 +27,7 @@ export interface AlarmSettings {
 export class Alarm {
   readonly #pool: pg.Pool
   readonly #settings: AlarmSettings
+  readonly #package = loadPackage('graphile-worker')
   #runner: Runner | undefined
   #workerPool: WorkerPool | undefined
   #restart: NodeJS.Timeout | undefined
@@ -34,6 +36,7 @@ export class Alarm {
   /**
    * @param pool of at least two connections, one of which graphile-worker keeps, and with listeners for the errors of its
    * clients; the caller ends it
+   * @throws {PGStoreError} `invalid_option` if graphile-worker is not installed
    */
   constructor(pool: pg.Pool, settings: AlarmSettings) {
     this.#pool = pool
@@ -48,6 +51,7 @@ export class Alarm {
   async start(): Promise<void> {
     const { name, workerSchema, ring, warn } = this.#settings
     await checkRevision(this.#pool, workerSchema)
+    const { Logger, run } = this.#package
     const runner = await run({
       pgPool: withoutCodes(this.#pool),
       schema: workerSchema,
@@ -158,16 +162,11 @@ async function installedRevision(pool: pg.Pool, workerSchema: string): Promise<n
   return revision.rows[0]?.id ?? undefined
 }
 
-/** graphile-worker does not export it, but has its migrations as files; undefined in a bundle, which lacks that folder. */
+/** graphile-worker does not export it, but has its migrations as files; undefined without that folder. */
 function shippedRevision(): number | undefined {
-  let folder: URL
-  try {
-    folder = new URL('../sql/', import.meta.resolve('graphile-worker'))
-  } catch {
-    return undefined
-  }
+  const folder = path.join(path.dirname(findPackage('graphile-worker')), '../sql')
   if (!fs.existsSync(folder)) return undefined
-  const numbers = fs.readdirSync(fileURLToPath(folder)).map((name) => Number(/^(\d{6})\.sql$/.exec(name)?.[1] ?? 0))
+  const numbers = fs.readdirSync(folder).map((name) => Number(/^(\d{6})\.sql$/.exec(name)?.[1] ?? 0))
   return Math.max(...numbers)
 }
 

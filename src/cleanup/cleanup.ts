@@ -6,7 +6,7 @@ import { type ChannelEvents, type EventStream, noConnection } from '../events/ch
 import type { ListenConnection } from '../events/listen.ts'
 import { type CleanupEvent, cleanupEvents, publicStatus } from './cleanup-events.ts'
 import { purge } from './purge.ts'
-import type { CleanupHandle } from './worker.ts'
+import { type CleanupHandle, CleanupWorker } from './worker.ts'
 
 export interface StartCleanupOptions {
   /**
@@ -158,19 +158,7 @@ async function startWorker(
   workerSchema: string | undefined,
 ): Promise<CleanupHandle> {
   if (connection === undefined) throw new PGStoreError('invalid_option', noConnection)
-  const { CleanupWorker } = await loadWorker()
   return await CleanupWorker.start(connection, { schema, workerSchema })
-}
-
-/** @throws {PGStoreError} `invalid_option` if graphile-worker, which only this part needs, is not installed */
-export async function loadWorker(): Promise<typeof import('./worker.ts')> {
-  return await import('./worker.ts').catch((error: NodeJS.ErrnoException) => {
-    if (error.code !== 'ERR_MODULE_NOT_FOUND') throw error
-    throw new PGStoreError(
-      'invalid_option',
-      'A worker needs the package graphile-worker: npm install graphile-worker@0.17',
-    )
-  })
 }
 
 /** @throws {PGStoreError} `invalid_option` for what cannot be an interval */

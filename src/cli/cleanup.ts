@@ -1,8 +1,9 @@
-import { loadWorker, setSchedule } from '../cleanup/cleanup.ts'
+import { setSchedule } from '../cleanup/cleanup.ts'
 import { type CleanupEvent, cleanupEvents } from '../cleanup/cleanup-events.ts'
 import { purge } from '../cleanup/purge.ts'
+import { runWorker } from '../cleanup/worker.ts'
 import { type CleanupStatus, MaintenanceDatabase } from '../database/cleanup-functions.ts'
-import { type Command, databaseUrl, type Flags, onSignal, print, withPool } from './command.ts'
+import { databaseUrl, type Flags, onSignal, print, withPool } from './command.ts'
 import { Progress } from './progress.ts'
 
 const withDatabase = async <Result>(
@@ -10,115 +11,67 @@ const withDatabase = async <Result>(
   work: (database: MaintenanceDatabase) => Promise<Result>,
 ): Promise<Result> => await withPool(flags, async (pool) => await work(new MaintenanceDatabase(pool, flags.schema)))
 
-export const cleanupStart: Command = {
-  name: 'cleanup start',
-  summary: 'switch the recurring purge on, for all servers',
-  options: ['every'],
-  details: `The schedule is kept in the database and shared by all servers. Some process must run the worker: "pgstore worker",
-or a server that calls store.startCleanup(). The interval is a Postgres interval from 100 milliseconds to a year. If the purge is on
-already, only the interval changes.
-
-  pgstore cleanup start --every '1 minute'`,
-  async run(flags) {
-    const { every = '5 minutes' } = flags
-    const state = await withDatabase(flags, (database) => setSchedule(database, every))
-    if (flags.json) printJson(state)
-    else print(`The purge runs every ${state.every}.${workerNote(state)}`)
-  },
+export async function start(flags: Flags): Promise<void> {
+  const { every = '5 minutes' } = flags
+  const state = await withDatabase(flags, (database) => setSchedule(database, every))
+  if (flags.json) printJson(state)
+  else print(`The purge runs every ${state.every}.${workerNote(state)}`)
 }
 
-export const cleanupStop: Command = {
-  name: 'cleanup stop',
-  summary: 'switch the recurring purge off, for all servers',
-  details: `Workers keep running and wait; a purge in progress ends after its batch. Expired sessions stay expired, purged or not.`,
-  async run(flags) {
-    const state = await withDatabase(flags, (database) => database.cleanupStop())
-    if (flags.json) printJson(state)
-    else print('The purge is off.')
-  },
+export async function stop(flags: Flags): Promise<void> {
+  const state = await withDatabase(flags, (database) => database.cleanupStop())
+  if (flags.json) printJson(state)
+  else print('The purge is off.')
 }
 
-export const cleanupStatus: Command = {
-  name: 'cleanup status',
-  summary: 'show the recurring purge: schedule, worker, last run',
-  details: `It counts all expired sessions. "pgstore status" shows more and reads less.`,
-  async run(flags) {
-    const { state, expired } = await withDatabase(flags, async (database) => ({
-      state: await database.cleanupStatus(),
-      expired: await database.countExpired(),
-    }))
-    if (flags.json) print(JSON.stringify({ ...publicStatus(state), expired }))
-    else print(`${describeCleanup(state)}\nExpired sessions: ${count(expired)} waiting to be purged.`)
-  },
+export async function status(flags: Flags): Promise<void> {
+  const { state, expired } = await withDatabase(flags, async (database) => ({
+    state: await database.cleanupStatus(),
+    expired: await database.countExpired(),
+  }))
+  if (flags.json) print(JSON.stringify({ ...publicStatus(state), expired }))
+  else print(`${describeCleanup(state)}\nExpired sessions: ${count(expired)} waiting to be purged.`)
 }
 
-export const cleanupWatch: Command = {
-  name: 'cleanup watch',
-  summary: 'print what the recurring purge does, one line per event, until Ctrl-C',
-  details: `First the state, then starts, stops, purges and failures as they happen. It uses LISTEN, so it needs a connection that leads
-directly to Postgres: behind a pooler in transaction mode nothing arrives.
-
-  pgstore cleanup watch --json | jq -r 'select(.type == "failed")'`,
-  async run(flags) {
-    const connection = { connectionString: databaseUrl(flags) }
-    await withDatabase(flags, async (database) => {
-      await database.cleanupStatus() // an obstacle is reported here, instead of waiting
-      const channel = cleanupEvents(database, connection, flags.schema)
-      const events = channel.subscribe()
-      onSignal(() => void events.return?.())
-      for await (const event of events) print(flags.json ? JSON.stringify(jsonEvent(event)) : line(event))
-      await channel.close()
-    })
-  },
+export async function watch(flags: Flags): Promise<void> {
+  const connection = { connectionString: databaseUrl(flags) }
+  await withDatabase(flags, async (database) => {
+    await database.cleanupStatus() // an obstacle is reported here, instead of waiting
+    const channel = cleanupEvents(database, connection, flags.schema)
+    const events = channel.subscribe()
+    onSignal(() => void events.return?.())
+    for await (const event of events) print(flags.json ? JSON.stringify(jsonEvent(event)) : line(event))
+    await channel.close()
+  })
 }
 
-export const purgeCommand: Command = {
-  name: 'purge',
-  summary: 'purge all expired sessions now',
-  details: `It deletes in batches of 1,000 with pauses in between, whether or not the recurring purge is on: for your own schedule, or
-after a long time without one. If interrupted, it keeps what it has deleted so far.
-
-  pgstore purge --json`,
-  async run(flags) {
-    await withDatabase(flags, async (database) => {
-      const total = await database.countExpired()
-      const progress = flags.json ? undefined : new Progress('Purging', total)
-      const started = performance.now()
-      const goOn = (purged: number) => {
-        progress?.update(purged)
-        return true
-      }
-      const purged = await purge(database, { batchSize: 1000, pauseMs: 20, goOn })
-      progress?.end()
-      const ms = Math.round(performance.now() - started)
-      print(flags.json ? JSON.stringify({ purged, ms }) : `Purged ${count(purged)} sessions in ${seconds(ms)}.`)
-    })
-  },
-}
-
-export const workerCommand: Command = {
-  name: 'worker',
-  summary: 'run the worker that purges, until it is stopped; needs the package graphile-worker',
-  options: ['workerSchema'],
-  details: `Any number may run; each purge is done by one of them. It ends on SIGINT or SIGTERM, after its batch. It uses LISTEN, so it needs
-a connection that leads directly to Postgres, and a role with the right "cleanup". Its jobs are kept in graphile-worker's schema,
-which an application with the same version of graphile-worker may share; for another version, name a separate schema with
---worker-schema.
-
-  DATABASE_URL=postgres://cleaner@localhost/app pgstore worker`,
-  async run(flags) {
-    const connectionString = databaseUrl(flags)
-    const { runWorker } = await loadWorker()
-    const say = (level: string, message: string) => {
-      print(flags.json ? JSON.stringify({ level, message }) : message)
+export async function purgeNow(flags: Flags): Promise<void> {
+  await withDatabase(flags, async (database) => {
+    const total = await database.countExpired()
+    const progress = flags.json ? undefined : new Progress('Purging', total)
+    const started = performance.now()
+    const goOn = (purged: number) => {
+      progress?.update(purged)
+      return true
     }
-    const starting = runWorker({ connectionString, schema: flags.schema, workerSchema: flags.workerSchema, log: say })
-    onSignal(() => void starting.then((worker) => worker.stop()).catch(() => {}))
-    const worker = await starting
-    say('info', 'The worker is waiting for runs of the purge.')
-    await worker.done
-    say('info', 'The worker has ended.')
-  },
+    const purged = await purge(database, { batchSize: 1000, pauseMs: 20, goOn })
+    progress?.end()
+    const ms = Math.round(performance.now() - started)
+    print(flags.json ? JSON.stringify({ purged, ms }) : `Purged ${count(purged)} sessions in ${seconds(ms)}.`)
+  })
+}
+
+export async function worker(flags: Flags): Promise<void> {
+  const connectionString = databaseUrl(flags)
+  const say = (level: string, message: string) => {
+    print(flags.json ? JSON.stringify({ level, message }) : message)
+  }
+  const starting = runWorker({ connectionString, schema: flags.schema, workerSchema: flags.workerSchema, log: say })
+  onSignal(() => void starting.then((worker) => worker.stop()).catch(() => {}))
+  const worker = await starting
+  say('info', 'The worker is waiting for runs of the purge.')
+  await worker.done
+  say('info', 'The worker has ended.')
 }
 
 function printJson(state: CleanupStatus): void {

@@ -1,6 +1,5 @@
 // What a command is, and what all commands share.
 import type pg from 'pg'
-import { openPool } from '../database/pool.ts'
 
 export interface Flags {
   readonly databaseUrl: string | undefined
@@ -51,6 +50,7 @@ export async function withPool<Result>(flags: Flags, work: (pool: pg.Pool) => Pr
   const connectionString = databaseUrl(flags)
   // No page waits for a command, so a busy server may take its time.
   const patience = { connectionTimeoutMillis: 10_000, query_timeout: 60_000 }
+  const { openPool } = await import('../database/pool.ts')
   const pool = openPool({ connectionString, application_name: 'pgstore command', max: 2, ...patience })
   try {
     return await work(pool)

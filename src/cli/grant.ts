@@ -3,32 +3,21 @@ import { databaseError, PGStoreError } from '../errors.ts'
 import { grantStatements, type Right } from '../schema/grants.ts'
 import { lockNumber } from '../schema/migrate.ts'
 import { rightsDifferences, rightsStatement } from '../schema/rights.ts'
-import { type Command, print, UsageError, withPool } from './command.ts'
+import { type Flags, print, UsageError, withPool } from './command.ts'
 
-export const grantCommand: Command = {
-  name: 'grant',
-  argument: 'ROLE',
-  summary: 'let a role run the functions',
-  options: ['as', 'print'],
-  details: `Rights: client (the application), account (its pages that list and end a user's sessions), cleanup (the worker), admin (all). They
-add to those granted to the role before, and the table "grants" records them. Rights on pgstore's objects that are not recorded there,
-of this role or any other, are revoked, now and at each "migrate".
-
-  pgstore grant app --as client,account`,
-  async run(flags) {
-    const { argument: role = '', as, schema, json } = flags
-    if (as === undefined) throw new UsageError('Right missing: give --as client, account, cleanup or admin.')
-    const rights = as.split(',').map((right) => right.trim()) as Right[]
-    const statements = grantStatements(role, rights, schema)
-    const sql = statements.join('\n')
-    if (flags.print) {
-      print(json ? JSON.stringify({ role, as, schema, sql }) : sql)
-      return
-    }
-    const warnings = await withPool(flags, (pool) => grant(pool, role, statements, schema))
-    if (json) print(JSON.stringify({ role, as, schema, warnings }))
-    else print([`Role ${role} has ${rights.join(', ')} on schema ${schema}.`, ...warnings].join('\n'))
-  },
+export async function grantRights(flags: Flags): Promise<void> {
+  const { argument: role = '', as, schema, json } = flags
+  if (as === undefined) throw new UsageError('Right missing: give --as client, account, cleanup or admin.')
+  const rights = as.split(',').map((right) => right.trim()) as Right[]
+  const statements = grantStatements(role, rights, schema)
+  const sql = statements.join('\n')
+  if (flags.print) {
+    print(json ? JSON.stringify({ role, as, schema, sql }) : sql)
+    return
+  }
+  const warnings = await withPool(flags, (pool) => grant(pool, role, statements, schema))
+  if (json) print(JSON.stringify({ role, as, schema, warnings }))
+  else print([`Role ${role} has ${rights.join(', ')} on schema ${schema}.`, ...warnings].join('\n'))
 }
 
 /** All of it or nothing; returns warnings about what else the role can do. */

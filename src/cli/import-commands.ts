@@ -2,7 +2,7 @@ import fs from 'node:fs'
 import type { Key } from '../cookie/keys.ts'
 import { Database } from '../database/session-functions.ts'
 import { PGStoreError } from '../errors.ts'
-import { type Command, databaseUrl, type Flags, onSignal, print, Unfinished, UsageError, withPool } from './command.ts'
+import { databaseUrl, type Flags, onSignal, print, Unfinished, UsageError, withPool } from './command.ts'
 import { connectPgSimple } from './import/connect-pg-simple.ts'
 import { connectRedis } from './import/connect-redis.ts'
 import { pgstoreGo } from './import/pgstore-go.ts'
@@ -10,69 +10,26 @@ import { emptyReport, type ImportOptions, type ImportReport, runImport } from '.
 import type { Source } from './import/source.ts'
 import { Progress } from './progress.ts'
 
-const common = ['from', 'userKey', 'maxLength', 'lifetime', 'dryRun'] as const
-
-const promise = `The old store is only read. Each session keeps its id and its remaining life, so that visitors stay signed in. One
-that is here already is left alone, so the command can be interrupted and run again. It counts the sessions that it skips, with the
-reason. --dry-run reports what would be imported and writes nothing.`
-
-export const importConnectPgSimple: Command = {
-  name: 'import connect-pg-simple',
-  summary: 'import the sessions of connect-pg-simple',
-  options: [...common, 'table'],
-  details: `${promise}
-
-The table is "session" in the same database; --table and --from name another. Its times have no time zone: they are read in the
-time zone of this role's connections, as connect-pg-simple reads them.
-
-  pgstore import connect-pg-simple --user-key passport.user --dry-run
-  pgstore import connect-pg-simple --user-key passport.user --from postgres://reader@old.example/app --table web.session`,
-  run: (flags) =>
-    importFrom(flags, () => Promise.resolve(connectPgSimple(flags.from ?? databaseUrl(flags), flags.table))),
+export async function importConnectPgSimple(flags: Flags): Promise<void> {
+  await importFrom(flags, () => Promise.resolve(connectPgSimple(flags.from ?? databaseUrl(flags), flags.table)))
 }
 
-export const importConnectRedis: Command = {
-  name: 'import connect-redis',
-  summary: 'import the sessions of connect-redis; needs the package redis',
-  options: [...common, 'prefix'],
-  details: `${promise}
-
---from or the environment variable REDIS_URL names the Redis server. In a cluster, run it once for each primary.
-
-  REDIS_URL=redis://127.0.0.1:6379 pgstore import connect-redis --user-key passport.user --dry-run`,
-  run: (flags) =>
-    importFrom(flags, () => {
-      const url = flags.from ?? process.env['REDIS_URL']
-      if (!url) throw new UsageError('Redis URL missing: give --from or set REDIS_URL.')
-      return connectRedis(url, flags.prefix)
-    }),
+export async function importConnectRedis(flags: Flags): Promise<void> {
+  await importFrom(flags, () => {
+    const url = flags.from ?? process.env['REDIS_URL']
+    if (!url) throw new UsageError('Redis URL missing: give --from or set REDIS_URL.')
+    return connectRedis(url, flags.prefix)
+  })
 }
 
-export const importPgstoreGo: Command = {
-  name: 'import pgstore-go',
-  summary: "import the sessions of Go's pgstore",
-  options: [...common, 'table', 'name', 'keys'],
-  details: `${promise}
-
-The table is "http_sessions" in the same database; --table and --from name another. --name is the name that the Go program uses for
-its sessions and their cookie: keep that name, and the same keys, and the cookies stay valid.
-
-The keys are never given on the command line, where others could see them. Put them in the environment variable
-PGSTORE_IMPORT_KEYS, or in a file named by --keys: separated by white space, in the order of the Go program's NewPGStore (hash key,
-block key, hash key …). Write each as hex:…, base64:… or text:…, and a missing block key as a single "-".
-
-  PGSTORE_IMPORT_KEYS='text:my-hash-key-of-at-least-32-bytes! -' pgstore import pgstore-go --name session --dry-run
-
-It reads text, booleans, numbers, slices, maps and structs. Byte slices become base64, times ISO 8601 text, and integers beyond 2^53
-decimal text.`,
-  run: (flags) =>
-    importFrom(flags, () => {
-      const { name } = flags
-      if (!name) throw new UsageError('Session name missing: give --name, the name that the Go program uses.')
-      const keyPairs = readKeys(flags)
-      const connectionString = flags.from ?? databaseUrl(flags)
-      return Promise.resolve(pgstoreGo({ connectionString, table: flags.table, name, keyPairs }))
-    }),
+export async function importPgstoreGo(flags: Flags): Promise<void> {
+  await importFrom(flags, () => {
+    const { name } = flags
+    if (!name) throw new UsageError('Session name missing: give --name, the name that the Go program uses.')
+    const keyPairs = readKeys(flags)
+    const connectionString = flags.from ?? databaseUrl(flags)
+    return Promise.resolve(pgstoreGo({ connectionString, table: flags.table, name, keyPairs }))
+  })
 }
 
 async function importFrom(flags: Flags, open: () => Promise<Source>): Promise<void> {

@@ -1,31 +1,10 @@
 #!/usr/bin/env node
+import fs from 'node:fs'
 import { parseArgs } from 'node:util'
 import { messageOf, PGStoreError } from '../errors.ts'
 import { schemaProblems } from '../schema/schema-name.ts'
-import { cleanupStart, cleanupStatus, cleanupStop, cleanupWatch, purgeCommand, workerCommand } from './cleanup.ts'
 import { type Command, type Flags, print, Unfinished, UsageError } from './command.ts'
-import { grantCommand } from './grant.ts'
-import { importConnectPgSimple, importConnectRedis, importPgstoreGo } from './import-commands.ts'
-import { keyCommand } from './key.ts'
-import { migrateCommand, sqlCommand } from './schema.ts'
-import { statusCommand } from './status.ts'
-
-const commands: readonly Command[] = [
-  statusCommand,
-  migrateCommand,
-  sqlCommand,
-  keyCommand,
-  grantCommand,
-  workerCommand,
-  cleanupStart,
-  cleanupStop,
-  cleanupStatus,
-  cleanupWatch,
-  purgeCommand,
-  importConnectPgSimple,
-  importConnectRedis,
-  importPgstoreGo,
-]
+import { commands } from './commands.ts'
 
 /** All options, including those of single commands: the name of the value and what the option does. */
 const options: Readonly<
@@ -89,10 +68,16 @@ function usage(shown: readonly Command[]): string {
     '',
     ...(shown.length === 1 && shown[0]?.details ? [shown[0].details, ''] : []),
     ...lines,
+    ...(isOverview ? [`  ${pad('--version', 20)} print the version of this package`] : []),
     `  ${pad('--help', 20)} print this${isOverview ? '; after a command, its description and options' : ''}`,
     '',
     'Exit codes: 0 success, 1 failure, 2 usage error.',
   ].join('\n')
+}
+
+function version(): string {
+  const file = new URL('../../package.json', import.meta.url)
+  return (JSON.parse(fs.readFileSync(file, 'utf8')) as { version: string }).version
 }
 
 interface Parsed {
@@ -107,7 +92,7 @@ function parse(args: readonly string[]): Parsed {
   try {
     return parseArgs({
       args: [...args],
-      options: { ...known, help: { type: 'boolean', short: 'h' } },
+      options: { ...known, help: { type: 'boolean', short: 'h' }, version: { type: 'boolean' } },
       allowPositionals: true,
     })
   } catch (error) {
@@ -130,12 +115,18 @@ function findCommand(words: readonly string[]): { command: Command; argument: st
 async function main(args: readonly string[]): Promise<number> {
   try {
     const { values, positionals } = parse(args)
-    const begins = ({ name }: Command) => name.startsWith(positionals.join(' '))
-    if (values['help']) {
+    if (values['version']) {
+      print(version())
+      return 0
+    }
+    const isHelp = positionals[0] === 'help'
+    const words = isHelp ? positionals.slice(1) : positionals
+    if (isHelp || values['help']) {
+      const begins = ({ name }: Command) => name.startsWith(words.join(' '))
       print(usage(commands.some(begins) ? commands.filter(begins) : commands))
       return 0
     }
-    const { command, argument } = findCommand(positionals)
+    const { command, argument } = findCommand(words)
     for (const [name, { flag }] of Object.entries(options)) {
       if (values[name] !== undefined && ![...common, ...(command.options ?? [])].includes(flag)) {
         throw new UsageError(`"${command.name}" has no option --${name}.`)

@@ -5,29 +5,20 @@ import { checkWorkable, inspect } from '../schema/inspection.ts'
 import { migrations } from '../schema/migrations.generated.ts'
 import { type RightsDifference, rightsDifferences } from '../schema/rights.ts'
 import { describeCleanup, publicStatus } from './cleanup.ts'
-import { type Command, print, withPool } from './command.ts'
+import { type Flags, print, withPool } from './command.ts'
 
-export const statusCommand: Command = {
-  name: 'status',
-  summary: 'show the state of the sessions, and what is wrong',
-  details: `Counts are exact for a small table; for one of more than 1,000 pages (8 MB) they are estimated from a random sample of that
-many pages, to a few percent, and printed with "about". Warnings say what to do. The exit code is 0 even with warnings: a monitor
-should read "warnings" in the JSON.
-
-It needs a role with the right "cleanup" or "admin".`,
-  async run(flags) {
-    const { schema } = flags
-    const { stats, cleanup, warnings } = await withPool(flags, async (pool) => {
-      await checkSchema(pool, schema)
-      const database = new MaintenanceDatabase(pool, schema)
-      const stats = await database.sessionStats()
-      const cleanup = await database.cleanupStatus()
-      const differences = pendingMigrations(stats).length === 0 ? await findDifferences(pool, schema) : []
-      return { stats, cleanup, warnings: [...statusWarnings(stats, cleanup), ...rightsWarnings(differences)] }
-    })
-    if (flags.json) print(JSON.stringify(jsonStatus(schema, stats, cleanup, warnings)))
-    else print(textStatus(schema, stats, cleanup, warnings))
-  },
+export async function status(flags: Flags): Promise<void> {
+  const { schema } = flags
+  const { stats, cleanup, warnings } = await withPool(flags, async (pool) => {
+    await checkSchema(pool, schema)
+    const database = new MaintenanceDatabase(pool, schema)
+    const stats = await database.sessionStats()
+    const cleanup = await database.cleanupStatus()
+    const differences = pendingMigrations(stats).length === 0 ? await findDifferences(pool, schema) : []
+    return { stats, cleanup, warnings: [...statusWarnings(stats, cleanup), ...rightsWarnings(differences)] }
+  })
+  if (flags.json) print(JSON.stringify(jsonStatus(schema, stats, cleanup, warnings)))
+  else print(textStatus(schema, stats, cleanup, warnings))
 }
 
 const minute = 60_000

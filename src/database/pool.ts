@@ -41,6 +41,7 @@ const connectTimeoutMs = 2000
 /**
  * A pool in which every wait has a limit and every connection is replaced after five minutes, so that a failover is noticed.
  *
+ * @internal its types are @types/pg's, which a program need not have installed
  * @throws {PGStoreError} `invalid_option` for a connection string that cannot be parsed
  */
 export function openPool(connection: pg.PoolConfig): pg.Pool {

@@ -134,17 +134,17 @@ export class ChannelEvents<Event> {
         if (this.#queues.size === 0 && !this.#tap) this.#stop()
       },
     )
+    this.#listener ??= this.#listen(this.#connection)
     this.#queues.add(queue)
     if (this.#isConnected) void this.#greet(queue, true)
-    this.#listener ??= this.#listen(this.#connection)
     return queue
   }
 
   /** Hears everything at once, and before every consumer; keeps the connection until `close()`. There is one tap at the most. */
   listen(tap: Required<ListenHandlers>): void {
     if (this.#connection === undefined) throw new PGStoreError('invalid_option', noConnection)
-    this.#tap = tap
     this.#listener ??= this.#listen(this.#connection)
+    this.#tap = tap
     if (this.#isConnected) tap.connected()
   }
 

@@ -1,13 +1,23 @@
 // The only wrapper of pg-listen: listens to one channel until it is closed, through every outage.
+import type { ConnectionOptions } from 'node:tls'
 import type { ClientConfig } from 'pg'
-import pgListen, { type Subscriber } from 'pg-listen'
+import type { Subscriber } from 'pg-listen'
+import { loadPackage } from '../packages.ts'
 import { atMost, Sockets } from './deadline.ts'
 
-/** Where to LISTEN: a separate connection, which must lead directly to Postgres and not to a transaction pooler. */
-export type ListenConnection = Pick<
-  ClientConfig,
-  'connectionString' | 'host' | 'port' | 'user' | 'password' | 'database' | 'ssl'
->
+/**
+ * Where to LISTEN: a separate connection, which must lead directly to Postgres and not to a transaction pooler. As in `ClientConfig`
+ * of pg, whose types a program need not have installed.
+ */
+export interface ListenConnection {
+  readonly connectionString?: string | undefined
+  readonly host?: string | undefined
+  readonly port?: number | undefined
+  readonly user?: string | undefined
+  readonly password?: string | (() => string | Promise<string>) | undefined
+  readonly database?: string | undefined
+  readonly ssl?: boolean | ConnectionOptions | undefined
+}
 
 export interface ListenHandlers {
   /** A message arrived: its payload as parsed JSON, or undefined if it is not JSON. Anyone may NOTIFY: check it. */
@@ -32,7 +42,11 @@ export class ChannelListener {
   #restart: NodeJS.Timeout | undefined
   #closed = false
 
-  /** Connects in the background. */
+  /**
+   * Connects in the background.
+   *
+   * @throws {PGStoreError} `invalid_option` if pg-listen is not installed, as beside a bundle
+   */
   constructor(connection: ListenConnection, channel: string, handlers: ListenHandlers) {
     this.#connection = connection
     this.#channel = channel
@@ -61,7 +75,7 @@ export class ChannelListener {
 
   #subscribe(): Subscriber {
     const isOver = () => this.#closed || this.#abandoned.has(subscriber)
-    const subscriber = pgListen.default(this.#config(), {
+    const subscriber = loadPackage('pg-listen').default(this.#config(), {
       retryTimeout: 0,
       retryInterval: (attempt: number) => {
         if (isOver()) throw new Error('closed') // the only way out of pg-listen's retry loop

@@ -8,6 +8,7 @@ import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { Browser } from '../support/browser.ts'
 import { closeAll, emptyDatabase, until } from '../support/harness.ts'
+import { isInstalled } from '../support/installed.ts'
 import { freePort } from '../support/port.ts'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
@@ -49,22 +50,9 @@ function run(command: string, ...args: string[]): { status: number | null; outpu
   return { status, output: stdout + stderr }
 }
 
-/** Packs the build that the tests use, installs it, and returns npm's error if its registry is unreachable. */
-function install(): string {
-  const packed = run('npm', 'pack', root, '--ignore-scripts', '--silent')
-  const tarball = packed.output.trim().split('\n').at(-1) ?? ''
-  assert.is(packed.status, 0, packed.output)
-  fs.writeFileSync(path.join(project, 'package.json'), JSON.stringify({ private: true, type: 'module' }))
-  const offline = ['--prefer-offline', '--no-audit', '--no-fund', '--fetch-retries=1', '--fetch-timeout=20000']
-  const { status, output } = run('npm', 'install', ...offline, `./${tarball}`)
-  if (status === 0) return ''
-  if (/ENOTCACHED|ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ECONNRESET|ETIMEDOUT|ENETUNREACH/.test(output)) return output
-  throw new Error(output)
-}
-
-const complaint = install()
-if (complaint) console.log(`Skipped: npm's registry cannot be reached (${/\b(E[A-Z_]{5,})\b/.exec(complaint)?.[1]}).`)
-const installedTest = complaint ? (name: string, _run: () => unknown) => test.skip(name) : test
+const installedTest = isInstalled(project, { type: 'module' })
+  ? test
+  : (name: string, _run: () => unknown) => test.skip(name)
 
 const ours = (bin: string) => path.join(root, 'node_modules', bin)
 

@@ -81,4 +81,32 @@ test('a function that is not installed is named in the error', async () => {
   assert.is(code, found ? undefined : 'not_installed')
 })
 
+allTest('a number from all or ids is not a sid: destroy ends nothing, revoke ends the session', async () => {
+  const owned = new ExpressSessionStore({ connectionString: databaseUrl, userId: () => 'ann' })
+  await owned.set('sid', { cookie: new Cookie() })
+  const [id = ''] = await owned.ids()
+  await owned.destroy(id)
+  assert.equal(await owned.ids(), [id])
+  assert.is(await owned.get(id), undefined)
+  assert.is(await owned.revoke('ann', { id }), 1)
+  assert.equal(await owned.ids(), [])
+  await owned.close()
+})
+
+test('nested keys come back shortest first, and text that jsonb cannot hold is refused with its path', async () => {
+  const cookie = new Cookie()
+  const nested = { long: 1, b: 2, a: 3, kept: [3, 1, 2], when: new Date(0), none: undefined, number: Number.NaN }
+  await store.set('nested', Object.assign({ cookie }, { nested }))
+  const read = (await store.get('nested')) as unknown as { nested: object }
+  const text = '{"a":3,"b":2,"kept":[3,1,2],"long":1,"when":"1970-01-01T00:00:00.000Z","number":null}'
+  assert.is(JSON.stringify(read.nested), text)
+  for (const bio of ['a\0b', '\ud83d']) {
+    const refused = await store
+      .set('bad', Object.assign({ cookie }, { profile: { bio } }))
+      .catch((error: unknown) => error)
+    assert.is((refused as { code?: string }).code, 'invalid_value')
+    assert.match((refused as Error).message, 'profile.bio')
+  }
+})
+
 test.run()

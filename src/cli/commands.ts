@@ -1,0 +1,158 @@
+// What each command is, for --help and for finding it. What it does is loaded when it runs: pg alone takes a tenth of a second.
+import type { Command } from './command.ts'
+
+const importOptions = ['from', 'userKey', 'maxLength', 'lifetime', 'dryRun'] as const
+
+const promise = `The old store is only read. Each session keeps its id and its remaining life, so that visitors stay signed in. One
+that is here already is left alone, so the command can be interrupted and run again. It counts the sessions that it skips, with the
+reason. --dry-run reports what would be imported and writes nothing.`
+
+export const commands: readonly Command[] = [
+  {
+    name: 'status',
+    summary: 'show the state of the sessions, and what is wrong',
+    details: `Counts are exact for a small table; for one of more than 1,000 pages (8 MB) they are estimated from a random sample of that
+many pages, to a few percent, and printed with "about". Warnings say what to do. The exit code is 0 even with warnings: a monitor
+should read "warnings" in the JSON.
+
+It needs a role with the right "cleanup" or "admin".`,
+    run: async (flags) => await (await import('./status.ts')).status(flags),
+  },
+  {
+    name: 'migrate',
+    summary: 'install or upgrade the schema',
+    details: `Applies everything that is missing in one transaction, or nothing; any number of processes may run it at once. The role
+needs CREATE on the database, or must own the schema. PGStore.open() does the same unless it is given migrate: false.
+
+  DATABASE_URL=postgres://owner@localhost/app pgstore migrate`,
+    run: async (flags) => await (await import('./schema.ts')).migrateSchema(flags),
+  },
+  {
+    name: 'sql',
+    summary: 'print the schema as SQL, for your own migration history',
+    details: `Prints what "migrate" would run on an empty database, for your own migration tool. Run it in one transaction, and open
+the store with migrate: false. No database is needed.
+
+  pgstore sql --schema sessions > migrations/0042_sessions.sql`,
+    run: async (flags) => await (await import('./schema.ts')).printSql(flags),
+  },
+  {
+    name: 'key',
+    summary: 'print a new key to sign cookies with',
+    details: `32 random bytes as 43 characters, for the store's option "keys". Keep it with your other secrets, for example in the
+environment, and out of the repository: PGStore.open({ …, keys: [process.env.SESSION_KEY] }). Use the text as it is; there is nothing
+to decode. To rotate, put a new key before the old one, on all servers: keys: [newKey, oldKey]. Drop the old one after maxAge. No
+database is needed.
+
+  SESSION_KEY=$(npx pgstore key)`,
+    run: async (flags) => await (await import('./key.ts')).printKey(flags),
+  },
+  {
+    name: 'grant',
+    argument: 'ROLE',
+    summary: 'let a role run the functions',
+    options: ['as', 'print'],
+    details: `Rights: client (the application), account (its pages that list and end a user's sessions), cleanup (the worker), admin (all). They
+add to those granted to the role before, and the table "grants" records them. Rights on pgstore's objects that are not recorded there,
+of this role or any other, are revoked, now and at each "migrate".
+
+  pgstore grant app --as client,account`,
+    run: async (flags) => await (await import('./grant.ts')).grantRights(flags),
+  },
+  {
+    name: 'worker',
+    summary: 'run the worker that purges, until it is stopped; needs the package graphile-worker',
+    options: ['workerSchema'],
+    details: `Any number may run; each purge is done by one of them. It ends on SIGINT or SIGTERM, after its batch. It uses LISTEN, so it needs
+a connection that leads directly to Postgres, and a role with the right "cleanup". Its jobs are kept in graphile-worker's schema,
+which an application with the same version of graphile-worker may share; for another version, name a separate schema with
+--worker-schema.
+
+  DATABASE_URL=postgres://cleaner@localhost/app pgstore worker`,
+    run: async (flags) => await (await import('./cleanup.ts')).worker(flags),
+  },
+  {
+    name: 'cleanup start',
+    summary: 'switch the recurring purge on, for all servers',
+    options: ['every'],
+    details: `The schedule is kept in the database and shared by all servers. Some process must run the worker: "pgstore worker",
+or a server that calls store.startCleanup(). The interval is a Postgres interval from 100 milliseconds to a year. If the purge is on
+already, only the interval changes.
+
+  pgstore cleanup start --every '1 minute'`,
+    run: async (flags) => await (await import('./cleanup.ts')).start(flags),
+  },
+  {
+    name: 'cleanup stop',
+    summary: 'switch the recurring purge off, for all servers',
+    details: `Workers keep running and wait; a purge in progress ends after its batch. Expired sessions stay expired, purged or not.`,
+    run: async (flags) => await (await import('./cleanup.ts')).stop(flags),
+  },
+  {
+    name: 'cleanup status',
+    summary: 'show the recurring purge: schedule, worker, last run',
+    details: `It counts all expired sessions. "pgstore status" shows more and reads less.`,
+    run: async (flags) => await (await import('./cleanup.ts')).status(flags),
+  },
+  {
+    name: 'cleanup watch',
+    summary: 'print what the recurring purge does, one line per event, until Ctrl-C',
+    details: `First the state, then starts, stops, purges and failures as they happen. It uses LISTEN, so it needs a connection that leads
+directly to Postgres: behind a pooler in transaction mode nothing arrives.
+
+  pgstore cleanup watch --json | jq -r 'select(.type == "failed")'`,
+    run: async (flags) => await (await import('./cleanup.ts')).watch(flags),
+  },
+  {
+    name: 'purge',
+    summary: 'purge all expired sessions now',
+    details: `It deletes in batches of 1,000 with pauses in between, whether or not the recurring purge is on: for your own schedule, or
+after a long time without one. If interrupted, it keeps what it has deleted so far.
+
+  pgstore purge --json`,
+    run: async (flags) => await (await import('./cleanup.ts')).purgeNow(flags),
+  },
+  {
+    name: 'import connect-pg-simple',
+    summary: 'import the sessions of connect-pg-simple',
+    options: [...importOptions, 'table'],
+    details: `${promise}
+
+The table is "session" in the same database; --table and --from name another. Its times have no time zone: they are read in the
+time zone of this role's connections, as connect-pg-simple reads them.
+
+  pgstore import connect-pg-simple --user-key passport.user --dry-run
+  pgstore import connect-pg-simple --user-key passport.user --from postgres://reader@old.example/app --table web.session`,
+    run: async (flags) => await (await import('./import-commands.ts')).importConnectPgSimple(flags),
+  },
+  {
+    name: 'import connect-redis',
+    summary: 'import the sessions of connect-redis; needs the package redis',
+    options: [...importOptions, 'prefix'],
+    details: `${promise}
+
+--from or the environment variable REDIS_URL names the Redis server. In a cluster, run it once for each primary.
+
+  REDIS_URL=redis://127.0.0.1:6379 pgstore import connect-redis --user-key passport.user --dry-run`,
+    run: async (flags) => await (await import('./import-commands.ts')).importConnectRedis(flags),
+  },
+  {
+    name: 'import pgstore-go',
+    summary: "import the sessions of Go's pgstore",
+    options: [...importOptions, 'table', 'name', 'keys'],
+    details: `${promise}
+
+The table is "http_sessions" in the same database; --table and --from name another. --name is the name that the Go program uses for
+its sessions and their cookie: keep that name, and the same keys, and the cookies stay valid.
+
+The keys are never given on the command line, where others could see them. Put them in the environment variable
+PGSTORE_IMPORT_KEYS, or in a file named by --keys: separated by white space, in the order of the Go program's NewPGStore (hash key,
+block key, hash key …). Write each as hex:…, base64:… or text:…, and a missing block key as a single "-".
+
+  PGSTORE_IMPORT_KEYS='text:my-hash-key-of-at-least-32-bytes! -' pgstore import pgstore-go --name session --dry-run
+
+It reads text, booleans, numbers, slices, maps and structs. Byte slices become base64, times ISO 8601 text, and integers beyond 2^53
+decimal text.`,
+    run: async (flags) => await (await import('./import-commands.ts')).importPgstoreGo(flags),
+  },
+]
