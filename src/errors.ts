@@ -62,6 +62,11 @@ export class PGStoreError extends Error {
   }
 }
 
+/** @throws {PGStoreError} `invalid_option`, naming all of these problems, if there are any */
+export function refuse(problems: readonly string[]): void {
+  if (problems.length > 0) throw new PGStoreError('invalid_option', `${problems.join('; ')}.`)
+}
+
 export function closedError(): PGStoreError {
   return new PGStoreError('closed', 'The store is closed.')
 }

@@ -3,7 +3,7 @@
 import type { SessionData } from 'express-session'
 import { longestLife } from '../cookie/cookie-options.ts'
 import { readJson } from '../database/read-json.ts'
-import type { KnownSession } from '../session/token-sessions.ts'
+import type { KnownSession } from '../session/known-session.ts'
 
 type RollingCookie = SessionData['cookie'] & { originalMaxAge: number; originalExpires?: unknown }
 

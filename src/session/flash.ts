@@ -1,7 +1,7 @@
 // Flash messages: stored in a session's values for the next page, read once.
 
 /** Where they live, as in gorilla/sessions. */
-const flashKey = '_flash'
+export const flashKey = '_flash'
 
 export function addFlash(values: object, value: unknown, key: string = flashKey): void {
   // Not by assignment: the key may be '__proto__'.
@@ -16,6 +16,9 @@ export function takeFlashes(values: object, key: string = flashKey): unknown[] {
 }
 
 function messagesOf(values: object, key: string): unknown[] {
-  const present = Object.hasOwn(values, key) ? (values as Record<string, unknown>)[key] : []
-  return Array.isArray(present) ? present : []
+  return flashesIn(Object.hasOwn(values, key) ? (values as Record<string, unknown>)[key] : [])
+}
+
+export function flashesIn(stored: unknown): unknown[] {
+  return Array.isArray(stored) ? stored : []
 }

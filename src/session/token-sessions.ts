@@ -1,66 +1,22 @@
 // Sessions by token, for a framework that reads and writes the cookie itself.
 
-import { readJson } from '../database/read-json.ts'
-import { parseTime, type SessionDatabase, withData } from '../database/row.ts'
+import { type SessionDatabase, withData } from '../database/row.ts'
 import type { Database } from '../database/session-functions.ts'
 import { PGStoreError } from '../errors.ts'
 import type { CachedSessions } from './cached-sessions.ts'
-import { type Changes, changedUserId, difference, parseBase } from './changes.ts'
+import { type Changes, changedUserId, difference } from './changes.ts'
 import { checkDurability, type Durability } from './durability.ts'
 import type { Json } from './json.ts'
+import { type Known, knownFrom } from './known.ts'
+import { KnownSession, read } from './known-session.ts'
 import { sessionKey } from './token.ts'
-import { type Known, knownFrom, type WriteOptions, type Writer } from './writer.ts'
+import { TokenValues } from './token-values.ts'
+import type { WriteOptions, Writer } from './writer.ts'
 
 const pageLength = 1000
 
 /** How often to retry for a session that is created and ended meanwhile. */
 const tries = 3
-
-/** The part of a known session that only this file sees. */
-let read: (known: KnownSession) => { readonly known: Known; readonly base: ReadonlyMap<string, Json> }
-
-/** A session as it was last read or saved: the next save sends what differs from this. */
-export class KnownSession {
-  readonly #known: Known
-  readonly #saved: ReadonlyMap<string, Json> | undefined
-
-  constructor(known: Known, saved?: ReadonlyMap<string, Json>) {
-    this.#known = known
-    this.#saved = saved
-  }
-
-  /** The session's number: not secret, safe to log. */
-  get id(): string {
-    return this.#known.row.id
-  }
-
-  get userId(): string | undefined {
-    return this.#known.row.userId ?? undefined
-  }
-
-  /** Milliseconds until it expires, counted from when it was read or saved. */
-  get remainingMs(): number {
-    const { expiresAt, now } = this.#known.row
-    return parseTime(expiresAt) - parseTime(now)
-  }
-
-  /** Its values, in a new object. */
-  values(): Record<string, unknown> {
-    return this.#saved
-      ? structuredClone(Object.fromEntries(this.#saved))
-      : (readJson(this.#known.row.data) as Record<string, unknown>)
-  }
-
-  /** JSON shows nothing of it. */
-  toJSON(): undefined {}
-
-  static {
-    read = (session) => ({
-      known: session.#known,
-      base: session.#saved ?? parseBase(session.#known.row.data),
-    })
-  }
-}
 
 export interface ReadOptions {
   /**
@@ -83,6 +39,11 @@ export interface SaveByTokenOptions {
   readonly userId?: string | null | undefined
   /** The known session that the values were read from. Default: none, for a new session. */
   readonly known?: KnownSession | undefined
+  /**
+   * Save only if no other request has saved since `known` was read, or created the session where nothing is known; else the save
+   * fails with `conflict`: read it again. Default: false.
+   */
+  readonly ifUnchanged?: boolean | undefined
   /** What this save waits for; see `Durability`. Default: as the store's option says. */
   readonly durability?: Durability | undefined
 }
@@ -90,7 +51,7 @@ export interface SaveByTokenOptions {
 /**
  * What `PGStore` does with sessions, without the cookie. A token is any text that cannot be guessed; it stays in this process.
  */
-export class TokenSessions {
+export class TokenSessions extends TokenValues {
   readonly #sessions: SessionDatabase
   readonly #database: Database
   readonly #writer: Writer
@@ -105,6 +66,7 @@ export class TokenSessions {
     isSealed: boolean,
     cached: CachedSessions | undefined,
   ) {
+    super(sessions, writer)
     this.#sessions = sessions
     this.#database = database
     this.#writer = writer
@@ -130,7 +92,7 @@ export class TokenSessions {
    * If nothing is known of this token's session it is created, or, if there is one already, given these values.
    *
    * @returns what is known of it now; undefined for a known session that was ended elsewhere, which is not brought back
-   * @throws {PGStoreError} `too_large`, `invalid_value`
+   * @throws {PGStoreError} `too_large`, `invalid_value`; with `ifUnchanged` also `conflict`
    */
   async save(token: string, values: object, options: SaveByTokenOptions): Promise<KnownSession | undefined> {
     if (options.known && read(options.known).known.token === token) {
@@ -140,6 +102,7 @@ export class TokenSessions {
       const changes = changesOf(new Map(), null, values, options)
       const created = await this.#writer.create(token, changes, writeOptions(options, null))
       if (created) return await this.#written(created, changes)
+      if (options.ifUnchanged) throw changedMeanwhile()
       const present = await this.#read(token)
       const merged = present && (await this.#merge(new KnownSession(present), values, options))
       if (merged) return merged
@@ -155,8 +118,10 @@ export class TokenSessions {
     const { userId } = known.row
     const changes = changesOf(base, userId, values, options, known.row.unsealed)
     const plain = () => changesOf(base, userId, values, options)
-    const written = await this.#writer.merge(known, { changes, plain }, writeOptions(options, userId))
-    if (written === undefined || written === 'conflict') return undefined
+    const merge = { changes, plain, ifUnchanged: options.ifUnchanged }
+    const written = await this.#writer.merge(known, merge, writeOptions(options, userId))
+    if (written === 'conflict') throw changedMeanwhile()
+    if (written === undefined) return undefined
     return written.isWritten ? await this.#written(written.known, written.changes) : session
   }
 
@@ -170,7 +135,9 @@ export class TokenSessions {
   async regenerate(
     session: KnownSession,
     values: object,
-    options: Omit<SaveByTokenOptions, 'known' | 'durability'> & { readonly signIn?: boolean | undefined },
+    options: Omit<SaveByTokenOptions, 'known' | 'durability' | 'ifUnchanged'> & {
+      readonly signIn?: boolean | undefined
+    },
   ): Promise<{ readonly token: string; readonly known: KnownSession } | undefined> {
     const { known, base } = read(session)
     const { userId } = known.row
@@ -218,6 +185,10 @@ export class TokenSessions {
   }
 }
 
+function changedMeanwhile(): PGStoreError {
+  return new PGStoreError('conflict', 'Another request saved this session first; nothing was saved. Read it again.')
+}
+
 /** @param userId whose session it is in the database */
 function writeOptions(options: Omit<SaveByTokenOptions, 'known'>, userId: string | null): WriteOptions {
   return {
@@ -237,5 +208,15 @@ function changesOf(
 ): Changes {
   const { set, unset, isData, base: next } = difference(base, values, undefined, unsealed)
   const userId = options.userId === undefined ? null : changedUserId(storedUserId, options.userId)
-  return { set, unset, isData, base: next, userId, label: null, tags: null, isEmpty: !isData && userId === null }
+  return {
+    set,
+    unset,
+    isData,
+    base: next,
+    userId,
+    label: null,
+    tags: null,
+    lives: null,
+    isEmpty: !isData && userId === null,
+  }
 }
