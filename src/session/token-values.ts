@@ -1,4 +1,5 @@
 // A key-value face: values by token, each in one round trip.
+import { longestLife } from '../cookie/cookie-options.ts'
 import type { SessionDatabase } from '../database/row.ts'
 import { PGStoreError } from '../errors.ts'
 import { changedUserId, difference } from './changes.ts'
@@ -73,6 +74,6 @@ export class TokenValues {
 }
 
 function checkTtl(method: string, ttl: number): number {
-  if (typeof ttl === 'number' && ttl >= 0.001 && ttl <= 3_155_760_000) return ttl
-  throw new PGStoreError('invalid_option', `${method}: ttl must be a number of seconds, from 0.001 to 100 years.`)
+  if (typeof ttl === 'number' && ttl >= 0.001 && ttl <= longestLife) return ttl
+  throw new PGStoreError('invalid_option', `${method}: ttl must be a number of seconds, from 0.001 to a hundred years of 360 days.`)
 }

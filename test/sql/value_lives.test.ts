@@ -2,7 +2,7 @@
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { row } from '../support/harness.ts'
-import { call, closeEverything, create, newKey, present, type Saved, type SaveArguments, save } from './calls.ts'
+import { call, closeEverything, create, newKey, present, type SaveArguments, type Saved, save } from './calls.ts'
 
 test.after(closeEverything)
 
