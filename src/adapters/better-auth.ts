@@ -63,6 +63,6 @@ async function activeSessions(store: PGStore, userId: string): Promise<string | 
 /** Whose session this is; undefined for a value that is none. */
 function ownerOf(value: string): string | undefined {
   if (!value.startsWith('{"session":')) return undefined
-  const { session, user } = JSON.parse(value) as { session?: { userId?: unknown }; user?: unknown }
+  const { session, user } = JSON.parse(value) as { session?: { userId?: string | number }; user?: unknown }
   return session?.userId !== undefined && user ? `better-auth:${session.userId}` : undefined
 }

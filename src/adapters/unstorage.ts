@@ -71,4 +71,4 @@ export function pgstoreDriver(options: PGStoreDriverOptions = {}): PGStoreDriver
 }
 
 // biome-ignore lint/style/noDefaultExport: unstorage, Nitro and Astro import a driver by its module's default
-export default pgstoreDriver
+export default (options?: PGStoreDriverOptions): PGStoreDriver => pgstoreDriver(options)

@@ -75,5 +75,8 @@ export class TokenValues {
 
 function checkTtl(method: string, ttl: number): number {
   if (typeof ttl === 'number' && ttl >= 0.001 && ttl <= longestLife) return ttl
-  throw new PGStoreError('invalid_option', `${method}: ttl must be a number of seconds, from 0.001 to a hundred years of 360 days.`)
+  throw new PGStoreError(
+    'invalid_option',
+    `${method}: ttl must be a number of seconds, from 0.001 to a hundred years of 360 days.`,
+  )
 }

@@ -194,8 +194,8 @@ withPackages(test, 'better-auth: a session that is changed while it is ended sta
   const { auth, body } = await newAuth()
   const { internalAdapter } = await auth.$context
   for (let round = 0; round < 10; round++) {
-    const sign = round === 0 ? auth.api.signUpEmail : auth.api.signInEmail
-    const { headers } = await sign({ body, returnHeaders: true })
+    const sign = round === 0 ? 'signUpEmail' : 'signInEmail'
+    const { headers } = await auth.api[sign]({ body, returnHeaders: true })
     const session = await auth.api.getSession({ headers: cookieOf(headers) })
     const { token } = session?.session ?? { token: '' }
     await Promise.all([
@@ -228,7 +228,7 @@ withPackages(test, 'better-auth: a one-time value is used by one of several requ
   const expiresAt = new Date(Date.now() + 60_000)
   await internalAdapter['createVerificationValue']?.({ identifier, value: 'v', expiresAt })
   const used = await Promise.all(
-    Array.from({ length: 8 }, () => internalAdapter['consumeVerificationValue']?.(identifier)),
+    Array.from({ length: 8 }, async () => await internalAdapter['consumeVerificationValue']?.(identifier)),
   )
   assert.is(used.filter(Boolean).length, 1)
 })
