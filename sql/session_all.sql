@@ -33,7 +33,7 @@ begin
       substr(s.key, 1, 16),
       s.id,
       s.user_id,
-      s.data,
+      :PGSTORE_SCHEMA.live_data(s.data, s.value_ends, statement_timestamp()),
       s.version,
       s.created_at,
       s.updated_at,

@@ -29,7 +29,18 @@ as $$
 begin
   return query
     select
-      s.key, s.id, s.user_id, s.data, s.version, s.created_at, s.updated_at, s.expires_at, s.seen_at, s.signed_in_at, s.label, s.tags
+      s.key,
+      s.id,
+      s.user_id,
+      :PGSTORE_SCHEMA.live_data(s.data, s.value_ends, statement_timestamp()),
+      s.version,
+      s.created_at,
+      s.updated_at,
+      s.expires_at,
+      s.seen_at,
+      s.signed_in_at,
+      s.label,
+      s.tags
     from :PGSTORE_SCHEMA.sessions as s
     where s.key = p_key
       and s.expires_at > statement_timestamp();
@@ -65,7 +76,18 @@ as $$
 begin
   return query
     select
-      s.key, s.id, s.user_id, s.data, s.version, s.created_at, s.updated_at, s.expires_at, s.seen_at, s.signed_in_at, s.label, s.tags
+      s.key,
+      s.id,
+      s.user_id,
+      :PGSTORE_SCHEMA.live_data(s.data, s.value_ends, statement_timestamp()),
+      s.version,
+      s.created_at,
+      s.updated_at,
+      s.expires_at,
+      s.seen_at,
+      s.signed_in_at,
+      s.label,
+      s.tags
     from :PGSTORE_SCHEMA.sessions as s
     where s.key = any (p_keys)
       and s.expires_at > statement_timestamp();

@@ -27,7 +27,7 @@ begin
     select
       s.id,
       s.user_id,
-      case when p_data then s.data end,
+      case when p_data then :PGSTORE_SCHEMA.live_data(s.data, s.value_ends, statement_timestamp()) end,
       s.version,
       s.created_at,
       s.updated_at,

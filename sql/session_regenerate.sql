@@ -64,7 +64,11 @@ begin
     set
       key = p_new_key,
       former_keys = (array_prepend(p_key, s.former_keys))[1:8],
-      data = case when v_is_data then (s.data - coalesce(p_unset, '{}')) || p_set else s.data end,
+      data = case when v_is_data then (:PGSTORE_SCHEMA.live_data(s.data, s.value_ends, v_now) - coalesce(p_unset, '{}')) || p_set else s.data end,
+      value_ends = case
+        when s.value_ends is null or not v_is_data then s.value_ends
+        else :PGSTORE_SCHEMA.next_ends(s.value_ends, null, (s.data - coalesce(p_unset, '{}')) || p_set, v_now)
+      end,
       version = case
         when not v_is_data and not :PGSTORE_SCHEMA.is_renamed(s.user_id, p_user_id, s.label, p_label, s.tags, p_tags) then s.version
         when s.version = 2147483647 then 1
@@ -96,7 +100,7 @@ begin
       and not exists (select from :PGSTORE_SCHEMA.sessions as t where t.key = p_new_key)
       and case
         when p_max_length = 0 or not v_is_data then true
-        when v_fits then octet_length(((s.data - coalesce(p_unset, '{}')) || p_set)::text) <= p_max_length
+        when v_fits then octet_length(((:PGSTORE_SCHEMA.live_data(s.data, s.value_ends, v_now) - coalesce(p_unset, '{}')) || p_set)::text) <= p_max_length
         else false
       end
     returning s.id, s.version, s.expires_at into id, version, expires_at;
@@ -143,6 +147,61 @@ comment on function :PGSTORE_SCHEMA.session_regenerate(
   bytea, bytea, interval, text, interval, jsonb, text[], integer, integer, jsonb, text[], boolean, boolean
 ) is
   'Moves a live session to a new key, sets its expiry anew and merges changes of its data, at a version if one is given. Status: saved, gone, conflict (another version, or the new key exists), too_large or invalid.';
+
+-- The same, and gives values a life of their own, as session_save does.
+create or replace function :PGSTORE_SCHEMA.session_regenerate(
+  p_key bytea,
+  p_new_key bytea,
+  p_ttl interval,
+  p_user_id text,
+  p_lifetime interval,
+  p_set jsonb,
+  p_unset text[],
+  p_max_length integer,
+  p_version integer,
+  p_label jsonb,
+  p_tags text[],
+  p_announce boolean,
+  p_relaxed boolean,
+  p_lives jsonb,
+  out key bytea,
+  out status text,
+  out id bigint,
+  out version integer,
+  out expires_at timestamptz,
+  out data jsonb
+)
+  returns record
+  language plpgsql
+  volatile parallel unsafe
+  security definer
+  set search_path = pg_catalog, pg_temp
+  set plan_cache_mode = force_generic_plan
+  set enable_seqscan = off
+as $$
+#variable_conflict use_column
+begin
+  if :PGSTORE_SCHEMA.valid_lives(p_lives) is not true then
+    key := p_key;
+    status := 'invalid';
+    return;
+  end if;
+  select r.key, r.status, r.id, r.version, r.expires_at, r.data
+  into key, status, id, version, expires_at, data
+  from :PGSTORE_SCHEMA.session_regenerate(
+    p_key, p_new_key, p_ttl, p_user_id, p_lifetime, p_set, p_unset, p_max_length, p_version, p_label, p_tags, p_announce, p_relaxed
+  ) as r;
+  if status = 'saved' then
+    update :PGSTORE_SCHEMA.sessions as s
+    set value_ends = :PGSTORE_SCHEMA.next_ends(s.value_ends, p_lives, s.data, statement_timestamp())
+    where s.key = p_new_key;
+  end if;
+end
+$$;
+comment on function :PGSTORE_SCHEMA.session_regenerate(
+  bytea, bytea, interval, text, interval, jsonb, text[], integer, integer, jsonb, text[], boolean, boolean, jsonb
+) is
+  'As the form without p_lives, and gives values a life of their own: seconds by name.';
 
 -- The same with the data as it is.
 create or replace function :PGSTORE_SCHEMA.session_regenerate(

@@ -104,7 +104,8 @@ begin
       seen_at = excluded.seen_at,
       label = excluded.label,
       tags = excluded.tags,
-      former_keys = null
+      former_keys = null,
+      value_ends = null
     where s.expires_at <= v_now
       or :PGSTORE_SCHEMA.past_lifetime(v_now, p_lifetime, s.created_at, s.signed_in_at)
     returning s.id, s.version, s.expires_at into id, version, expires_at;
@@ -113,7 +114,7 @@ begin
       return;
     end if;
     status := 'conflict';
-    select s.id, s.version, s.expires_at, s.data into id, version, expires_at, data
+    select s.id, s.version, s.expires_at, :PGSTORE_SCHEMA.live_data(s.data, s.value_ends, v_now) into id, version, expires_at, data
     from :PGSTORE_SCHEMA.sessions as s
     where s.key = p_key
       and s.expires_at > v_now;
@@ -127,7 +128,11 @@ begin
 
   update :PGSTORE_SCHEMA.sessions as s
   set
-    data = case when v_is_data then (s.data - coalesce(p_unset, '{}')) || p_set else s.data end,
+    data = case when v_is_data then (:PGSTORE_SCHEMA.live_data(s.data, s.value_ends, v_now) - coalesce(p_unset, '{}')) || p_set else s.data end,
+    value_ends = case
+      when s.value_ends is null or not v_is_data then s.value_ends
+      else :PGSTORE_SCHEMA.next_ends(s.value_ends, null, (s.data - coalesce(p_unset, '{}')) || p_set, v_now)
+    end,
     version = case
       when not v_is_data and not :PGSTORE_SCHEMA.is_renamed(s.user_id, p_user_id, s.label, p_label, s.tags, p_tags) then s.version
       when s.version = 2147483647 then 1
@@ -160,7 +165,7 @@ begin
     and (p_version is null or s.version = p_version)
     and case
       when p_max_length = 0 or not v_is_data then true
-      when v_fits then octet_length(((s.data - coalesce(p_unset, '{}')) || p_set)::text) <= p_max_length
+      when v_fits then octet_length(((:PGSTORE_SCHEMA.live_data(s.data, s.value_ends, v_now) - coalesce(p_unset, '{}')) || p_set)::text) <= p_max_length
       else false
     end
   returning s.id, s.version, s.expires_at, p_user_id = '' or p_user_id is not null and s.signed_in_at = v_now
@@ -173,7 +178,7 @@ begin
     return;
   end if;
 
-  select s.id, s.version, s.expires_at, s.data into id, version, expires_at, data
+  select s.id, s.version, s.expires_at, :PGSTORE_SCHEMA.live_data(s.data, s.value_ends, v_now) into id, version, expires_at, data
   from :PGSTORE_SCHEMA.sessions as s
   where s.key = p_key
     and s.expires_at > v_now
@@ -197,6 +202,61 @@ comment on function :PGSTORE_SCHEMA.session_save(
   bytea, jsonb, text[], interval, integer, text, integer, interval, jsonb, text[], boolean, boolean
 ) is
   'Merges into a live session (version null), creates one (0), or merges at a version (n). Status: saved, gone, conflict, too_large or invalid; data comes with conflict only.';
+
+-- The same, and gives values a life of their own: p_lives holds seconds by name, or null for as long as the session. A value keeps
+-- its life until it ends or is removed; that of a name without a value is not kept.
+create or replace function :PGSTORE_SCHEMA.session_save(
+  p_key bytea,
+  p_set jsonb,
+  p_unset text[],
+  p_ttl interval,
+  p_version integer,
+  p_user_id text,
+  p_max_length integer,
+  p_lifetime interval,
+  p_label jsonb,
+  p_tags text[],
+  p_announce boolean,
+  p_relaxed boolean,
+  p_lives jsonb,
+  out key bytea,
+  out status text,
+  out id bigint,
+  out version integer,
+  out expires_at timestamptz,
+  out data jsonb
+)
+  returns record
+  language plpgsql
+  volatile parallel unsafe
+  security definer
+  set search_path = pg_catalog, pg_temp
+  set plan_cache_mode = force_generic_plan
+  set enable_seqscan = off
+as $$
+#variable_conflict use_column
+begin
+  if :PGSTORE_SCHEMA.valid_lives(p_lives) is not true then
+    key := p_key;
+    status := 'invalid';
+    return;
+  end if;
+  select r.key, r.status, r.id, r.version, r.expires_at, r.data
+  into key, status, id, version, expires_at, data
+  from :PGSTORE_SCHEMA.session_save(
+    p_key, p_set, p_unset, p_ttl, p_version, p_user_id, p_max_length, p_lifetime, p_label, p_tags, p_announce, p_relaxed
+  ) as r;
+  if status = 'saved' then
+    update :PGSTORE_SCHEMA.sessions as s
+    set value_ends = :PGSTORE_SCHEMA.next_ends(s.value_ends, p_lives, s.data, statement_timestamp())
+    where s.key = p_key;
+  end if;
+end
+$$;
+comment on function :PGSTORE_SCHEMA.session_save(
+  bytea, jsonb, text[], interval, integer, text, integer, interval, jsonb, text[], boolean, boolean, jsonb
+) is
+  'As the form without p_lives, and gives values a life of their own: seconds by name.';
 
 -- Many saves in one call. The arrays run in parallel and have one length; p_unsets holds a JSON array of names or null for
 -- each. Saves of one key keep their order, and each has its own verdict; the order of the rows is free otherwise. p_relaxed is for
@@ -256,7 +316,10 @@ begin
   for v_position, key, id, version, expires_at in
     update :PGSTORE_SCHEMA.sessions as s
     set
-      data = s.data || i.set,
+      data = :PGSTORE_SCHEMA.live_data(s.data, s.value_ends, v_now) || i.set,
+      value_ends = case
+        when s.value_ends is not null then :PGSTORE_SCHEMA.next_ends(s.value_ends, null, s.data || i.set, v_now)
+      end,
       version = case when s.version = 2147483647 then 1 else s.version + 1 end,
       updated_at = v_now,
       purge_at = :PGSTORE_SCHEMA.purge_time(:PGSTORE_SCHEMA.expiry(v_now, i.ttl, p_lifetime, s.created_at, s.signed_in_at), i.ttl, s.purge_at),
@@ -289,7 +352,7 @@ begin
       and s.expires_at > v_now
       and :PGSTORE_SCHEMA.valid_life(p_lifetime) is not false
       and :PGSTORE_SCHEMA.past_lifetime(v_now, p_lifetime, s.created_at, s.signed_in_at) is not true
-      and (p_max_length = 0 or p_max_length > 0 and octet_length((s.data || i.set)::text) <= p_max_length)
+      and (p_max_length = 0 or p_max_length > 0 and octet_length((:PGSTORE_SCHEMA.live_data(s.data, s.value_ends, v_now) || i.set)::text) <= p_max_length)
     returning i.position, s.key, s.id, s.version, s.expires_at
   loop
     status := 'saved';

@@ -1,4 +1,4 @@
-// The options of a store.
+// The options of a store, and of its saves.
 import type { CacheOptions } from './cache/cache-options.ts'
 import type { Codec } from './cookie/codec.ts'
 import type { CookieOptions } from './cookie/cookie-options.ts'
@@ -110,4 +110,28 @@ export interface PGStoreOptions {
    * database server can take back those of its last 0.6 s. `Durability` says what is always durable. Default: 'durable'.
    */
   readonly durability?: Durability | undefined
+}
+
+export interface SaveOptions {
+  /**
+   * Save only if no other request has saved since this session was read; otherwise the session takes the current values and
+   * the save fails with `conflict`: change it again and save again. For counters, carts and anything else that must not be
+   * merged. Default: false.
+   */
+  readonly ifUnchanged?: boolean
+  /**
+   * Announce the session as changed, as is always done for a change of its user: `store.events()` on all servers reports it at
+   * once. For changes that every server must know about, such as a revoked role. Default: false.
+   */
+  readonly announce?: boolean
+  /** What this save waits for; see `Durability`. Default: as the store's option says. */
+  readonly durability?: Durability | undefined
+}
+
+export interface RegenerateOptions {
+  /**
+   * Count this as a sign-in even of the same user: `signedInAt` is now, and the lifetime restarts. For re-entering the
+   * password. A changed user id is a sign-in in any case. Default: false.
+   */
+  readonly signIn?: boolean
 }

@@ -117,6 +117,11 @@ export class StoreParts {
     return new StoreParts(settings, ownPool, sockets, database)
   }
 
+  /** Over something that does what the database does. */
+  static over(settings: Settings, database: Database): StoreParts {
+    return new StoreParts(settings, undefined, undefined, database)
+  }
+
   get stats(): StoreStats {
     return { refused: this.refusals.counts, ...(this.cache && { cache: this.cache.stats }) }
   }

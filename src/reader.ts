@@ -1,5 +1,6 @@
 // From a request's cookies to its session.
 
+import { checkCookie } from './cookie/check-cookie.ts'
 import type { Codec } from './cookie/codec.ts'
 import type { RequestLike } from './cookie/cookie-header.ts'
 import type { SessionOptions } from './cookie/cookie-options.ts'
@@ -7,11 +8,10 @@ import type { Refusals } from './cookie/refusals.ts'
 import { type ReadToken, readTokens } from './cookie/token-cookie.ts'
 import type { SessionDatabase, SessionRow } from './database/row.ts'
 import type { Database } from './database/session-functions.ts'
-import { checkCookie } from './saver.ts'
+import { knownFrom } from './session/known.ts'
 import type { SealedDatabase } from './session/seal.ts'
 import { internals, Session } from './session/session.ts'
 import { sessionKey } from './session/token.ts'
-import { knownFrom } from './session/writer.ts'
 
 type Owner<Values extends object> = ConstructorParameters<typeof Session<Values>>[0]
 

@@ -1,9 +1,9 @@
 // Saving a session and its cookie: what is written where, and when a save sets the cookie.
 
+import { checkCookie } from './cookie/check-cookie.ts'
 import type { Codec } from './cookie/codec.ts'
 import { type RequestLike, readCookies } from './cookie/cookie-header.ts'
-import { cookieNameProblems, cookieOptionProblems, type SessionOptions } from './cookie/cookie-options.ts'
-import { hintNameProblems, writeHint } from './cookie/hint.ts'
+import { writeHint } from './cookie/hint.ts'
 import {
   type ClearSiteDataDirective,
   checkHeadersOpen,
@@ -13,15 +13,19 @@ import {
 } from './cookie/response.ts'
 import { deleteToken, signToken, writeToken } from './cookie/token-cookie.ts'
 import { parseTime, type SessionDatabase, type SessionRow } from './database/row.ts'
-import { PGStoreError, refuse } from './errors.ts'
+import { PGStoreError } from './errors.ts'
+import type { RegenerateOptions, SaveOptions } from './options.ts'
 import { type Attachment, attachment } from './session/attachment.ts'
-import { checkDurability, type Durability } from './session/durability.ts'
+import { checkDurability } from './session/durability.ts'
 import { failure } from './session/failure.ts'
+import { checkText } from './session/json.ts'
+import { knownAfterTake, knownFrom } from './session/known.ts'
 import { internals, type Session } from './session/session.ts'
 import type { SessionChanges, Stored } from './session/stored.ts'
 import { newToken, sessionKey } from './session/token.ts'
+import { maxAgeKey, parseJson } from './session/values.ts'
 import type { ValuesSchema } from './session/values-schema.ts'
-import { knownFrom, type WriteOptions, type Writer } from './session/writer.ts'
+import type { WriteOptions, Writer } from './session/writer.ts'
 
 /** A cookie without Max-Age ends with the browser, and we never learn when: its row lives one day. */
 const browserSessionSeconds = 86400
@@ -33,30 +37,6 @@ export interface SaverSettings {
   /** Where sessions are cached, changes are hinted at. */
   readonly cache: object | undefined
   readonly values: ValuesSchema | undefined
-}
-
-export interface SaveOptions {
-  /**
-   * Save only if no other request has saved since this session was read; otherwise the session takes the current values and
-   * the save fails with `conflict`: change it again and save again. For counters, carts and anything else that must not be
-   * merged. Default: false.
-   */
-  readonly ifUnchanged?: boolean
-  /**
-   * Announce the session as changed, as is always done for a change of its user: `store.events()` on all servers reports it at
-   * once. For changes that every server must know about, such as a revoked role. Default: false.
-   */
-  readonly announce?: boolean
-  /** What this save waits for; see `Durability`. Default: as the store's option says. */
-  readonly durability?: Durability | undefined
-}
-
-export interface RegenerateOptions {
-  /**
-   * Count this as a sign-in even of the same user: `signedInAt` is now, and the lifetime restarts. For re-entering the
-   * password. A changed user id is a sign-in in any case. Default: false.
-   */
-  readonly signIn?: boolean
 }
 
 /** Saves sessions; saves of one session take turns, since two at once would create it twice. */
@@ -87,13 +67,21 @@ export class Saver {
     await this.#inTurn(session, () => this.#regenerate(req, res, session, options))
   }
 
-  async #inTurn(session: Session<object>, work: () => Promise<void>): Promise<void> {
+  /** Reads a value and removes it, at once. Returns undefined if there is none, or another request was faster. */
+  async take(session: Session<object>, name: string): Promise<unknown> {
+    return await this.#inTurn(session, () => this.#take(session, name))
+  }
+
+  async #inTurn<Result>(session: Session<object>, work: () => Promise<Result>): Promise<Result> {
     const turn = (this.#turns.get(session) ?? Promise.resolve()).then(work)
     this.#turns.set(
       session,
-      turn.catch(() => {}), // its caller gets the error; the next in turn does not
+      turn.then(
+        () => {},
+        () => {}, // its caller gets the error; the next in turn does not
+      ),
     )
-    await turn
+    return await turn
   }
 
   async #save(req: RequestLike, res: ResponseLike, session: Session<object>, options: SaveOptions): Promise<void> {
@@ -113,7 +101,7 @@ export class Saver {
         changes.userId !== null ||
         stored.cookie?.signedAt === undefined ||
         internals.hasOwnAttributes(session)
-    if (changes.isEmpty && !isCookieDue && !isCookieNews) return
+    if (changes.isEmpty && !isCookieDue && !isCookieNews) return this.#hint(res, session, stored.isHintDue)
     const cookie = isCookieDue || isCookieNews ? this.#sign(session, known.token) : undefined
     const plain = () => internals.changes(session)
     // The cookie that came may be dead by now: another request's regenerate has sent the browser its successor.
@@ -127,8 +115,19 @@ export class Saver {
     // Before anything else can fail: the visitor must get the cookie for what is stored.
     if (cookie !== undefined && (isWritten || !stored.cookie))
       this.#writeCookie(res, session, cookie, written.known.row)
-    if (this.#settings.cache && isWritten && !written.changes.isEmpty) writeHint(res, session.name, session.options)
+    this.#hint(res, session, stored.isHintDue || (isWritten && !written.changes.isEmpty))
     if (isWritten) await this.#writer.limit(written.known, written.changes)
+  }
+
+  async #take(session: Session<object>, name: string): Promise<unknown> {
+    checkText(name, 'name')
+    const stored = internals.stored(session)
+    if (!stored || name === maxAgeKey) return undefined
+    const text = await this.#sessions.take(sessionKey(stored.known.token), name)
+    // Taken by another request, it is not there any more either.
+    const after = text === undefined ? stored : { ...stored, known: knownAfterTake(stored.known), isHintDue: true }
+    internals.taken(session, after, name)
+    return parseJson(text)
   }
 
   async #create(res: ResponseLike, session: Session<object>, write: WriteOptions): Promise<void> {
@@ -193,6 +192,10 @@ export class Saver {
     return isOld && (known.mayRenew?.() ?? true)
   }
 
+  #hint(res: ResponseLike, { name, options }: Session<object>, isDue: boolean | undefined): void {
+    if (isDue && this.#settings.cache) writeHint(res, name, options)
+  }
+
   #sign(session: Session<object>, token: string): string {
     return signToken(session.name, token, this.#settings.codecs)
   }
@@ -234,17 +237,4 @@ function signingIn(session: Session<object>, changes: SessionChanges, signIn: bo
   return signIn && changes.userId === null && session.userId !== undefined
     ? { ...changes, userId: session.userId }
     : changes
-}
-
-/**
- * @throws {PGStoreError} `invalid_option` for a name that is not a valid cookie name, or options that browsers would refuse
- * for it
- */
-export function checkCookie(
-  { name, options }: { readonly name: string; readonly options: SessionOptions },
-  hasHint: boolean,
-): void {
-  const problems = [...cookieNameProblems(name, options), ...cookieOptionProblems(options)]
-  if (hasHint && problems.length === 0) problems.push(...hintNameProblems(name))
-  refuse(problems)
 }

@@ -8,9 +8,8 @@ import type { Queryable } from './database/pool.ts'
 import { closedError, refuse } from './errors.ts'
 import type { EventStream } from './events/channel-events.ts'
 import type { SessionEvent } from './events/session-events.ts'
-import type { PGStoreOptions } from './options.ts'
+import type { PGStoreOptions, RegenerateOptions, SaveOptions } from './options.ts'
 import { StoreParts, type StoreStats } from './parts.ts'
-import type { RegenerateOptions, SaveOptions } from './saver.ts'
 import { migrate } from './schema/migrate.ts'
 import { refresh } from './session/refresh.ts'
 import { Registry } from './session/registry.ts'
@@ -40,7 +39,6 @@ export class PGStore<Values extends object = Record<string, unknown>> extends Se
 
   /**
    * Connects at the first call. `open` returns a store that has installed its schema first.
-   *
    * @throws {PGStoreError} `invalid_option`, naming every problem at once
    */
   constructor(options: PGStoreOptions & Typed<Values>)
@@ -62,8 +60,8 @@ export class PGStore<Values extends object = Record<string, unknown>> extends Se
   }
 
   /**
-   * Connects, and installs or upgrades the schema unless `migrate` is false. Installing needs a role that may create
-   * it, while using the store needs only `client` (docs/operations.md).
+   * Connects, and installs or upgrades the schema unless `migrate` is false. Installing needs a role that may create it; using
+   * the store needs only `client` (docs/operations.md).
    *
    * @throws {PGStoreError} `invalid_option`; what `migrate` throws; `unavailable` if the database cannot be reached
    */
@@ -144,12 +142,18 @@ export class PGStore<Values extends object = Record<string, unknown>> extends Se
   }
 
   /**
-   * Ends the session: deletes the row, and the cookie with the response. From here on the object is a new, empty session,
-   * which can be saved again, for example with a goodbye message. The same as a save with `maxAge = -1`.
+   * Ends the session: deletes the row, and the cookie with the response. The object is then a new, empty session, which can be
+   * saved again, for example with a goodbye message. The same as a save with `maxAge = -1`.
    */
   async destroy(req: RequestLike, res: ResponseLike, session: Session<Values>): Promise<void> {
     session.options.maxAge = -1
     await this.save(req, res, session)
+  }
+
+  /** `session.take(name)`; of a store that `withClient` returned, inside your transaction. */
+  async take<N extends keyof Values & string>(session: Session<Values>, name: N): Promise<Values[N] | undefined> {
+    this.#checkOpen()
+    return (await this.#parts.saver.take(session, name)) as Values[N] | undefined
   }
 
   /** A user's live sessions, newest first, for a page of devices. */
@@ -170,8 +174,7 @@ export class PGStore<Values extends object = Record<string, unknown>> extends Se
   }
 
   /**
-   * Ends the sessions that carry a tag, or all of them but one: a tenant's, or those of an identity provider's `sid`. Returns how
-   * many ended.
+   * Ends the sessions that carry a tag, such as a tenant's, or all but one. Returns how many ended.
    *
    * @throws {PGStoreError} `invalid_option` as `revoke`
    */
@@ -180,18 +183,15 @@ export class PGStore<Values extends object = Record<string, unknown>> extends Se
     return await this.#parts.users.revokeTag(tag, options)
   }
 
-  /**
-   * The same sessions by their token, for a framework that reads and writes the cookie itself, without this store's
-   * codecs.
-   */
+  /** The same sessions by their token, for a framework that reads and writes the cookie itself, and values by key. */
   get byToken(): TokenSessions {
     this.#checkOpen()
     return this.#parts.byToken
   }
 
   /**
-   * Sessions as they are destroyed, revoked or regenerated, by any server: to end a websocket or drop a cache. Sessions that
-   * expire are not announced. Opens one connection to LISTEN, which survives outages; ends with the loop or with `close()`.
+   * Sessions as any server destroys, revokes or regenerates them, to end a websocket or drop a cache, but not those that
+   * expire. Opens one connection to LISTEN, which survives outages; ends with the loop or with `close()`.
    */
   events(): EventStream<SessionEvent> {
     this.#checkOpen()

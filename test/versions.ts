@@ -54,12 +54,12 @@ export const variants: readonly Variant[] = [
     name: 'Bun',
     command: runtimes.Bun,
     packages: {},
-    files: /^adapters\/(?!express\/re(directs|sponse))/,
+    files: /^adapters\/(?!express\/re(directs|sponse)|storages)/,
   },
   {
     name: 'Deno',
     command: runtimes.Deno,
     packages: {},
-    files: /^adapters\/(?!express\/response)/,
+    files: /^adapters\/(?!express\/response|storages)/,
   },
 ]

@@ -3,7 +3,7 @@
 import type { RequestLike } from '../cookie/cookie-header.ts'
 import type { ResponseLike } from '../cookie/response.ts'
 import { PGStoreError } from '../errors.ts'
-import type { RegenerateOptions, SaveOptions } from '../saver.ts'
+import type { RegenerateOptions, SaveOptions } from '../options.ts'
 import type { Session } from '../session/session.ts'
 import type { PGStore } from '../store.ts'
 

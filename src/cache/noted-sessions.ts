@@ -1,5 +1,13 @@
 // The database, for a cache that must know what this process writes: by key, once the outcome is known, before the caller hears of it.
-import type { SaveArguments, SaveResult, SessionDatabase, SessionRow } from '../database/row.ts'
+import type {
+  IncrementArguments,
+  IncrementResult,
+  PutArguments,
+  SaveArguments,
+  SaveResult,
+  SessionDatabase,
+  SessionRow,
+} from '../database/row.ts'
 import type { SessionCache } from './session-cache.ts'
 
 export class NotedSessions implements SessionDatabase {
@@ -52,6 +60,26 @@ export class NotedSessions implements SessionDatabase {
       return ended
     } finally {
       if (ended !== 0) this.#cache.sessions()
+    }
+  }
+
+  async put(put: PutArguments): Promise<SaveResult> {
+    return await this.#noting(put.key, this.#database.put(put))
+  }
+
+  async take(key: Buffer, name: string | null): Promise<string | undefined> {
+    return await this.#noting(key, this.#database.take(key, name))
+  }
+
+  async increment(increment: IncrementArguments): Promise<IncrementResult> {
+    return await this.#noting(increment.key, this.#database.increment(increment))
+  }
+
+  async #noting<Result>(key: Buffer, write: Promise<Result>): Promise<Result> {
+    try {
+      return await write
+    } finally {
+      this.#cache.written(key, this.#isUncommitted)
     }
   }
 }

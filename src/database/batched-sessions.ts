@@ -151,8 +151,8 @@ function saveAgain(save: SaveArguments, error: PGStoreError): SaveArguments {
 }
 
 /** Whether it can go into a batch. */
-function isPlain({ label, tags, announce }: SaveArguments): boolean {
-  return label === null && tags === null && !announce
+function isPlain({ label, tags, lives, announce }: SaveArguments): boolean {
+  return label === null && tags === null && lives === null && !announce
 }
 
 function isThere(save: SaveArguments, row: SessionRow): boolean {

@@ -168,6 +168,8 @@ export interface SaveArguments {
   readonly label: string | null
   /** null leaves the tags. */
   readonly tags: readonly string[] | null
+  /** JSON text: seconds by name, for values with a life of their own; null leaves the lives. */
+  readonly lives: string | null
   readonly announce: boolean
   /** Whether it is answered before its commit is on disk. */
   readonly relaxed: boolean
@@ -175,6 +177,27 @@ export interface SaveArguments {
   readonly lifetimeSeconds: number | null
   /** The version that the caller last knew: used by a retry if it is unknown whether the first save ran. */
   readonly knownVersion: number
+}
+
+/** What replaces all of a session's data. */
+export type PutArguments = Pick<
+  SaveArguments,
+  'key' | 'set' | 'ttlSeconds' | 'userId' | 'maxLength' | 'lifetimeSeconds'
+>
+
+export interface IncrementArguments {
+  readonly key: Buffer
+  readonly name: string
+  readonly by: number
+  /** Of a session that is created here. */
+  readonly ttlSeconds: number
+  readonly maxLength: number
+}
+
+export interface IncrementResult {
+  readonly status: 'saved' | 'too_large' | 'invalid'
+  /** NaN unless it was saved. */
+  readonly value: number
 }
 
 /** What saving a session needs from the database. */
@@ -185,6 +208,10 @@ export interface SessionDatabase {
   /** @param id the session's number, where it is known */
   destroy(key: Buffer, id?: string): Promise<number>
   limit(userId: string, max: number, except: Buffer): Promise<number>
+  put(put: PutArguments): Promise<SaveResult>
+  /** JSON text of the value that was there and is no longer, or of all data with a null name; undefined for none. */
+  take(key: Buffer, name: string | null): Promise<string | undefined>
+  increment(increment: IncrementArguments): Promise<IncrementResult>
 }
 
 // Times are compared and kept as received, and parsed only on access.

@@ -2,10 +2,10 @@
 
 import { PGStoreError } from '../errors.ts'
 import { byteaArray, integerArray, intervalArray, jsonbArray, textArray } from './array-parameters.ts'
-import { MaintenanceDatabase } from './cleanup-functions.ts'
 import type { Parameter } from './pool.ts'
 import {
   instantAt,
+  type PutArguments,
   ReadRow,
   type SaveArguments,
   type SaveResult,
@@ -13,6 +13,7 @@ import {
   type SessionRow,
 } from './row.ts'
 import { hex, instants, now } from './sql-functions.ts'
+import { seconds, ValueDatabase } from './value-functions.ts'
 
 /** In the order of `ReadRow`. */
 const sessionColumns = `id, user_id, data, version, label, to_json(tags), ${instants('created_at', 'updated_at', 'expires_at', 'seen_at', now, 'signed_in_at')}`
@@ -24,7 +25,7 @@ const resultColumns = `status, id, version, data, ${instants(now, 'expires_at')}
 const afterResult = 5
 
 /** The sessions, and the maintenance of their table. */
-export class Database extends MaintenanceDatabase implements SessionDatabase {
+export class Database extends ValueDatabase implements SessionDatabase {
   /** @param sent called when the query is handed to a connection, where that can be told */
   async get(key: Buffer, sent?: () => void): Promise<SessionRow | undefined> {
     const [row] = await this.call('session_get', sessionColumns, '$1::bytea', [key], sent)
@@ -50,7 +51,7 @@ export class Database extends MaintenanceDatabase implements SessionDatabase {
   async save(save: SaveArguments): Promise<SaveResult> {
     return await this.#result(
       'session_save',
-      '$1::bytea, $2::jsonb, $3::text[], $4::interval, $5::integer, $6::text, $7::integer, $8::interval, $9::jsonb, $10::text[], $11::boolean, $12::boolean',
+      `$1::bytea, $2::jsonb, $3::text[], $4::interval, $5::integer, $6::text, $7::integer, $8::interval, $9::jsonb, $10::text[], $11::boolean, $12::boolean${save.lives === null ? '' : ', $13::jsonb'}`,
       [
         save.key,
         save.set,
@@ -64,6 +65,7 @@ export class Database extends MaintenanceDatabase implements SessionDatabase {
         save.tags && textArray(save.tags),
         save.announce ? 'true' : 'false',
         save.relaxed ? 'true' : 'false',
+        ...(save.lives === null ? [] : [save.lives]),
       ],
     )
   }
@@ -109,7 +111,7 @@ export class Database extends MaintenanceDatabase implements SessionDatabase {
   async regenerate(save: SaveArguments, newKey: Buffer): Promise<SaveResult> {
     return await this.#result(
       'session_regenerate',
-      '$1::bytea, $2::bytea, $3::interval, $4::text, $5::interval, $6::jsonb, $7::text[], $8::integer, $9::integer, $10::jsonb, $11::text[]',
+      `$1::bytea, $2::bytea, $3::interval, $4::text, $5::interval, $6::jsonb, $7::text[], $8::integer, $9::integer, $10::jsonb, $11::text[]${save.lives === null ? '' : ', false, false, $12::jsonb'}`,
       [
         save.key,
         newKey,
@@ -122,7 +124,17 @@ export class Database extends MaintenanceDatabase implements SessionDatabase {
         save.version,
         save.label,
         save.tags && textArray(save.tags),
+        ...(save.lives === null ? [] : [save.lives]),
       ],
+    )
+  }
+
+  async put(put: PutArguments): Promise<SaveResult> {
+    const { key, set, ttlSeconds, userId, maxLength, lifetimeSeconds } = put
+    return await this.#result(
+      'session_put',
+      '$1::bytea, $2::jsonb, $3::interval, $4::text, $5::integer, $6::interval',
+      [key, set, seconds(ttlSeconds), userId, maxLength, seconds(lifetimeSeconds)],
     )
   }
 
@@ -191,10 +203,6 @@ export class Database extends MaintenanceDatabase implements SessionDatabase {
     if (!row) throw new PGStoreError('database', `${name} returned no row.`)
     return saveResult(row)
   }
-}
-
-function seconds(value: number | null): string | null {
-  return value === null ? null : `${value} seconds`
 }
 
 function sessionRow(fields: readonly (string | null)[]): SessionRow {

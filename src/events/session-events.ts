@@ -5,7 +5,7 @@ import type { ListenConnection } from './listen.ts'
 /**
  * Sessions that ended before they expired, or changed their key or user, by number; or `changed` because a save or
  * `session_changed` said so. `n` counts the announcements: numbers are drawn before the commit, so a missing one may still come.
- * `reason` is why a session ended: `signed_out`, `revoked`, `limited`, `cleared`, or the caller's own word. `missed`: the
+ * `reason` is why a session ended: `signed_out`, `taken`, `revoked`, `limited`, `cleared`, or the caller's own word. `missed`: the
  * connection was lost for a while, or the consumer fell far behind, and what was announced in the meantime is unknown.
  */
 export type SessionEvent =

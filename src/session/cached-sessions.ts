@@ -1,21 +1,23 @@
 // Sessions as they come out of the cache: a copy for each request, with what its save has to know.
 import type { Filled, SessionCache } from '../cache/session-cache.ts'
 import { PackedRow, type SessionRow } from '../database/row.ts'
+import type { Known } from './known.ts'
 import type { SealedDatabase } from './seal.ts'
 import { sessionKey } from './token.ts'
-import type { Known } from './writer.ts'
 
 /** What is known of a session that a cache showed. */
 export class CachedKnown implements Known {
   readonly row: SessionRow
-  /** Whether this request asked the database for it, and did not find it. */
-  readonly isOwn: boolean
+  readonly isShown: boolean
   readonly #entry: Filled
   readonly #name: string
   readonly #cookie: string
   #token: string | undefined
 
-  /** @param token undefined to open the cookie when somebody needs it, which most requests do not */
+  /**
+   * @param isOwn whether this request asked the database for it, and did not find it
+   * @param token undefined to open the cookie when somebody needs it, which most requests do not
+   */
   constructor(
     entry: Filled,
     row: SessionRow,
@@ -25,7 +27,7 @@ export class CachedKnown implements Known {
     cookie: string = '',
   ) {
     this.row = row
-    this.isOwn = isOwn
+    this.isShown = !isOwn
     this.#entry = entry
     this.#token = token
     this.#name = name

@@ -23,6 +23,8 @@ export interface Changes extends Difference {
   readonly label: string | null
   /** null leaves the tags as they are. */
   readonly tags: readonly string[] | null
+  /** JSON text: seconds by name, or null for as long as the session; null leaves all lives as they are. */
+  readonly lives: string | null
   /** Whether there is nothing to save. */
   readonly isEmpty: boolean
 }
@@ -125,4 +127,19 @@ export function changedTags(stored: string | null, tags: unknown): readonly stri
   }
   for (const tag of tags as string[]) checkText(tag, 'tags')
   return sameJson(readJson(stored ?? '[]') as Json, tags, 'tags') ? null : [...tags]
+}
+
+/** As valid_lives measures it. */
+const longestLife = 3_155_760_000
+
+/**
+ * @param seconds that a value lives; null for as long as its session
+ * @throws {PGStoreError} `invalid_option`
+ */
+export function checkLife(seconds: number | null): void {
+  if (seconds === null || (typeof seconds === 'number' && seconds > 0 && seconds <= longestLife)) return
+  throw new PGStoreError(
+    'invalid_option',
+    `expire: seconds must be a number of more than 0 and at most ${longestLife}, or null.`,
+  )
 }

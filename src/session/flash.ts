@@ -16,6 +16,9 @@ export function takeFlashes(values: object, key: string = flashKey): unknown[] {
 }
 
 function messagesOf(values: object, key: string): unknown[] {
-  const present = Object.hasOwn(values, key) ? (values as Record<string, unknown>)[key] : []
-  return Array.isArray(present) ? present : []
+  return flashesIn(Object.hasOwn(values, key) ? (values as Record<string, unknown>)[key] : [])
+}
+
+export function flashesIn(stored: unknown): unknown[] {
+  return Array.isArray(stored) ? stored : []
 }

@@ -3,7 +3,7 @@ import { readJson } from '../database/read-json.ts'
 import { parseTime } from '../database/row.ts'
 import { parseBase } from './changes.ts'
 import type { Json } from './json.ts'
-import type { Known } from './writer.ts'
+import type { Known } from './known.ts'
 
 /** What the sessions by token see of it, and nobody else. */
 export let partsOf: (session: KnownSession) => {

@@ -1,13 +1,12 @@
 // A session of this request that the cache has shown, read anew for a handler that needs certainty.
 import { readJson } from '../database/read-json.ts'
 import type { SessionDatabase } from '../database/row.ts'
-import { CachedKnown } from './cached-sessions.ts'
+import { knownFrom } from './known.ts'
 import { internals, type Session } from './session.ts'
 import type { Stored } from './stored.ts'
 import { sessionKey } from './token.ts'
-import { maxAgeKey } from './values.ts'
+import { maxAgeKey, parseJson } from './values.ts'
 import type { ValuesSchema } from './values-schema.ts'
-import { knownFrom } from './writer.ts'
 
 interface Parts {
   readonly sessions: SessionDatabase
@@ -23,7 +22,7 @@ export async function refresh<Read extends Session<object>>(session: Read, parts
 
 /** Of one that was saved since, only the version tells whether there is more than what was shown. */
 function wasShown({ known }: Stored): boolean {
-  return known instanceof CachedKnown ? !known.isOwn : known.seenVersion !== known.row.version
+  return known.isShown ?? known.seenVersion !== known.row.version
 }
 
 async function readAnew(session: Session<object>, stored: Stored, { sessions, settings }: Parts): Promise<void> {
@@ -43,6 +42,8 @@ async function readAnew(session: Session<object>, stored: Stored, { sessions, se
   if (changes.userId !== null) session.userId = changes.userId || undefined
   if (changes.label !== null) session.label = label
   if (changes.tags !== null) session.tags = tags
+  for (const [name, life] of Object.entries((parseJson(changes.lives) ?? {}) as Record<string, number | null>))
+    session.expire(name as never, life)
   if (!changes.isData) return
   const values = session.values as Record<string, unknown>
   for (const [name, value] of Object.entries(readJson(changes.set) as object)) {

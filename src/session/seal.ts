@@ -2,6 +2,10 @@
 import { createCipheriv, createDecipheriv, hkdfSync, randomBytes } from 'node:crypto'
 import { readJson } from '../database/read-json.ts'
 import {
+  type IncrementArguments,
+  type IncrementResult,
+  type PutArguments,
+  parseTime,
   type SaveArguments,
   type SaveResult,
   type SessionDatabase,
@@ -19,6 +23,8 @@ const tagLength = 16
 
 /** How often to retry if another request saves in between. */
 const tries = 10
+/** As many requests can count at once. */
+const countTries = 100
 
 interface RingKey {
   /** Identifies the key that a value was sealed with; not secret. */
@@ -113,6 +119,46 @@ export class SealedDatabase implements SessionDatabase {
     return await this.#database.limit(userId, max, except)
   }
 
+  async put(put: PutArguments): Promise<SaveResult> {
+    return await this.#database.put({ ...put, set: this.#seal(put.key, put.set) })
+  }
+
+  /** Throws as `get`: what cannot be opened is gone all the same. */
+  async take(key: Buffer, name: string | null): Promise<string | undefined> {
+    const value = await this.#database.take(key, name)
+    if (value === undefined) return undefined
+    const data = name === null ? value : `{${JSON.stringify(name)}:${value}}`
+    const opened = this.#open(key, 'take: the value', data).text
+    return name === null ? opened : JSON.stringify((readJson(opened) as Record<string, Json>)[name])
+  }
+
+  /** The database cannot add to what it cannot read: a counter is read, and saved at its version. */
+  async increment({ key, name, by, ttlSeconds, maxLength }: IncrementArguments): Promise<IncrementResult> {
+    const same = { key, unset: [], userId: null, label: null, tags: null, lives: null, maxLength }
+    const rest = { ...same, announce: false, relaxed: false, lifetimeSeconds: null }
+    for (let attempt = 0; attempt < countTries; attempt++) {
+      const row = await this.get(key)
+      const before = row && new Map(Object.entries(readJson(row.data) as object)).get(name)
+      if (before !== undefined && typeof before !== 'number') return { status: 'invalid', value: Number.NaN }
+      const value = (before ?? 0) + by
+      const set = `{${JSON.stringify(name)}:${value}}`
+      const version = row?.version ?? 0
+      // A live counter keeps its expiry, as in SQL.
+      const left = row ? (parseTime(row.expiresAt) - parseTime(row.now)) / 1000 : ttlSeconds
+      const result = await this.save({
+        ...rest,
+        set,
+        version,
+        knownVersion: version,
+        ttlSeconds: Math.max(left, 0.001),
+      })
+      if (result.status === 'saved') return { status: 'saved', value }
+      if (result.status === 'too_large' || result.status === 'invalid')
+        return { status: result.status, value: Number.NaN }
+    }
+    throw new PGStoreError('conflict', 'Other requests kept changing a sealed counter; nothing was counted. Try again.')
+  }
+
   #seal(sessionKey: Buffer, set: string): string {
     const [first] = this.#ring
     if (set === '{}' || !first) return set
@@ -123,10 +169,19 @@ export class SealedDatabase implements SessionDatabase {
 
   /** The plain row of one as it is stored. Throws as `get`. */
   open(sessionKey: Buffer, row: SessionRow): SessionRow {
+    const { text, unsealed } = this.#open(sessionKey, `Session ${row.id}: the value`, row.data)
+    return withData(row, text, unsealed)
+  }
+
+  #open(
+    sessionKey: Buffer,
+    what: string,
+    data: string,
+  ): { readonly text: string; readonly unsealed: ReadonlySet<string> } {
     const keys = new Map<RingKey, SessionKey>()
     const unsealed = new Set<string>()
     const members: string[] = []
-    for (const [name, value] of Object.entries(readJson(row.data) as Record<string, Json>)) {
+    for (const [name, value] of Object.entries(readJson(data) as Record<string, Json>)) {
       let text: string | undefined
       if (typeof value === 'string' && value.startsWith(mark)) {
         const sealed = Buffer.from(value.slice(mark.length), 'base64url')
@@ -144,12 +199,12 @@ export class SealedDatabase implements SessionDatabase {
       if (text === undefined) {
         throw new PGStoreError(
           'sealed',
-          `Session ${row.id}: the value of ${JSON.stringify(name)} was not sealed by this store for this session, or its key is no longer in the list.`,
+          `${what} of ${JSON.stringify(name)} was not sealed by this store for this session, or its key is no longer in the list.`,
         )
       }
       members.push(`${JSON.stringify(name)}:${text}`)
     }
-    return withData(row, `{${members.join()}}`, unsealed)
+    return { text: `{${members.join()}}`, unsealed }
   }
 }
 

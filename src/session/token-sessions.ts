@@ -7,9 +7,11 @@ import type { CachedSessions } from './cached-sessions.ts'
 import { type Changes, changedUserId, difference } from './changes.ts'
 import { checkDurability, type Durability } from './durability.ts'
 import type { Json } from './json.ts'
+import { type Known, knownFrom } from './known.ts'
 import { baseOf, KnownSession, partsOf } from './known-session.ts'
 import { sessionKey } from './token.ts'
-import { type Known, knownFrom, type WriteOptions, type Writer } from './writer.ts'
+import { TokenValues } from './token-values.ts'
+import type { WriteOptions, Writer } from './writer.ts'
 
 const pageLength = 1000
 
@@ -24,6 +26,7 @@ const nothing: Changes = {
   userId: null,
   label: null,
   tags: null,
+  lives: null,
   isEmpty: true,
 }
 
@@ -48,6 +51,11 @@ export interface SaveByTokenOptions {
   readonly userId?: string | null | undefined
   /** The known session that the values were read from. Default: none, for a new session. */
   readonly known?: KnownSession | undefined
+  /**
+   * Save only if no other request has saved since `known` was read, or created the session where nothing is known; else the save
+   * fails with `conflict`: read it again. Default: false.
+   */
+  readonly ifUnchanged?: boolean | undefined
   /** What this save waits for; see `Durability`. Default: as the store's option says. */
   readonly durability?: Durability | undefined
 }
@@ -55,7 +63,7 @@ export interface SaveByTokenOptions {
 /**
  * What `PGStore` does with sessions, without the cookie. A token is any text that cannot be guessed; it stays in this process.
  */
-export class TokenSessions {
+export class TokenSessions extends TokenValues {
   readonly #sessions: SessionDatabase
   readonly #database: Database
   readonly #writer: Writer
@@ -70,6 +78,7 @@ export class TokenSessions {
     isSealed: boolean,
     cached: CachedSessions | undefined,
   ) {
+    super(sessions, writer)
     this.#sessions = sessions
     this.#database = database
     this.#writer = writer
@@ -95,7 +104,7 @@ export class TokenSessions {
    * If nothing is known of this token's session it is created, or, if there is one already, given these values.
    *
    * @returns what is known of it now; undefined for a known session that was ended elsewhere, which is not brought back
-   * @throws {PGStoreError} `too_large`, `invalid_value`
+   * @throws {PGStoreError} `too_large`, `invalid_value`; with `ifUnchanged` also `conflict`
    */
   async save(token: string, values: object, options: SaveByTokenOptions): Promise<KnownSession | undefined> {
     if (options.known && partsOf(options.known).known.token === token) {
@@ -105,6 +114,7 @@ export class TokenSessions {
       const changes = changesOf(new Map(), null, values, options)
       const created = await this.#writer.create(token, changes, writeOptions(options, null))
       if (created) return await this.#written(created, changes)
+      if (options.ifUnchanged) throw changedMeanwhile()
       const present = await this.#read(token)
       const merged = present && (await this.#merge(new KnownSession(present), values, options))
       if (merged) return merged
@@ -136,8 +146,10 @@ export class TokenSessions {
     const { userId } = known.row
     const changes = changesOf(base, userId, values, options, known.row.unsealed)
     const plain = () => changesOf(base, userId, values, options)
-    const written = await this.#writer.merge(known, { changes, plain }, writeOptions(options, userId))
-    if (written === undefined || written === 'conflict') return undefined
+    const merge = { changes, plain, ifUnchanged: options.ifUnchanged }
+    const written = await this.#writer.merge(known, merge, writeOptions(options, userId))
+    if (written === 'conflict') throw changedMeanwhile()
+    if (written === undefined) return undefined
     return written.isWritten ? await this.#written(written.known, written.changes) : session
   }
 
@@ -151,7 +163,9 @@ export class TokenSessions {
   async regenerate(
     session: KnownSession,
     values: object,
-    options: Omit<SaveByTokenOptions, 'known' | 'durability'> & { readonly signIn?: boolean | undefined },
+    options: Omit<SaveByTokenOptions, 'known' | 'durability' | 'ifUnchanged'> & {
+      readonly signIn?: boolean | undefined
+    },
   ): Promise<{ readonly token: string; readonly known: KnownSession } | undefined> {
     const { known } = partsOf(session)
     const base = baseOf(session)
@@ -200,6 +214,10 @@ export class TokenSessions {
   }
 }
 
+function changedMeanwhile(): PGStoreError {
+  return new PGStoreError('conflict', 'Another request saved this session first; nothing was saved. Read it again.')
+}
+
 /** @param userId whose session it is in the database */
 function writeOptions(options: Omit<SaveByTokenOptions, 'known'>, userId: string | null): WriteOptions {
   return {
@@ -219,5 +237,15 @@ function changesOf(
 ): Changes {
   const { set, unset, isData, base: next } = difference(base, values, undefined, unsealed)
   const userId = options.userId === undefined ? null : changedUserId(storedUserId, options.userId)
-  return { set, unset, isData, base: next, userId, label: null, tags: null, isEmpty: !isData && userId === null }
+  return {
+    set,
+    unset,
+    isData,
+    base: next,
+    userId,
+    label: null,
+    tags: null,
+    lives: null,
+    isEmpty: !isData && userId === null,
+  }
 }

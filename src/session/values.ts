@@ -13,6 +13,12 @@ export function parseValues(data: string): object {
   return values
 }
 
+/** Whether there is anything to store. */
+export function hasContent(values: Readonly<Record<string, unknown>>): boolean {
+  const isValue = (name: string) => name !== maxAgeKey && values[name] !== undefined
+  return Object.keys(values ?? {}).some(isValue)
+}
+
 /** The values of a session whose data has not been accessed. */
 export const notRead: ReadonlyMap<string, Json> = new Map()
 

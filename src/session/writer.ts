@@ -11,6 +11,7 @@ import { PGStoreError } from '../errors.ts'
 import type { Changes } from './changes.ts'
 import { type Durability, isRelaxed } from './durability.ts'
 import { failure, isPassing } from './failure.ts'
+import { type Known, knownAfter, knownFrom } from './known.ts'
 import { newToken, sessionKey } from './token.ts'
 
 /** The longest time before a touch, however long a session lives. */
@@ -24,21 +25,6 @@ export interface WriterSettings {
   readonly sessionsPerUser: number | null
   readonly touchAfter: number | null
   readonly durability: Durability | undefined
-}
-
-/** What is known of a stored session. */
-export interface Known {
-  readonly token: string
-  readonly row: SessionRow
-  /** The version that the caller's values started from: behind `row.version` once another's save was merged with ours. */
-  readonly seenVersion: number
-  /** Whether this request, of all that a cache showed the same row, is the one to touch it and renew its cookie. Default: it is. */
-  mayRenew?(): boolean
-}
-
-/** What is known of a session that has just been read. */
-export function knownFrom(token: string, row: SessionRow): Known {
-  return { token, row, seenVersion: row.version }
 }
 
 export interface WriteOptions {
@@ -195,13 +181,28 @@ export class Writer {
     return newToken(sessionKey(known.token))
   }
 
+  /**
+   * Gives a token these values, whatever was there.
+   *
+   * @param set JSON text of an object
+   * @param userId null leaves the user of a live session, '' clears it
+   */
+  async put(token: string, set: string, ttlSeconds: number, userId: string | null): Promise<void> {
+    const key = sessionKey(token)
+    const { lifetime: lifetimeSeconds } = this.#settings
+    const put = { key, set, ttlSeconds, userId, maxLength: this.maxLength, lifetimeSeconds }
+    const result = await this.#sessions.put(put)
+    if (result.status !== 'saved') throw failure('session_put', result)
+    await this.limit({ token }, { userId })
+  }
+
   /** Ends the session of this token, or the one regenerated from it. Returns whether there was one. */
   async end(token: string, id?: string): Promise<boolean> {
     return (await this.#sessions.destroy(sessionKey(token), id)) > 0
   }
 
   /** After a sign-in: ends the user's sessions beyond `sessionsPerUser`, this one being the newest. */
-  async limit({ token }: Known, { userId }: Changes): Promise<void> {
+  async limit({ token }: Pick<Known, 'token'>, { userId }: Pick<Changes, 'userId'>): Promise<void> {
     const { sessionsPerUser } = this.#settings
     if (sessionsPerUser !== null && userId) await this.#sessions.limit(userId, sessionsPerUser, sessionKey(token))
   }
@@ -222,38 +223,12 @@ export class Writer {
       userId: changes.userId,
       label: changes.label,
       tags: changes.tags,
+      lives: changes.lives,
       announce: options.announce === true,
       relaxed: version !== 0 && isRelaxed(this.#settings.durability, options, changes),
       maxLength: this.maxLength,
       lifetimeSeconds: this.#settings.lifetime,
       knownVersion,
     }
-  }
-}
-
-/** What is known of a session after a successful write. Its data is unchanged: the caller keeps what it saved. */
-function knownAfter(token: string, before: Known | undefined, changes: Changes, result: SaveResult): Known {
-  const row = before?.row
-  const { now, version } = result
-  const { userId, label, tags } = changes
-  const previous = result.previousVersion ?? version - (changes.isEmpty ? 0 : 1)
-  return {
-    token,
-    row: {
-      id: result.id as string,
-      userId: userId === null ? (row?.userId ?? null) : userId || null,
-      data: row?.data ?? '{}',
-      version,
-      createdAt: row?.createdAt ?? now,
-      updatedAt: row && changes.isEmpty ? row.updatedAt : now,
-      expiresAt: result.expiresAt as string,
-      seenAt: now,
-      signedInAt: userId === null ? (row?.signedInAt ?? null) : userId === '' ? null : now,
-      label: label === null ? (row?.label ?? null) : label === 'null' ? null : label,
-      tags: tags === null ? (row?.tags ?? null) : JSON.stringify(tags),
-      now,
-    },
-    // Another request's save came in between and was merged with ours: the values are of an older version than the row.
-    seenVersion: !before || previous === before.seenVersion ? version : before.seenVersion,
   }
 }

@@ -173,6 +173,9 @@ class Server {
         cache.written(key, false)
         return await pool.destroy(key)
       },
+      put: async (put) => await pool.put(put),
+      take: async (key, name) => await pool.take(key, name),
+      increment: async (increment) => await pool.increment(increment),
       limit: () => pool.limit(),
     }
   }
@@ -370,6 +373,7 @@ const nothing: Omit<SaveArguments, 'key'> = {
   userId: null,
   label: null,
   tags: null,
+  lives: null,
   announce: false,
   relaxed: false,
   maxLength: 0,

@@ -2,7 +2,15 @@
 
 import type { Clocks } from '../../src/cache/clocks.ts'
 import type { Bell, Ear } from '../../src/cache/hearing.ts'
-import type { SaveArguments, SaveResult, SessionDatabase, SessionRow } from '../../src/database/row.ts'
+import type {
+  IncrementArguments,
+  IncrementResult,
+  PutArguments,
+  SaveArguments,
+  SaveResult,
+  SessionDatabase,
+  SessionRow,
+} from '../../src/database/row.ts'
 import { timeText } from '../../src/database/row.ts'
 import type { ListenHandlers } from '../../src/events/listen.ts'
 
@@ -269,6 +277,23 @@ export class Pool implements SessionDatabase, Bell {
 
   async limit(): Promise<number> {
     return 0
+  }
+
+  async put({ key, userId }: PutArguments): Promise<SaveResult> {
+    return await this.call(() => resultOf(this.#database.save(key.toString('latin1'), userId)))
+  }
+
+  async take(key: Buffer, name: string | null): Promise<string | undefined> {
+    const text = key.toString('latin1')
+    return await this.call(() => {
+      const isTaken = name === null ? this.#database.end(text) > 0 : this.#database.save(text, null) !== undefined
+      return isTaken ? 'null' : undefined
+    })
+  }
+
+  async increment({ key }: IncrementArguments): Promise<IncrementResult> {
+    const saved = await this.call(() => this.#database.save(key.toString('latin1'), null))
+    return { status: 'saved', value: saved?.version ?? 0 }
   }
 
   async number(): Promise<number> {

@@ -49,6 +49,7 @@ const plain: Omit<SaveArguments, 'key' | 'set'> = {
   userId: null,
   label: null,
   tags: null,
+  lives: null,
   announce: false,
   relaxed: false,
   knownVersion: 0,

@@ -27,6 +27,7 @@ const inlined: Readonly<Record<string, string>> = {
   expiry: `(s.updated_at, interval '1 day', interval '2 days', s.created_at, s.signed_in_at)`,
   past_lifetime: `(s.updated_at, interval '2 days', s.created_at, s.signed_in_at)`,
   signed_in_when: `(s.signed_in_at, s.user_id, s.data ->> 'user', s.seen_at)`,
+  live_data: `(s.data, s.value_ends, s.updated_at)`,
   is_renamed: `(s.user_id, s.data ->> 'user', s.label, s.data, s.tags, null)`,
 }
 const isCalled = ({ name }: { name: string }): boolean => !Object.hasOwn(inlined, name)
@@ -36,6 +37,10 @@ const volatility: Readonly<Record<string, string>> = {
   session_key: 'immutable',
   valid_label: 'immutable',
   valid_life: 'immutable',
+  valid_lives: 'immutable',
+  live_data: 'stable',
+  drop_ended: 'stable',
+  next_ends: 'stable',
   past_lifetime: 'stable',
   purge_time: 'stable',
   signed_in_when: 'immutable',
@@ -190,6 +195,9 @@ test('every function has its documented parameters', async () => {
     'session_list(p_user_id text, p_data boolean)',
     'session_revoke(p_user_id text, p_id bigint, p_except bytea, p_reason text)',
     'session_limit(p_user_id text, p_max integer, p_except bytea, p_reason text)',
+    'session_take(p_key bytea, p_name text)',
+    'session_increment(p_key bytea, p_name text, p_by numeric, p_ttl interval, p_max_length integer)',
+    'session_put(p_key bytea, p_data jsonb, p_ttl interval, p_user_id text, p_max_length integer, p_lifetime interval)',
     'count_expired()',
     'purge_expired(p_limit integer)',
     'cleanup_start(p_every interval)',

@@ -40,6 +40,12 @@ const lookups: Readonly<Record<string, (key: () => string) => string>> = {
   'session_regenerate with a save': (key) =>
     `session_regenerate(${key()}, ${unknownKey()}, '1 day', 'u', null, '{"a":1}', '{}', 4096, null)`,
   'session_regenerate to a key that may exist': (key) => `session_regenerate(${key()}, ${key()})`,
+  'session_save with lives': (key) =>
+    `session_save(${key()}, '{"a":1}', '{}', '1 day', null, null, 4096, null, null, null, false, false, '{"a":60}')`,
+  'session_take of a value': (key) => `session_take(${key()}, 'a')`,
+  'session_take of all': (key) => `session_take(${key()}, null)`,
+  session_increment: (key) => `session_increment(${key()}, 'n')`,
+  session_put: (key) => `session_put(${key()}, '{"a":1}')`,
   session_revoke: () => `session_revoke('user ${user++}')`,
   'session_revoke of one': () => `session_revoke('user ${user++}', 5)`,
   'session_revoke but one': (key) => `session_revoke('user ${user++}', null, ${key()})`,
@@ -122,6 +128,21 @@ async function saveTwo(client: pg.Client, key: Buffer, args: object): Promise<vo
   await call('session_save', { ...sets, ...plain, max_length: 4096, lifetime: '9 days', ...args }, client)
 }
 
+/** The long form of session_save, which gives lives. */
+async function saveLives(client: pg.Client, key: Buffer, seconds: number): Promise<void> {
+  const [ttl, lives] = ['1 day', JSON.stringify({ card: seconds, [`${secret} name`]: 60 })]
+  const rest = {
+    user_id: null,
+    max_length: 4096,
+    lifetime: null,
+    label: null,
+    tags: null,
+    announce: false,
+    relaxed: false,
+  }
+  await call('session_save', { key, set, unset: [], ttl, version: null, ...rest, lives }, client)
+}
+
 /** Every function that sees data, a user, a label or a tag, with each outcome that runs different statements. */
 const works: Readonly<Record<string, (client: pg.Client, key: Buffer) => Promise<unknown>>> = {
   'a creation that conflicts': async (client, key) => await save(key, { set, version: 0, user_id: owner }, client),
@@ -161,6 +182,25 @@ const works: Readonly<Record<string, (client: pg.Client, key: Buffer) => Promise
   session_revoke_tag: async (client, key) =>
     await call('session_revoke_tag', { tag: about.tags[0], except: key }, client),
   session_revoke: async (client) => await call('session_revoke', { user_id: owner }, client),
+  'session_save with lives, and what comes after': async (client) => {
+    const key = await created(client)
+    await saveLives(client, key, 0.001)
+    await call('session_get', { key }, client)
+    await save(key, { set: '{"n":1}' }, client)
+    await saveLives(client, key, 60)
+    await save(key, { set: '{"n":2}', unset }, client)
+    await call('session_increment', { key, name: 'n' }, client)
+    await call('session_take', { key, name: 'n' }, client)
+  },
+  session_take: async (client) => await call('session_take', { key: await created(client), name: 'card' }, client),
+  'session_take of all': async (client) =>
+    await call('session_take', { key: await created(client), name: null }, client),
+  session_increment: async (client, key) => await call('session_increment', { key, name: `${secret} n` }, client),
+  'session_increment of what is not there': async (client) =>
+    await call('session_increment', { key: newKey(), name: `${secret} n` }, client),
+  session_put: async (client, key) => await call('session_put', { key, data: set, user_id: owner }, client),
+  'session_put of what is not there': async (client) =>
+    await call('session_put', { key: newKey(), data: set, user_id: owner }, client),
   purge_expired: async (client) => await call('purge_expired', {}, client),
   session_clear: async (client) => {
     await created(client)

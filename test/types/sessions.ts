@@ -28,6 +28,17 @@ export async function core(store: PGStore<Visit>, untyped: PGStore, req: Request
   session.id = '1'
   // @ts-expect-error -- a promise
   void store.get(req, 'sid').values
+  const visits: number | undefined = await session.take('visits')
+  // @ts-expect-error -- no such value
+  await session.take('visit')
+  session.expire('cart', visits ?? 60)
+  // @ts-expect-error -- seconds or null
+  session.expire('cart', '1 hour')
+  const taken: Record<string, unknown> | undefined = await store.byToken.take('token')
+  const one: unknown = await store.byToken.take('token', 'name')
+  await store.byToken.put('token', { taken, one }, { ttl: 60 })
+  // @ts-expect-error -- how long it lives must be said
+  await store.byToken.increment('token', 'name', 1)
   const { values } = await untyped.get(req, 'sid')
   values['anything'] = [1]
   // @ts-expect-error -- unknown until it is looked at

@@ -102,6 +102,7 @@ function saveOf({ token, values, json, ttlSeconds }: Found, options: ImportOptio
     maxLength: options.maxLength,
     label: null,
     tags: null,
+    lives: null,
     announce: false,
     relaxed: false,
     knownVersion: 0,

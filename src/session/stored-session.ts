@@ -1,0 +1,70 @@
+import { parseTime } from '../database/row.ts'
+import type { Stored } from './stored.ts'
+
+/** What is known of a session's row, undefined if nothing is stored. */
+export let storedIn: (session: StoredSession) => Stored | undefined
+export let keepIn: (session: StoredSession, stored: Stored | undefined) => void
+
+/** What a session shows of its row, and what only the store changes. */
+export class StoredSession {
+  #stored: Stored | undefined
+
+  /** The session's number: not secret, safe to log. undefined until it is saved. */
+  get id(): string | undefined {
+    return this.#stored?.known.row.id
+  }
+
+  /** Whether nothing is stored in the database yet. */
+  get isNew(): boolean {
+    return this.#stored === undefined
+  }
+
+  /** Counts the changes of the session's data, user, label and tags; 0 until it is saved. */
+  get version(): number {
+    return this.#stored?.known.row.version ?? 0
+  }
+
+  get createdAt(): Date | undefined {
+    return this.#time('createdAt')
+  }
+
+  /** When its data, user, label or tags last changed. */
+  get updatedAt(): Date | undefined {
+    return this.#time('updatedAt')
+  }
+
+  get expiresAt(): Date | undefined {
+    return this.#time('expiresAt')
+  }
+
+  /** When it was last saved or touched: visits within `touchAfter` of the last recorded one are not recorded. */
+  get seenAt(): Date | undefined {
+    return this.#time('seenAt')
+  }
+
+  /** When its user last signed in; undefined for an anonymous visitor. */
+  get signedInAt(): Date | undefined {
+    return this.#time('signedInAt')
+  }
+
+  /**
+   * Whether the user signed in at most this many seconds ago, by the database's clock when the session was read: if not,
+   * ask for the password again. NIST SP 800-63B-4 §5.2 calls it reauthentication.
+   */
+  isFresh(seconds: number): boolean {
+    const row = this.#stored?.known.row
+    return !!row && row.signedInAt !== null && parseTime(row.now) - parseTime(row.signedInAt) <= seconds * 1000
+  }
+
+  #time(column: 'createdAt' | 'updatedAt' | 'expiresAt' | 'seenAt' | 'signedInAt'): Date | undefined {
+    const time = this.#stored?.known.row[column] ?? undefined
+    return time === undefined ? undefined : new Date(parseTime(time))
+  }
+
+  static {
+    storedIn = (session) => session.#stored
+    keepIn = (session, stored) => {
+      session.#stored = stored
+    }
+  }
+}
