@@ -1,34 +1,66 @@
 import fs from 'node:fs'
 import type { Key } from '../cookie/keys.ts'
-import { Database } from '../database/session-functions.ts'
 import { PGStoreError } from '../errors.ts'
-import { type Command, databaseUrl, type Flags, onSignal, print, Unfinished, UsageError, withPool } from './command.ts'
-import { connectPgSimple } from './import/connect-pg-simple.ts'
+import { type Command, databaseUrl, type Flags, UsageError } from './command.ts'
+import { connectMongo } from './import/connect-mongo.ts'
 import { connectRedis } from './import/connect-redis.ts'
+import { foundKoaSession } from './import/koa-session.ts'
+import { jsonLines } from './import/lines.ts'
 import { pgstoreGo } from './import/pgstore-go.ts'
-import { emptyReport, type ImportOptions, type ImportReport, runImport } from './import/run.ts'
+import { sessionFileStore } from './import/session-file-store.ts'
+import { type FindSession, presets, sessionTable } from './import/session-table.ts'
 import type { Source } from './import/source.ts'
-import { Progress } from './progress.ts'
+import { importFrom, wholeNumber } from './import-from.ts'
 
 const common = ['from', 'userKey', 'maxLength', 'lifetime', 'dryRun'] as const
 
 const promise = `The old store is only read. Each session keeps its id and its remaining life, so that visitors stay signed in. One
-that is here already is left alone, so the command can be interrupted and run again. It counts the sessions that it skips, with the
-reason. --dry-run reports what would be imported and writes nothing.`
+that is here already is left alone, so the command can be interrupted and run again; but if it has no user and --user-key finds one,
+it gets it. It counts the sessions that it skips, with the reason. --dry-run reports what would be imported and writes nothing; it
+fails if --user-key finds no user at all.`
+
+const columns = ['table', 'id', 'data', 'expires'] as const
+
+export const importTable: Command = {
+  name: 'import table',
+  summary: 'import the sessions that another store keeps in Postgres',
+  options: [...common, 'preset', ...columns],
+  details: `${promise}
+
+--preset names the store: ${Object.keys(presets).join(', ')}. The table and its columns may have
+other names: --table, --id, --data, --expires. For any other store, name at least the first three: the column --id holds what the
+cookie carries, --data the session as JSON (or its text), --expires a time, or the milliseconds or seconds since 1970. Without
+--expires the expiry of the cookie in the data counts, or a day.
+
+  pgstore import table --preset connect-session-knex --user-key passport.user --dry-run
+  pgstore import table --table web.sessions --id sid --data payload --expires valid_until --user-key user.id`,
+  run: (flags) => importFrom(flags, () => Promise.resolve(openTable(flags, flags.preset))),
+}
 
 export const importConnectPgSimple: Command = {
   name: 'import connect-pg-simple',
   summary: 'import the sessions of connect-pg-simple',
-  options: [...common, 'table'],
+  options: [...common, ...columns],
   details: `${promise}
 
-The table is "session" in the same database; --table and --from name another. Its times have no time zone: they are read in the
-time zone of this role's connections, as connect-pg-simple reads them.
+It is "import table --preset connect-pg-simple". The table is "session" in the same database; --table and --from name another. Its
+times have no time zone: they are read in the time zone of this role's connections, as connect-pg-simple reads them.
 
   pgstore import connect-pg-simple --user-key passport.user --dry-run
   pgstore import connect-pg-simple --user-key passport.user --from postgres://reader@old.example/app --table web.session`,
-  run: (flags) =>
-    importFrom(flags, () => Promise.resolve(connectPgSimple(flags.from ?? databaseUrl(flags), flags.table))),
+  run: (flags) => importFrom(flags, () => Promise.resolve(openTable(flags, 'connect-pg-simple'))),
+}
+
+function openTable(flags: Flags, preset: string | undefined, find?: FindSession): Source {
+  const known = preset === undefined ? undefined : presets[preset]
+  if (preset !== undefined && !known) {
+    throw new UsageError(`Unknown preset "${preset}"; there are ${Object.keys(presets).join(', ')}.`)
+  }
+  const { table = known?.table, id = known?.id, data = known?.data, expires = known?.expires } = flags
+  if (table === undefined || id === undefined || data === undefined) {
+    throw new UsageError('Name the store with --preset, or its table and columns with --table, --id and --data.')
+  }
+  return sessionTable(flags.from ?? databaseUrl(flags), { ...known, table, id, data, expires }, find)
 }
 
 export const importConnectRedis: Command = {
@@ -46,6 +78,73 @@ export const importConnectRedis: Command = {
       if (!url) throw new UsageError('Redis URL missing: give --from or set REDIS_URL.')
       return connectRedis(url, flags.prefix)
     }),
+}
+
+export const importJsonl: Command = {
+  name: 'import jsonl',
+  summary: 'import sessions from JSON lines on standard input',
+  options: ['userKey', 'maxLength', 'lifetime', 'dryRun', 'id', 'data', 'expires'],
+  details: `${promise}
+
+Each line is an object with the session's id, which the cookie carries, its data as an object or as JSON text, and its expiry: ISO
+8601 text, milliseconds or seconds since 1970, or MongoDB's {"$date": …}. --id, --data and --expires give their names; default:
+"id", "data" and "expires". A line without an expiry lives as long as its cookie, or a day.
+
+  pgstore import jsonl --user-key passport.user < sessions.jsonl
+  mongoexport --uri "$MONGODB_URI" --collection sessions | pgstore import jsonl --id _id --data session --user-key passport.user`,
+  run: (flags) =>
+    importFrom(flags, () => {
+      const { id = 'id', data = 'data', expires = 'expires' } = flags
+      return Promise.resolve(jsonLines(process.stdin, { id, data, expires }))
+    }),
+}
+
+export const importSessionFileStore: Command = {
+  name: 'import session-file-store',
+  summary: 'import the sessions of session-file-store',
+  options: [...common, 'ttl'],
+  details: `${promise}
+
+--from names the folder; default: sessions. A session whose cookie has no maxAge lives for --ttl seconds after its last use, as the
+store's option ttl says; default: 3600. Encrypted sessions (its option secret) are unreadable.
+
+  pgstore import session-file-store --from ./sessions --user-key passport.user --dry-run`,
+  run: (flags) => {
+    const ttl = wholeNumber('ttl', flags.ttl ?? '3600')
+    return importFrom(flags, () => Promise.resolve(sessionFileStore(flags.from ?? 'sessions', ttl)))
+  },
+}
+
+export const importConnectMongo: Command = {
+  name: 'import connect-mongo',
+  summary: 'import the sessions of connect-mongo; needs the package mongodb',
+  options: [...common, 'table'],
+  details: `${promise}
+
+--from or the environment variable MONGODB_URI names the database; the URL must contain its name. The collection is "sessions";
+--table names another. Encrypted sessions (its option crypto) are unreadable.
+
+  MONGODB_URI=mongodb://127.0.0.1/app pgstore import connect-mongo --user-key passport.user --dry-run`,
+  run: (flags) =>
+    importFrom(flags, () => {
+      const url = flags.from ?? process.env['MONGODB_URI']
+      if (!url) throw new UsageError('MongoDB URL missing: give --from or set MONGODB_URI.')
+      return connectMongo(url, flags.table)
+    }),
+}
+
+export const importKoaSession: Command = {
+  name: 'import koa-session',
+  summary: 'import the sessions that koa-session keeps in a table in Postgres',
+  options: [...common, ...columns],
+  details: `${promise}
+
+For koa-session with an external store; sessions in cookies need no import. --table, --id and --data name the table of that store
+and its columns: the key, which the cookie carries, and the session as JSON or its text. The expiry in the data counts, or the
+column --expires.
+
+  pgstore import koa-session --table koa_sessions --id key --data value --user-key user --dry-run`,
+  run: (flags) => importFrom(flags, () => Promise.resolve(openTable(flags, undefined, foundKoaSession))),
 }
 
 export const importPgstoreGo: Command = {
@@ -75,58 +174,6 @@ decimal text.`,
     }),
 }
 
-async function importFrom(flags: Flags, open: () => Promise<Source>): Promise<void> {
-  const options = importOptions(flags)
-  databaseUrl(flags)
-  const source = await open()
-  const report = emptyReport()
-  const started = performance.now()
-  try {
-    await withPool(flags, async (pool) => {
-      const database = new Database(pool, flags.schema)
-      await database.getMany([]) // an obstacle is reported before anything is read
-      const progress = flags.json ? undefined : new Progress('Importing', await source.total())
-      let isTold = false
-      onSignal(() => {
-        isTold = true
-      })
-      const goOn = ({ read }: ImportReport) => {
-        progress?.update(read)
-        return !isTold
-      }
-      try {
-        await runImport(source, database, { ...options, goOn }, report)
-      } catch (error) {
-        progress?.end()
-        if (!flags.json && report.read > 0) print(`Before it failed: ${sentence(report, flags.dryRun)}`)
-        throw error
-      }
-      progress?.end()
-    })
-  } finally {
-    await source.close()
-  }
-  const ms = Math.round(performance.now() - started)
-  print(flags.json ? JSON.stringify(jsonReport(report, flags.dryRun, ms)) : text(report, flags.dryRun, ms))
-  if (report.interrupted) throw new Unfinished()
-}
-
-function importOptions({ userKey, maxLength, lifetime, dryRun }: Flags): Omit<ImportOptions, 'goOn'> {
-  const limit = wholeNumber('max-length', maxLength ?? '0')
-  const seconds = wholeNumber('lifetime', lifetime ?? String(90 * 86400))
-  return {
-    userPath: userKey?.split('.') ?? [],
-    maxLength: limit,
-    lifetimeSeconds: seconds === 0 ? null : seconds,
-    dryRun,
-  }
-}
-
-function wholeNumber(name: string, text: string): number {
-  if (!/^\d{1,9}$/.test(text)) throw new UsageError(`--${name} must be a whole number, or 0 for no limit.`)
-  return Number(text)
-}
-
 function readKeys({ keys: file }: Flags): (Key | null)[] {
   const words = (file === undefined ? (process.env['PGSTORE_IMPORT_KEYS'] ?? '') : readFile(file)).split(/\s+/)
   const keys = words.filter(Boolean).map((word, index): Key | null => {
@@ -148,44 +195,4 @@ function readFile(file: string): string {
     const { code } = error as NodeJS.ErrnoException
     throw new PGStoreError('invalid_option', `Cannot read the file named by --keys: ${code}.`)
   }
-}
-
-/** Names as in SQL: other programs read this. */
-function jsonReport(report: ImportReport, dryRun: boolean, ms: number): object {
-  return {
-    read: report.read,
-    taken: report.taken,
-    already_there: report.alreadyThere,
-    expired: report.expired,
-    too_large: report.tooLarge,
-    unreadable: report.unreadable,
-    problems: report.problems,
-    dry_run: dryRun,
-    interrupted: report.interrupted,
-    ms,
-  }
-}
-
-function text(report: ImportReport, dryRun: boolean, ms: number): string {
-  const problems = Object.entries(report.problems).map(([problem, n]) => `  Unreadable: ${number(n)} × ${problem}.`)
-  const seconds = (ms / 1000).toLocaleString('en-US', { maximumFractionDigits: 1 })
-  const lines = [`${sentence(report, dryRun)} It took ${seconds} s.`, ...problems]
-  if (dryRun) lines.push('Dry run: nothing was written.')
-  if (report.interrupted) lines.push('Interrupted: run it again to import the rest.')
-  return lines.join('\n')
-}
-
-function sentence(report: ImportReport, dryRun: boolean): string {
-  const { read, taken, alreadyThere, expired, tooLarge, unreadable } = report
-  return [
-    `Of ${number(read)} sessions read, ${number(taken)} ${dryRun ? 'would be' : 'were'} imported`,
-    `${number(alreadyThere)} are here already`,
-    `${number(expired)} have expired`,
-    `${number(tooLarge)} are too large`,
-    `${number(unreadable)} are unreadable.`,
-  ].join(', ')
-}
-
-function number(value: number): string {
-  return value.toLocaleString('en-US')
 }

@@ -5,7 +5,16 @@ import { schemaProblems } from '../schema/schema-name.ts'
 import { cleanupStart, cleanupStatus, cleanupStop, cleanupWatch, purgeCommand, workerCommand } from './cleanup.ts'
 import { type Command, type Flags, print, Unfinished, UsageError } from './command.ts'
 import { grantCommand } from './grant.ts'
-import { importConnectPgSimple, importConnectRedis, importPgstoreGo } from './import-commands.ts'
+import {
+  importConnectMongo,
+  importConnectPgSimple,
+  importConnectRedis,
+  importJsonl,
+  importKoaSession,
+  importPgstoreGo,
+  importSessionFileStore,
+  importTable,
+} from './import-commands.ts'
 import { keyCommand } from './key.ts'
 import { migrateCommand, sqlCommand } from './schema.ts'
 import { statusCommand } from './status.ts'
@@ -22,8 +31,13 @@ const commands: readonly Command[] = [
   cleanupStatus,
   cleanupWatch,
   purgeCommand,
+  importTable,
   importConnectPgSimple,
   importConnectRedis,
+  importConnectMongo,
+  importSessionFileStore,
+  importKoaSession,
+  importJsonl,
   importPgstoreGo,
 ]
 
@@ -42,8 +56,13 @@ const options: Readonly<
     value: 'TIME',
     help: "time between two runs: '30 seconds', '5 minutes' (the default), '1 day'",
   },
-  from: { flag: 'from', value: 'URL', help: 'the old store; default: the same database' },
+  from: { flag: 'from', value: 'URL', help: 'the old store, or its folder; default: the same database' },
   table: { flag: 'table', value: 'NAME', help: "the old store's table, or schema.table" },
+  preset: { flag: 'preset', value: 'STORE', help: 'the old store, whose table and columns are known' },
+  id: { flag: 'id', value: 'NAME', help: "the column with the sessions' ids" },
+  data: { flag: 'data', value: 'NAME', help: 'the column with their data as JSON' },
+  expires: { flag: 'expires', value: 'NAME', help: 'the column with their expiry' },
+  ttl: { flag: 'ttl', value: 'SECONDS', help: "the old store's option ttl; default: 3600" },
   prefix: { flag: 'prefix', value: 'TEXT', help: "prefix of the old store's keys; default: sess:" },
   name: { flag: 'name', value: 'NAME', help: "the name of the Go program's sessions and cookie" },
   keys: { flag: 'keys', value: 'FILE', help: "the file with the Go program's keys; default: PGSTORE_IMPORT_KEYS" },
@@ -154,6 +173,11 @@ async function main(args: readonly string[]): Promise<number> {
       json: values['json'] === true,
       from: values['from'] as string | undefined,
       table: values['table'] as string | undefined,
+      preset: values['preset'] as string | undefined,
+      id: values['id'] as string | undefined,
+      data: values['data'] as string | undefined,
+      expires: values['expires'] as string | undefined,
+      ttl: values['ttl'] as string | undefined,
       prefix: values['prefix'] as string | undefined,
       name: values['name'] as string | undefined,
       keys: values['keys'] as string | undefined,
