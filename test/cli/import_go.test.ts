@@ -65,7 +65,11 @@ function source(vector: Vector, name: string = vector.name): ReturnType<typeof p
 for (const vector of vectors) {
   test(`a visitor whom the Go program signed in stays so, with the same cookie and values: ${vector.comment}`, async () => {
     await insert(vector.id, vector.data)
-    assert.equal(await take(source(vector), { userPath: ['user'] }), { read: 1, taken: 1, users: 1 })
+    assert.equal(await take(source(vector), { userPath: ['user'] }), {
+      read: 1,
+      taken: 1,
+      ...('user' in vector.values ? { users: 1 } : {}),
+    })
     const store = testStore({ keyPairs: keyPairs(vector), options: { maxAge: 50 * 365 * 86400 } })
     store.maxAge(0) // the vectors grow old
     const session = await store.get({ headers: { cookie: `${vector.name}=${vector.cookie}` } }, vector.name)
