@@ -1,12 +1,16 @@
 // Other versions of what pgstore runs on and beside: node's, and those of the peers that a range names besides the one that is
 // installed. They are in a folder of their own, which CI installs: `npm ci --prefix test/versions`.
 import fs from 'node:fs'
+import { createRequire } from 'node:module'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 
 const modules = fileURLToPath(new URL('versions/node_modules', import.meta.url))
 
 export const areInstalled: boolean = fs.existsSync(modules)
+
+/** Requires a package from that folder. */
+export const requireVersion: NodeJS.Require = createRequire(path.join(modules, 'index.js'))
 
 /** A way to run test files: on what, and with which other packages under their names. */
 export interface Variant {

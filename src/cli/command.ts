@@ -9,6 +9,11 @@ export interface Flags {
   readonly every: string | undefined
   readonly from: string | undefined
   readonly table: string | undefined
+  readonly preset: string | undefined
+  readonly id: string | undefined
+  readonly data: string | undefined
+  readonly expires: string | undefined
+  readonly ttl: string | undefined
   readonly prefix: string | undefined
   readonly name: string | undefined
   readonly keys: string | undefined

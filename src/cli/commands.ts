@@ -1,11 +1,6 @@
 // What each command is, for --help and for finding it. What it does is loaded when it runs: pg alone takes a tenth of a second.
 import type { Command } from './command.ts'
-
-const importOptions = ['from', 'userKey', 'maxLength', 'lifetime', 'dryRun'] as const
-
-const promise = `The old store is only read. Each session keeps its id and its remaining life, so that visitors stay signed in. One
-that is here already is left alone, so the command can be interrupted and run again. It counts the sessions that it skips, with the
-reason. --dry-run reports what would be imported and writes nothing.`
+import { importCommands } from './import-commands.ts'
 
 export const commands: readonly Command[] = [
   {
@@ -112,47 +107,5 @@ after a long time without one. If interrupted, it keeps what it has deleted so f
   pgstore purge --json`,
     run: async (flags) => await (await import('./cleanup.ts')).purgeNow(flags),
   },
-  {
-    name: 'import connect-pg-simple',
-    summary: 'import the sessions of connect-pg-simple',
-    options: [...importOptions, 'table'],
-    details: `${promise}
-
-The table is "session" in the same database; --table and --from name another. Its times have no time zone: they are read in the
-time zone of this role's connections, as connect-pg-simple reads them.
-
-  pgstore import connect-pg-simple --user-key passport.user --dry-run
-  pgstore import connect-pg-simple --user-key passport.user --from postgres://reader@old.example/app --table web.session`,
-    run: async (flags) => await (await import('./import-commands.ts')).importConnectPgSimple(flags),
-  },
-  {
-    name: 'import connect-redis',
-    summary: 'import the sessions of connect-redis; needs the package redis',
-    options: [...importOptions, 'prefix'],
-    details: `${promise}
-
---from or the environment variable REDIS_URL names the Redis server. In a cluster, run it once for each primary.
-
-  REDIS_URL=redis://127.0.0.1:6379 pgstore import connect-redis --user-key passport.user --dry-run`,
-    run: async (flags) => await (await import('./import-commands.ts')).importConnectRedis(flags),
-  },
-  {
-    name: 'import pgstore-go',
-    summary: "import the sessions of Go's pgstore",
-    options: [...importOptions, 'table', 'name', 'keys'],
-    details: `${promise}
-
-The table is "http_sessions" in the same database; --table and --from name another. --name is the name that the Go program uses for
-its sessions and their cookie: keep that name, and the same keys, and the cookies stay valid.
-
-The keys are never given on the command line, where others could see them. Put them in the environment variable
-PGSTORE_IMPORT_KEYS, or in a file named by --keys: separated by white space, in the order of the Go program's NewPGStore (hash key,
-block key, hash key …). Write each as hex:…, base64:… or text:…, and a missing block key as a single "-".
-
-  PGSTORE_IMPORT_KEYS='text:my-hash-key-of-at-least-32-bytes! -' pgstore import pgstore-go --name session --dry-run
-
-It reads text, booleans, numbers, slices, maps and structs. Byte slices become base64, times ISO 8601 text, and integers beyond 2^53
-decimal text.`,
-    run: async (flags) => await (await import('./import-commands.ts')).importPgstoreGo(flags),
-  },
+  ...importCommands,
 ]

@@ -1,6 +1,7 @@
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { connectPgSimple } from '../../src/cli/import/connect-pg-simple.ts'
+import { presets, type SessionTable } from '../../src/cli/import/presets.ts'
+import { sessionTable } from '../../src/cli/import/session-table.ts'
 import { sessionKey } from '../../src/session/token.ts'
 import { closeEverything, connect, present, save, stored } from '../sql/calls.ts'
 import { admin, databaseUrl, emptyDatabase, rejection, row, sql, until } from '../support/harness.ts'
@@ -48,11 +49,12 @@ function many(count: number): Record<string, Old> {
 }
 
 const command = ['connect-pg-simple']
-const old = () => connectPgSimple(databaseUrl)
+const names = presets['connect-pg-simple'] as SessionTable
+const old = () => sessionTable(databaseUrl, names)
 
 test('a session is imported with its id, its data, its user and its remaining life', async () => {
   await insert({ 'its sid': { sess: sess({ passport: { user: 42 }, cart: ['tea', { n: 1.5 }] }), life: 3600 } })
-  assert.equal(await importCounts([...command, '--user-key', 'passport.user']), { read: 1, taken: 1 })
+  assert.equal(await importCounts([...command, '--user-key', 'passport.user']), { read: 1, taken: 1, users: 1 })
   const session = await present(sessionKey('its sid'))
   // As pgstore/express-session stores it: if the cookie's expiry moves with each visit, it is kept only in the row.
   const cookie = { originalMaxAge: day * 1000, path: '/' }
@@ -223,7 +225,7 @@ test('the old table is read in read-only transactions, and is not changed', asyn
   assert.equal(await row(state), before)
   await sql('create sequence written')
   await sql(`create view writes as select sid, sess, expire + nextval('written') * interval '0' as expire from session`)
-  const failure = await rejection(take(connectPgSimple(databaseUrl, 'writes')))
+  const failure = await rejection(take(sessionTable(databaseUrl, { ...names, table: 'writes' })))
   assert.match(failure.message, /read-only transaction/)
 })
 
@@ -266,7 +268,7 @@ test('a missing table and invalid options are reported in a sentence', async () 
   )
   const columns = await pgstore(['import', ...command, '--table', 'pgstore.cleanup'])
   assert.is(columns.code, 1)
-  assert.match(columns.stderr, /column "sid" does not exist/)
+  assert.match(columns.stderr, /^Table pgstore.cleanup has no column "sid": name it with --id\.$/m)
   for (const args of [
     ['--table', 'a.b.c'],
     ['--table', 'x"; drop table session; --'],
@@ -275,7 +277,7 @@ test('a missing table and invalid options are reported in a sentence', async () 
   ]) {
     assert.is((await pgstore(['import', ...command, ...args])).code, 2, args.join(' '))
   }
-  assert.is((await pgstore(['import', 'connect-mongo'])).code, 2)
+  assert.is((await pgstore(['import', 'connect-sqlite'])).code, 2)
 })
 
 test.run()

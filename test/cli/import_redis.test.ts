@@ -7,6 +7,8 @@ import { connectRedis } from '../../src/cli/import/connect-redis.ts'
 import { sessionKey } from '../../src/session/token.ts'
 import { closeEverything, present } from '../sql/calls.ts'
 import { rejection, sql, until } from '../support/harness.ts'
+import { areInstalled, requireVersion } from '../versions.ts'
+import { moveByGuide } from './moving.ts'
 import { pgstore } from './pgstore.ts'
 import { importCounts, take } from './reports.ts'
 
@@ -63,12 +65,22 @@ async function secondsLeft(sid: string): Promise<number> {
 redisTest('a session is imported with its id, its data, its user and its remaining life', async () => {
   await client.set('sess:its sid', sess({ passport: { user: 'reese' } }), { PX: 3_600_000 })
   const args = ['connect-redis', '--user-key', 'passport.user']
-  assert.equal(await importCounts(args, { REDIS_URL: redis.url }), { read: 1, taken: 1 })
+  assert.equal(await importCounts(args, { REDIS_URL: redis.url }), { read: 1, taken: 1, users: 1 })
   const session = await present(sessionKey('its sid'))
   assert.equal(session.data, JSON.parse(sess({ passport: { user: 'reese' } })))
   assert.is(session.user_id, 'reese')
   const left = await secondsLeft('its sid')
   assert.ok(left > 3500 && left < 3637, String(left))
+})
+
+// oxlint-disable-next-line typescript/unbound-method -- uvu's functions use no this
+const peerTest = areInstalled ? redisTest : test.skip
+if (!areInstalled)
+  console.log('Skipped: a move from connect-redis. It is not installed: npm ci --prefix test/versions.')
+peerTest('a visitor of connect-redis stays signed in', async () => {
+  const { RedisStore } = requireVersion('connect-redis')
+  const report = await moveByGuide(new RedisStore({ client }), 'connect-redis', { REDIS_URL: redis.url })
+  assert.equal(report, { read: 1, taken: 1, users: 1 })
 })
 
 redisTest(

@@ -11,16 +11,19 @@ export interface Outcome {
   readonly stderr: string
 }
 
-/** Runs `pgstore …` on this file's database, or on that of `env.DATABASE_URL`. */
+/** Runs `pgstore …` on this file's database, or on that of `env.DATABASE_URL`, with `input` on its standard input. */
 export async function pgstore(
   args: readonly string[],
   env: NodeJS.ProcessEnv = {},
   whileItRuns: (child: ChildProcess) => unknown = () => {},
+  input = '',
 ): Promise<Outcome> {
   const child = spawn(process.execPath, [program, ...args], {
     env: { ...process.env, DATABASE_URL: databaseUrl, ...env },
-    stdio: ['ignore', 'pipe', 'pipe'],
+    stdio: 'pipe',
   })
+  child.stdin.on('error', () => {}) // it need not read it
+  child.stdin.end(input)
   let [stdout, stderr] = ['', '']
   child.stdout.on('data', (chunk) => {
     stdout += chunk

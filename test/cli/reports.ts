@@ -13,6 +13,8 @@ export interface Report {
   readonly expired: number
   readonly too_large: number
   readonly unreadable: number
+  readonly users: number
+  readonly users_added: number
   readonly problems: Readonly<Record<string, number>>
   readonly dry_run: boolean
   readonly interrupted: boolean
@@ -32,8 +34,12 @@ function present(report: object): Partial<Report> {
 }
 
 /** Runs `pgstore import …` and returns its counts. */
-export async function importCounts(args: readonly string[], env: NodeJS.ProcessEnv = {}): Promise<Partial<Report>> {
-  return counts(await pgstore(['import', ...args, '--json'], env))
+export async function importCounts(
+  args: readonly string[],
+  env: NodeJS.ProcessEnv = {},
+  input = '',
+): Promise<Partial<Report>> {
+  return counts(await pgstore(['import', ...args, '--json'], env, () => {}, input))
 }
 
 /** Imports what a source contains, in this process, and returns the counts. */
@@ -45,6 +51,6 @@ export async function take(source: Source, options: Partial<ImportOptions> = {})
   } finally {
     await source.close()
   }
-  const { alreadyThere: already_there, tooLarge: too_large, ...others } = report
-  return present({ ...others, already_there, too_large })
+  const { alreadyThere: already_there, tooLarge: too_large, usersAdded: users_added, ...others } = report
+  return present({ ...others, already_there, too_large, users_added })
 }

@@ -2,6 +2,7 @@
 import { PGStoreError } from '../../errors.ts'
 import {
   batchSize,
+  cookieSeconds,
   foundExpressSession,
   type Item,
   mostBytes,
@@ -18,9 +19,6 @@ interface RedisClient {
   destroy?(): void
   disconnect?(): Promise<void>
 }
-
-/** In seconds: express-session's stores give a session without an expiry a day. */
-const browserSessionSeconds = 86400
 
 /** @throws {PGStoreError} `invalid_option` without the package `redis` or for what is not a Redis URL; `unavailable` */
 export async function connectRedis(url: string, prefix = 'sess:'): Promise<Source> {
@@ -90,13 +88,6 @@ function item(sid: string, text: string, length: number, milliseconds: number): 
   const session = readExpressSession(sid, text)
   if (!session) return unreadable('not a JSON object')
   return foundExpressSession(sid, session, milliseconds === -1 ? cookieSeconds(session) : milliseconds / 1000)
-}
-
-/** Until the cookie's own expiry, the only one that a store with `disableTTL` keeps. */
-function cookieSeconds({ cookie }: { readonly [key: string]: unknown }): number {
-  const expires = (cookie as { expires?: unknown } | null | undefined)?.expires
-  const time = typeof expires === 'string' ? Date.parse(expires) : Number.NaN
-  return Number.isNaN(time) ? browserSessionSeconds : (time - Date.now()) / 1000
 }
 
 /** Redis' messages name commands and causes, never a value. */

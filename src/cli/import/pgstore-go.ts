@@ -27,7 +27,7 @@ export function pgstoreGo({ connectionString, table: tableName, name, keyPairs }
     total: () => table.estimate(),
     async *batches() {
       const data = `case when octet_length(data) <= ${mostBytes} then data end`
-      for await (const rows of table.batches(['id', 'key', data, secondsUntil('expires_on')], '0')) {
+      for await (const rows of table.batches(['id', 'key', data, secondsUntil('expires_on')])) {
         yield rows.map(([, key, value, seconds]) => item(key, value, seconds as number | null))
       }
     },

@@ -1,5 +1,5 @@
-// Imports sessions from an old store. Each is created under its key, and one that is there already is left alone: an import
-// can be interrupted and run again.
+// Imports sessions from an old store. Each is created under its key. One that is there already is left alone, but that it gets its
+// user if it has none: an import can be interrupted and run again.
 
 import { readJson } from '../../database/read-json.ts'
 import type { SaveArguments, SaveResult } from '../../database/row.ts'
@@ -7,6 +7,7 @@ import type { Database } from '../../database/session-functions.ts'
 import { PGStoreError } from '../../errors.ts'
 import { sessionKey } from '../../session/token.ts'
 import { type Found, type Item, type Source, unreadable } from './source.ts'
+import { addUsers, lacksUser, userId } from './users.ts'
 
 export interface ImportOptions {
   /** Path to the user's id in the session's values, such as ['passport', 'user']. */
@@ -28,13 +29,17 @@ export interface ImportReport {
   expired: number
   tooLarge: number
   unreadable: number
+  /** Those among the taken and already there that have a user in the old store. */
+  users: number
+  /** Those among the already there that had no user and now have one. */
+  usersAdded: number
   /** Reasons why sessions are unreadable, each a phrase with a count. */
   readonly problems: Record<string, number>
   interrupted: boolean
 }
 
 export function emptyReport(): ImportReport {
-  const counts = { read: 0, taken: 0, alreadyThere: 0, expired: 0, tooLarge: 0, unreadable: 0 }
+  const counts = { read: 0, taken: 0, alreadyThere: 0, expired: 0, tooLarge: 0, unreadable: 0, users: 0, usersAdded: 0 }
   return { ...counts, problems: {}, interrupted: false }
 }
 
@@ -58,8 +63,18 @@ export async function runImport(
     }
     for (const chunk of chunks(taken)) {
       const saves = chunk.map((session) => saveOf(session, options))
-      const outcomes = options.dryRun ? await rehearse(database, chunk, saves) : await saveAll(database, saves)
-      for (const outcome of outcomes) count(report, outcome)
+      const outcomes = options.dryRun
+        ? await rehearse(database, chunk, saves, options.userPath)
+        : await saveAll(database, saves)
+      for (const [i, outcome] of outcomes.entries()) {
+        count(report, outcome)
+        const isHere = outcome.as === 'taken' || outcome.as === 'alreadyThere'
+        if (isHere && saves[i]?.userId) report.users++
+        if (outcome.as === 'alreadyThere' && outcome.lacksUser) report.usersAdded++
+      }
+      if (options.dryRun) continue
+      const here = saves.filter((_, i) => outcomes[i]?.as === 'alreadyThere')
+      report.usersAdded += await addUsers(database, here, options.userPath)
     }
     if (!options.goOn(report)) {
       report.interrupted = true
@@ -68,7 +83,11 @@ export async function runImport(
   }
 }
 
-type Outcome = { readonly as: 'taken' | 'alreadyThere' } | Exclude<Item, Found>
+type Outcome =
+  | { readonly as: 'taken' }
+  /** `lacksUser`, found by a rehearsal: the import would give it its user. */
+  | { readonly as: 'alreadyThere'; readonly lacksUser?: boolean }
+  | Exclude<Item, Found>
 
 function count(report: ImportReport, outcome: Outcome): void {
   report[outcome.as]++
@@ -110,18 +129,6 @@ function saveOf({ token, values, json, ttlSeconds }: Found, options: ImportOptio
   }
 }
 
-/** Text or a number at the end of the path; anything else counts as no user. */
-function userId(values: object, path: readonly string[]): string | null {
-  let value: unknown = path.length === 0 ? null : values
-  for (const name of path) {
-    const isThere = typeof value === 'object' && value !== null && Object.hasOwn(value, name)
-    value = isThere ? (value as { readonly [key: string]: unknown })[name] : null
-  }
-  if (typeof value !== 'string' && typeof value !== 'number') return null
-  const id = String(value)
-  return id !== '' && Buffer.byteLength(id) <= 1024 ? id : null
-}
-
 async function saveAll(database: Database, saves: readonly SaveArguments[]): Promise<Outcome[]> {
   try {
     const results = await database.saveMany(saves)
@@ -157,10 +164,12 @@ async function rehearse(
   database: Database,
   sessions: readonly Found[],
   saves: readonly SaveArguments[],
+  userPath: readonly string[],
 ): Promise<Outcome[]> {
   const rows = await database.getMany(saves.map(({ key }) => key))
-  return saves.map(({ maxLength }, i): Outcome => {
-    if (rows[i]) return { as: 'alreadyThere' }
+  return saves.map(({ maxLength, userId: user }, i): Outcome => {
+    const row = rows[i]
+    if (row) return { as: 'alreadyThere', lacksUser: lacksUser(row, user, userPath) }
     const { json } = sessions[i] as Found
     const isTooLarge = maxLength > 0 && Buffer.byteLength(json) + spaces(readJson(json)) > maxLength
     return { as: isTooLarge ? 'tooLarge' : 'taken' }

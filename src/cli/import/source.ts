@@ -35,6 +35,9 @@ export const batchSize = 250
 /** A session of more bytes than this is not read. */
 export const mostBytes: number = 4 * 1024 * 1024
 
+/** In seconds: express-session's stores give a session without an expiry a day. */
+const browserSessionSeconds = 86400
+
 /** session_save refuses more than a hundred years, of 360 days as Postgres compares them. */
 const longestSeconds = 98 * 365 * 86400
 
@@ -76,4 +79,11 @@ export function foundExpressSession(sid: string, session: { readonly [key: strin
   if (typeof cookie?.originalMaxAge !== 'number') return found(sid, session, seconds)
   const { expires: _, originalExpires: __, ...kept } = cookie as Record<string, unknown>
   return found(sid, Object.assign(session, { cookie: kept }), seconds)
+}
+
+/** Until the cookie's own expiry, for a store that keeps no other. */
+export function cookieSeconds({ cookie }: { readonly [key: string]: unknown }): number {
+  const expires = (cookie as { expires?: unknown } | null | undefined)?.expires
+  const time = typeof expires === 'string' ? Date.parse(expires) : Number.NaN
+  return Number.isNaN(time) ? browserSessionSeconds : (time - Date.now()) / 1000
 }

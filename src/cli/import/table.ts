@@ -40,17 +40,27 @@ export class Table {
   /**
    * All rows by key, `batchSize` at a time; rows added before the current position are missed.
    *
-   * @param columns SQL expressions, the first of which is the key: an indexed column
-   * @param first a key below all others
+   * @param columns SQL expressions, the first of which is the key: an indexed column without nulls
    */
-  async *batches(columns: readonly [string, ...string[]], first: string): AsyncGenerator<unknown[][]> {
-    const text = `select ${columns.join(', ')} from ${this.#quoted} where ${columns[0]} > $1 order by ${columns[0]} limit $2`
-    for (let last: unknown = first; ; ) {
-      const rows = await this.#read(text, [last, batchSize])
-      if (rows.length > 0) yield rows
+  async *batches(columns: readonly [string, ...string[]]): AsyncGenerator<unknown[][]> {
+    const [key] = columns
+    const text = (after: string) =>
+      `select ${columns.join(', ')} from ${this.#quoted} ${after} order by ${key} limit ${batchSize}`
+    let rows = await this.#read(text(''), [])
+    while (rows.length > 0) {
+      yield rows
       if (rows.length < batchSize) return
-      last = rows.at(-1)?.[0]
+      rows = await this.#read(text(`where ${key} > $1`), [rows.at(-1)?.[0]])
     }
+  }
+
+  /** The types of its columns by their names, as Postgres writes them: `timestamp(6) without time zone`. */
+  async types(): Promise<ReadonlyMap<string, string>> {
+    const text = `
+      select attname, pg_catalog.format_type(atttypid, atttypmod)
+      from pg_catalog.pg_attribute
+      where attrelid = $1::text::regclass and attnum > 0 and not attisdropped`
+    return new Map((await this.#read(text, [this.#quoted])) as [string, string][])
   }
 
   async close(): Promise<void> {
