@@ -6,6 +6,7 @@ import { cookieNameProblems, cookieOptionProblems, type SessionOptions } from '.
 import { hintNameProblems, writeHint } from './cookie/hint.ts'
 import {
   type ClearSiteDataDirective,
+  checkCookiesOpen,
   checkHeadersOpen,
   clearSiteData,
   forbidCaching,
@@ -111,6 +112,8 @@ export class Saver {
         stored.cookie?.signedAt === undefined ||
         internals.hasOwnAttributes(session)
     if (changes.isEmpty && !isCookieDue && !isCookieNews) return
+    const isHintDue = this.#settings.cache !== undefined && !changes.isEmpty
+    if (isCookieDue || isCookieNews || isHintDue) checkCookiesOpen(res)
     const cookie = isCookieDue || isCookieNews ? this.#sign(session, known.token) : undefined
     const plain = () => internals.changes(session)
     // The cookie that came may be dead by now: another request's regenerate has sent the browser its successor.
@@ -124,13 +127,14 @@ export class Saver {
     // Before anything else can fail: the visitor must get the cookie for what is stored.
     if (cookie !== undefined && (isWritten || !stored.cookie))
       this.#writeCookie(res, session, cookie, written.known.row)
-    if (this.#settings.cache && isWritten && !written.changes.isEmpty) writeHint(res, session.name, session.options)
+    if (isHintDue && isWritten && !written.changes.isEmpty) writeHint(res, session.name, session.options)
     if (isWritten) await this.#writer.limit(written.known, written.changes)
   }
 
   async #create(res: ResponseLike, session: Session<object>, write: WriteOptions): Promise<void> {
     const changes = internals.changes(session)
     if (changes.isEmpty) return
+    checkCookiesOpen(res)
     const token = newToken()
     const cookie = this.#sign(session, token)
     const known = await this.#writer.create(token, changes, write)
@@ -142,11 +146,13 @@ export class Saver {
 
   async #destroy(req: RequestLike, res: ResponseLike, session: Session<object>): Promise<void> {
     const stored = internals.stored(session)
+    // A visitor who never had a session has no cookie to delete.
+    const hasCookie = stored !== undefined || readCookies(req, session.name).length > 0
+    if (hasCookie) checkCookiesOpen(res)
     if (stored) await this.#writer.end(stored.known.token, stored.known.row.id)
     const options = { ...session.options }
     internals.ended(session)
-    // A visitor who never had a session has no cookie to delete.
-    if (!stored && readCookies(req, session.name).length === 0) return
+    if (!hasCookie) return
     deleteToken(res, session.name, options)
     clearSiteData(res, this.#settings.clearSiteData)
   }
@@ -160,6 +166,7 @@ export class Saver {
     const stored = internals.stored(session)
     if (!stored || session.options.maxAge < 0) return await this.#save(req, res, session, {})
     this.#begin(session, res)
+    checkCookiesOpen(res)
     const changes = signingIn(session, internals.changes(session), signIn)
     const token = this.#writer.nextToken(stored.known)
     const cookie = this.#sign(session, token)
