@@ -251,8 +251,9 @@ test('A1: a call that a stricter isolation rolls back is sent again: saves, rege
     made.userId = user
   })
   await meanwhile(session.id, async () => await visitor.visit(store, ({ values }) => Object.assign(values, { a: 1 })))
-  await meanwhile(session.id, async () =>
-    await visitor.visit(store, async (open, req, res) => await store.regenerate(req, res, open)),
+  await meanwhile(
+    session.id,
+    async () => await visitor.visit(store, async (open, req, res) => await store.regenerate(req, res, open)),
   )
   assert.equal((await store.new(visitor.request(), 'sid')).values, { a: 1 })
   assert.is(await meanwhile(session.id, async () => await store.revoke(user)), 1)

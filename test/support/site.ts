@@ -66,5 +66,5 @@ export class SiteFolder {
 /** `vite/bin/vite.js` is that file of the package. */
 function located(arg: string): string {
   const file = path.join(versions, 'node_modules', arg)
-  return /^@?[\w-]+\/.*\.m?js$/.test(arg) && fs.existsSync(file) ? file : arg
+  return /\/bin\b/.test(arg) && fs.existsSync(file) ? file : arg
 }
