@@ -37,7 +37,8 @@ function exported(file: string): [string, Declaration][] {
   const passedOn = /^export (?:type )?\{([^}]*)\} from '(\.[^']+)\.ts';$/gm
   for (const [, names = '', module = ''] of fs.readFileSync(file, 'utf8').matchAll(passedOn)) {
     const from = path.join(path.dirname(file), `${module}.d.ts`)
-    for (const name of names.split(',')) found.push(...withBase(from, name.replace('type ', '').trim()))
+    for (const name of names.split(',').filter((given) => given.trim() !== ''))
+      found.push(...withBase(from, name.replace('type ', '').trim()))
   }
   return found.map(([name, { comment, code }]) => [name, { comment, code: code.replace(/^export (declare )?/, '') }])
 }

@@ -5,11 +5,17 @@ export type { StartCleanupOptions } from './cleanup/cleanup.ts'
 export type { CleanupEvent } from './cleanup/cleanup-events.ts'
 export type { CleanupHandle } from './cleanup/worker.ts'
 export { type Codec, type CodecRefusal, codecsFromKeys, codecsFromPairs, SecureCookie } from './cookie/codec.ts'
-export type { RequestLike } from './cookie/cookie-header.ts'
-export type { CookieOptions, SessionOptions } from './cookie/cookie-options.ts'
+export type { CookieSource, RequestLike } from './cookie/cookie-header.ts'
+export type { CookieAttributes, CookieOptions, SessionOptions } from './cookie/cookie-options.ts'
 export type { Key } from './cookie/keys.ts'
 export type { CookieRefusal, RefusedCookie, RefusedCookies } from './cookie/refusals.ts'
-export type { ClearSiteDataDirective, HeadersLike, NodeResponseLike, ResponseLike } from './cookie/response.ts'
+export type {
+  ClearSiteDataDirective,
+  CookieSink,
+  HeadersLike,
+  NodeResponseLike,
+  ResponseLike,
+} from './cookie/response.ts'
 export type { BatchOptions } from './database/batch-limits.ts'
 export type { CleanupStatus } from './database/cleanup-functions.ts'
 export type { Pool, PoolClient, Queryable } from './database/pool.ts'

@@ -6,6 +6,7 @@ import { type RequestLike, readCookies } from './cookie/cookie-header.ts'
 import { writeHint } from './cookie/hint.ts'
 import {
   type ClearSiteDataDirective,
+  checkCookiesOpen,
   checkHeadersOpen,
   clearSiteData,
   forbidCaching,
@@ -101,7 +102,9 @@ export class Saver {
         changes.userId !== null ||
         stored.cookie?.signedAt === undefined ||
         internals.hasOwnAttributes(session)
-    if (changes.isEmpty && !isCookieDue && !isCookieNews) return this.#hint(res, session, stored.isHintDue)
+    const isHintDue = stored.isHintDue || !changes.isEmpty
+    if (isCookieDue || isCookieNews || (isHintDue && this.#settings.cache)) checkCookiesOpen(res)
+    if (changes.isEmpty && !isCookieDue && !isCookieNews) return this.#hint(res, session, isHintDue)
     const cookie = isCookieDue || isCookieNews ? this.#sign(session, known.token) : undefined
     const plain = () => internals.changes(session)
     // The cookie that came may be dead by now: another request's regenerate has sent the browser its successor.
@@ -133,6 +136,7 @@ export class Saver {
   async #create(res: ResponseLike, session: Session<object>, write: WriteOptions): Promise<void> {
     const changes = internals.changes(session)
     if (changes.isEmpty) return
+    checkCookiesOpen(res)
     if (this.#settings.values) await this.#settings.values.checkSaved(changes)
     const token = newToken()
     const cookie = this.#sign(session, token)
@@ -145,11 +149,13 @@ export class Saver {
 
   async #destroy(req: RequestLike, res: ResponseLike, session: Session<object>): Promise<void> {
     const stored = internals.stored(session)
+    // A visitor who never had a session has no cookie to delete.
+    const hasCookie = stored !== undefined || readCookies(req, session.name).length > 0
+    if (hasCookie) checkCookiesOpen(res)
     if (stored) await this.#writer.end(stored.known.token, stored.known.row.id)
     const options = { ...session.options }
     internals.ended(session)
-    // A visitor who never had a session has no cookie to delete.
-    if (!stored && readCookies(req, session.name).length === 0) return
+    if (!hasCookie) return
     deleteToken(res, session.name, options)
     clearSiteData(res, this.#settings.clearSiteData)
   }
@@ -163,6 +169,7 @@ export class Saver {
     const stored = internals.stored(session)
     if (!stored || session.options.maxAge < 0) return await this.#save(req, res, session, {})
     this.#begin(session, res)
+    checkCookiesOpen(res)
     const changes = signingIn(session, internals.changes(session), signIn)
     if (this.#settings.values) await this.#settings.values.checkSaved(changes)
     const token = this.#writer.nextToken(stored.known)

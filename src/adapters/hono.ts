@@ -3,6 +3,7 @@ import type { MiddlewareHandler } from 'hono'
 import type { NodeResponseLike } from '../cookie/response.ts'
 import { PGStoreError } from '../errors.ts'
 import type { PGStore } from '../store.ts'
+import { copyResponse } from './copied-response.ts'
 import { openSession, type RequestSession, type RequestSessionOptions } from './request-session.ts'
 
 export type { RequestSession, RequestSessionOptions } from './request-session.ts'
@@ -31,8 +32,7 @@ export function sessions<Values extends object>(
       early.headersSent = true
     }
     if (!isRead() || c.res.status < 200) return // a websocket's 101 takes no cookie
-    // A new one: those of fetch() are immutable, and a handler may return the same one to two visitors.
-    const answer = new Response(c.res.body, c.res)
+    const answer = copyResponse(c.res)
     for (const line of early.cookies) answer.headers.append('set-cookie', line)
     if (early.clearSiteData) answer.headers.set('clear-site-data', early.clearSiteData)
     c.res = undefined // or Hono would overwrite the new headers with the old

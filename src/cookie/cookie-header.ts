@@ -1,22 +1,32 @@
-// Reading cookies: the values of a name in a request's Cookie header.
+// Reading cookies: the values of a name in a request's Cookie header, or those that a framework has parsed.
 
-/** A request: Node's `IncomingMessage` (and what extends it) or a fetch `Request`. */
-export interface RequestLike {
-  readonly headers: { readonly cookie?: string | undefined } | { get(name: string): string | null }
+/** What a framework knows of a request: its cookies by name. */
+export interface CookieSource {
+  /** The value of the cookie with this name, or the values if there are several; undefined for none. */
+  getCookie(name: string): string | readonly string[] | null | undefined
 }
 
+/** A request: Node's `IncomingMessage` (and what extends it), a fetch `Request`, or its cookies as a framework has them. */
+export type RequestLike =
+  | { readonly headers: { readonly cookie?: string | undefined } | { get(name: string): string | null } }
+  | CookieSource
+
+/** How many cookies with one name are read, which limits the work that a request can cause. */
+const mostValues = 4
+
 /**
- * The values of the request's cookies of this name, in order, each once and at most four, which limits the work that a request
- * can cause. Names are compared as they are: decoding, or trimming more than space and tab, would let a script plant `__Host-`
- * names. A value may be in quotes (RFC 6265 §4.1.1), as Python's http.cookies and Go's net/http write some.
+ * The values of the request's cookies of this name, in order, each once and at most four. Names are compared as they are:
+ * decoding, or trimming more than space and tab, would let a script plant `__Host-` names. A value may be in quotes (RFC 6265
+ * §4.1.1), as Python's http.cookies and Go's net/http write some.
  */
 export function readCookies(req: RequestLike, name: string): string[] {
+  if (!('headers' in req)) return readParsed(req.getCookie(name))
   const { headers } = req
   const header = 'get' in headers && typeof headers.get === 'function' ? headers.get('cookie') : cookieField(headers)
   const values: string[] = []
   if (typeof header !== 'string' || !header.includes(name)) return values
   let equals = -1
-  for (let at = 0; at < header.length && values.length < 4; ) {
+  for (let at = 0; at < header.length && values.length < mostValues; ) {
     let end = header.indexOf(';', at)
     if (end < 0) end = header.length
     // Searched again only once passed: otherwise a header of semicolons would be searched to its end at each.
@@ -27,6 +37,15 @@ export function readCookies(req: RequestLike, name: string): string[] {
       if (!values.includes(value)) values.push(value)
     }
     at = end + 1
+  }
+  return values
+}
+
+function readParsed(given: ReturnType<CookieSource['getCookie']>): string[] {
+  const values: string[] = []
+  for (const value of typeof given === 'string' ? [given] : (given ?? [])) {
+    if (values.length === mostValues) break
+    if (typeof value === 'string' && !values.includes(unquote(value))) values.push(unquote(value))
   }
   return values
 }

@@ -116,13 +116,42 @@ export function cookiePairProblems(name: string, value: string): string[] {
   return [`the cookie would have ${length} bytes: browsers ignore cookies of more than ${longestPair}`]
 }
 
-/** A Set-Cookie line; `maxAge` in whole seconds, undefined for none. Attributes in the order of Go's net/http. */
-export function setCookieLine(
-  name: string,
-  value: string,
-  options: SessionOptions,
-  maxAge: number | undefined,
-): string {
+/** A cookie to set; `maxAge` in whole seconds, undefined for one that ends with the browser, 0 for one to delete. */
+export interface Cookie {
+  readonly name: string
+  readonly value: string
+  readonly options: SessionOptions
+  readonly maxAge: number | undefined
+}
+
+/** The attributes of a cookie under the names that frameworks and the package `cookie` give them. */
+export interface CookieAttributes {
+  path: string
+  domain?: string
+  /** Whole seconds; absent for a cookie that ends with the browser, 0 for one to delete. */
+  maxAge?: number
+  /** Only beside a maxAge of 0: a time in the past, for what does not know maxAge. */
+  expires?: Date
+  httpOnly: boolean
+  secure: boolean
+  sameSite: 'lax' | 'strict' | 'none'
+  /** Only where it is true. */
+  partitioned?: boolean
+}
+
+/** As data, for a framework that writes the cookie itself. */
+export function cookieAttributes({ options, maxAge }: Cookie): CookieAttributes {
+  const { path, domain, httpOnly, secure, sameSite, partitioned } = options
+  const attributes: CookieAttributes = { path, httpOnly, secure, sameSite }
+  if (domain) attributes.domain = domain
+  if (maxAge !== undefined) attributes.maxAge = Math.min(maxAge, longestMaxAge)
+  if (maxAge === 0) attributes.expires = new Date(1000)
+  if (partitioned) attributes.partitioned = true
+  return attributes
+}
+
+/** As a Set-Cookie line. Attributes in the order of Go's net/http. */
+export function setCookieLine({ name, value, options, maxAge }: Cookie): string {
   let line = `${name}=${value}; Path=${options.path}`
   if (options.domain) line += `; Domain=${options.domain}`
   if (maxAge !== undefined) {

@@ -2,7 +2,7 @@
 // another hint reads it anew, so that a browser finds what it saved, on whichever server.
 import { randomBytes } from 'node:crypto'
 import { type RequestLike, readCookies } from './cookie-header.ts'
-import { type SessionOptions, setCookieLine } from './cookie-options.ts'
+import type { SessionOptions } from './cookie-options.ts'
 import { type ResponseLike, writeCookie } from './response.ts'
 
 const suffix = '-v'
@@ -32,6 +32,5 @@ export function readHint(req: RequestLike, name: string): string | undefined | n
 /** With the session's own attributes, so that it goes wherever that goes. */
 export function writeHint(res: ResponseLike, name: string, options: SessionOptions): void {
   if ('headersSent' in res && res.headersSent) return // left during the save: its browser was told of no change
-  const hint = hintName(name)
-  writeCookie(res, hint, setCookieLine(hint, randomBytes(12).toString('base64url'), options, maxAge))
+  writeCookie(res, { name: hintName(name), value: randomBytes(12).toString('base64url'), options, maxAge })
 }

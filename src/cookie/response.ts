@@ -1,5 +1,6 @@
-// Writing Set-Cookie, for the responses of Node and of fetch.
+// Writing Set-Cookie, for the responses of Node and of fetch, and as data for a framework that writes it itself.
 import { PGStoreError } from '../errors.ts'
+import { type Cookie, type CookieAttributes, cookieAttributes, setCookieLine } from './cookie-options.ts'
 
 /** What we use of a fetch `Headers`. */
 export interface HeadersLike {
@@ -17,8 +18,18 @@ export interface NodeResponseLike {
   setHeader(name: string, value: string | readonly string[]): unknown
 }
 
-/** A response: Node's `ServerResponse`, a fetch `Response`, or the `Headers` for one. */
-export type ResponseLike = NodeResponseLike | { readonly headers: HeadersLike } | HeadersLike
+/** What a framework can do with a response: set a cookie. */
+export interface CookieSink {
+  /** A `maxAge` of 0 deletes the cookie. A second call with the same name and attributes replaces the first. */
+  setCookie(name: string, value: string, options: CookieAttributes): unknown
+  /** Whether it is too late to set a cookie: the session is then not saved where that would need one. Default: false. */
+  readonly headersSent?: boolean | undefined
+  /** Takes `Vary`, `Cache-Control` and `Clear-Site-Data`. Default: they are not set. */
+  readonly headers?: HeadersLike | undefined
+}
+
+/** A response: Node's `ServerResponse`, a fetch `Response`, the `Headers` for one, or what sets a framework's cookies. */
+export type ResponseLike = NodeResponseLike | CookieSink | { readonly headers: HeadersLike } | HeadersLike
 
 /** What a browser can be told to drop: W3C Clear Site Data §3.1, and what browsers have added. */
 export type ClearSiteDataDirective =
@@ -44,17 +55,16 @@ const directives: Readonly<Record<ClearSiteDataDirective, true>> = {
 
 const clearSiteDataDirectives: readonly string[] = Object.keys(directives)
 
-/** @throws {PGStoreError} `headers_sent` when it is too late to set a cookie on this response */
+const tooLate = 'The response headers have already been sent: save the session before the response.'
+
+/** @throws {PGStoreError} `headers_sent` when it is too late to set a header on this response */
 export function checkHeadersOpen(res: ResponseLike): void {
   if ('setHeader' in res) {
-    if (!res.headersSent) return
-    throw new PGStoreError(
-      'headers_sent',
-      'The response headers have already been sent: save the session before the response.',
-    )
+    if (res.headersSent) throw new PGStoreError('headers_sent', tooLate)
+    return
   }
   try {
-    headersOf(res).delete('x-pgstore-probe') // throws on immutable headers, does nothing on others
+    headersOf(res)?.delete('x-pgstore-probe') // throws on immutable headers, does nothing on others
   } catch {
     throw new PGStoreError(
       'headers_sent',
@@ -64,12 +74,27 @@ export function checkHeadersOpen(res: ResponseLike): void {
 }
 
 /**
- * Sets this cookie line, replacing an earlier one for the same name: RFC 6265bis §4.1.1 allows one per response.
+ * Before a write that needs a cookie: a framework that sets cookies only in some phases of a request may be saved to in the
+ * others, as long as none is needed.
+ *
+ * @throws {PGStoreError} `headers_sent` when it is too late to set a cookie
+ */
+export function checkCookiesOpen(res: ResponseLike): void {
+  if (isSink(res) && res.headersSent) throw new PGStoreError('headers_sent', tooLate)
+}
+
+/**
+ * Sets this cookie, replacing an earlier one with the same name: RFC 6265bis §4.1.1 allows one per response.
  *
  * @throws {PGStoreError} `headers_sent` when the response was sent after `checkHeadersOpen`
  */
-export function writeCookie(res: ResponseLike, name: string, line: string): void {
-  const isOther = (other: string) => !other.startsWith(`${name}=`)
+export function writeCookie(res: ResponseLike, cookie: Cookie): void {
+  if (isSink(res)) {
+    res.setCookie(cookie.name, cookie.value, cookieAttributes(cookie))
+    return
+  }
+  const line = setCookieLine(cookie)
+  const isOther = (other: string) => !other.startsWith(`${cookie.name}=`)
   if ('setHeader' in res) {
     if (res.headersSent) {
       throw new PGStoreError(
@@ -82,7 +107,7 @@ export function writeCookie(res: ResponseLike, name: string, line: string): void
     res.setHeader('Set-Cookie', [...others, line])
     return
   }
-  const headers = headersOf(res)
+  const headers = 'headers' in res ? res.headers : res
   const present = headers.getSetCookie()
   if (!present.every(isOther)) {
     headers.delete('set-cookie')
@@ -140,9 +165,15 @@ function fields(res: ResponseLike): Fields {
     }
   }
   const headers = headersOf(res)
-  return { read: (name) => headers.get(name) ?? '', write: (name, value) => headers.set(name, value) }
+  return { read: (name) => headers?.get(name) ?? '', write: (name, value) => headers?.set(name, value) }
 }
 
-function headersOf(res: Exclude<ResponseLike, NodeResponseLike>): HeadersLike {
-  return 'headers' in res ? res.headers : res
+/** undefined where a framework takes cookies only. */
+function headersOf(res: Exclude<ResponseLike, NodeResponseLike>): HeadersLike | undefined {
+  return isSink(res) || 'headers' in res ? res.headers : res
+}
+
+/** What has `setHeader` too, such as a Node response that a framework has extended, is Node's. */
+function isSink(res: ResponseLike): res is CookieSink {
+  return 'setCookie' in res && !('setHeader' in res)
 }

@@ -3,7 +3,7 @@
 import { refuse } from '../errors.ts'
 import type { Codec } from './codec.ts'
 import { type RequestLike, readCookies } from './cookie-header.ts'
-import { cookiePairProblems, type SessionOptions, setCookieLine } from './cookie-options.ts'
+import { cookiePairProblems, type SessionOptions } from './cookie-options.ts'
 import type { Refusals } from './refusals.ts'
 import { type ResponseLike, writeCookie } from './response.ts'
 
@@ -85,10 +85,10 @@ export function writeToken(
 ): void {
   const whole = Math.min(Math.ceil(options.maxAge), Math.floor(remainingSeconds))
   const maxAge = options.maxAge === 0 ? undefined : Math.max(1, whole)
-  writeCookie(res, name, setCookieLine(name, value, options, maxAge))
+  writeCookie(res, { name, value, options, maxAge })
 }
 
 /** Makes the browser delete the cookie: with the path, domain and partition it was set with, or it would stay. */
 export function deleteToken(res: ResponseLike, name: string, options: SessionOptions): void {
-  writeCookie(res, name, setCookieLine(name, '', options, 0))
+  writeCookie(res, { name, value: '', options, maxAge: 0 })
 }

@@ -4,6 +4,7 @@ import * as assert from 'uvu/assert'
 import { readCookies } from '../../src/cookie/cookie-header.ts'
 import {
   type CookieOptions,
+  cookieAttributes,
   cookieNameProblems,
   cookieOptionProblems,
   defaultCookieOptions,
@@ -15,6 +16,7 @@ import { closeAll, TestResponse, testStore } from '../support/harness.ts'
 test.after(closeAll)
 
 const withCookie = (cookie: string) => ({ headers: { cookie } })
+const sid = { name: 'sid', value: 'v' }
 const options = (given: CookieOptions) => ({ ...defaultCookieOptions, ...given })
 
 test('cookies are read from node and from fetch requests', () => {
@@ -90,26 +92,27 @@ test('a header of a megabyte is read in linear time', () => {
 
 test('a cookie has its attributes in order, and none that are off', () => {
   assert.is(
-    setCookieLine('sid', 'v', defaultCookieOptions, 60),
+    setCookieLine({ ...sid, options: defaultCookieOptions, maxAge: 60 }),
     'sid=v; Path=/; Max-Age=60; HttpOnly; Secure; SameSite=Lax',
   )
   assert.is(
-    setCookieLine(
-      'sid',
-      'v',
-      options({ domain: 'a.example', httpOnly: false, secure: false, sameSite: 'strict' }),
-      undefined,
-    ),
+    setCookieLine({
+      ...sid,
+      options: options({ domain: 'a.example', httpOnly: false, secure: false, sameSite: 'strict' }),
+      maxAge: undefined,
+    }),
     'sid=v; Path=/; Domain=a.example; SameSite=Strict',
   )
   assert.is(
-    setCookieLine('sid', 'v', options({ sameSite: 'none', partitioned: true }), 60),
+    setCookieLine({ ...sid, options: options({ sameSite: 'none', partitioned: true }), maxAge: 60 }),
     'sid=v; Path=/; Max-Age=60; HttpOnly; Secure; SameSite=None; Partitioned',
   )
 })
 
 test('Max-Age is at most 400 days', () => {
-  assert.match(setCookieLine('sid', 'v', defaultCookieOptions, 500 * 86400), 'Max-Age=34560000;')
+  const cookie = { ...sid, options: defaultCookieOptions, maxAge: 500 * 86400 }
+  assert.match(setCookieLine(cookie), 'Max-Age=34560000;')
+  assert.is(cookieAttributes(cookie).maxAge, 34560000)
 })
 
 test('a response keeps other cookies and has one of ours', () => {
@@ -118,10 +121,11 @@ test('a response keeps other cookies and has one of ours', () => {
   const headers = new Headers([['set-cookie', 'other=1']])
   const response = new Response(null, { headers: [['set-cookie', 'other=1']] })
   for (const res of [node, headers, response]) {
-    writeCookie(res, 'sid', 'sid=a; Path=/')
-    writeCookie(res, 'sid', 'sid=b; Path=/')
+    for (const value of ['a', 'b']) {
+      writeCookie(res, { name: 'sid', value, options: defaultCookieOptions, maxAge: undefined })
+    }
   }
-  const expected = ['other=1', 'sid=b; Path=/']
+  const expected = ['other=1', 'sid=b; Path=/; HttpOnly; Secure; SameSite=Lax']
   assert.equal(node.cookies, expected)
   assert.equal(headers.getSetCookie(), expected)
   assert.equal(response.headers.getSetCookie(), expected)

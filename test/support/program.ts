@@ -24,10 +24,14 @@ export class Program {
   readonly #child: ChildProcess
   #rest = ''
 
-  constructor(args: readonly string[], environment: NodeJS.ProcessEnv = {}) {
+  constructor(
+    args: readonly string[],
+    environment: NodeJS.ProcessEnv = {},
+    { cwd = root, node = process.execPath }: { readonly cwd?: string; readonly node?: string } = {},
+  ) {
     programs.add(this)
-    this.#child = spawn(process.execPath, args, {
-      cwd: root,
+    this.#child = spawn(node, args, {
+      cwd,
       env: { ...process.env, ...environment },
       stdio: ['ignore', 'pipe', 'pipe'],
     })
