@@ -13,8 +13,11 @@ export type { RequestSession, RequestSessionOptions } from './request-session.ts
 /** What the plugin adds to a context: `const session = await context.session()`. */
 export type SessionPlugin<Values extends object> = Elysia<
   '',
-  { decorator: {}; store: {}; derive: { readonly session: RequestSession<Values> }; resolve: {} }
+  { decorator: Nothing; store: Nothing; derive: { readonly session: RequestSession<Values> }; resolve: Nothing }
 >
+
+// biome-ignore lint/complexity/noBannedTypes: as Elysia writes it
+type Nothing = {}
 
 interface Outcome {
   readonly headers: Record<string, string | number | readonly string[]>
