@@ -24,28 +24,24 @@ export interface CompatibleContext<Values extends object = Record<string, unknow
   set session(values: Values | null)
 }
 
-export interface SessionsOptions extends RequestSessionOptions {
+export interface SessionsOptions<Compatible extends boolean = boolean> extends RequestSessionOptions {
   /** Name of the property of the context, for two of these middlewares, or one beside another. Default: 'session'. */
   readonly decorator?: string
   /**
    * Make it an object with the values as own properties and the methods of koa-session, for what expects one, such as koa-passport.
    * The session of each request that has a cookie is then read first: one query. Default: false.
    */
-  readonly compatible?: boolean
+  readonly compatible?: Compatible
 }
 
 /** `app.use(sessions(store))`, before the middlewares that use `ctx.session`. */
+export function sessions<Values extends object, Compatible extends boolean = false>(
+  store: PGStore<Values>,
+  options?: SessionsOptions<Compatible>,
+): Middleware<DefaultState, Compatible extends true ? CompatibleContext<Values> : SessionContext<Values>>
 export function sessions<Values extends object>(
   store: PGStore<Values>,
-  options: SessionsOptions & { readonly compatible: true },
-): Middleware<DefaultState, CompatibleContext<Values>>
-export function sessions<Values extends object>(
-  store: PGStore<Values>,
-  options?: SessionsOptions & { readonly compatible?: false },
-): Middleware<DefaultState, SessionContext<Values>>
-export function sessions<Values extends object>(
-  store: PGStore<Values>,
-  { decorator = 'session', compatible = false, ...options }: SessionsOptions = {},
+  { decorator = 'session', compatible = false, ...options }: SessionsOptions<boolean> = {},
 ): Middleware<DefaultState, object> {
   return async (ctx, next) => {
     const { name, finish: save, ...own } = openSession(store, ctx.req, ctx.res, options)

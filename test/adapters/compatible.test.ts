@@ -1,5 +1,6 @@
 // E2, E9, A15: a session as an object, for the plugins of others, and what an assignment to the function does.
 import type { AddressInfo } from 'node:net'
+import { runInThisContext } from 'node:vm'
 import cookies from '@fastify/cookie'
 import Fastify, { type FastifyInstance, type FastifyRequest } from 'fastify'
 import Koa from 'koa'
@@ -181,7 +182,7 @@ const ways: Record<string, string> = {
 }
 for (const [way, code] of Object.entries(ways)) {
   test(`A15: without it, an assignment ${way} throws and says what to do`, async () => {
-    const assign = new Function('session', code) as (session: unknown) => void
+    const assign = runInThisContext(`(function (session) { ${code} })`) as (session: unknown) => void
     const browser = await fastify(
       (app) => {
         app.get('/', (request) => assign(request.session))

@@ -252,7 +252,7 @@ test('a middleware gives loaders the session, and saves it with the response, wh
     '/sign-in': async (session) => {
       ;(await session()).userId = 'bob'
       await session.regenerate()
-      throw redirect('/who')
+      throw redirect('/who') // oxlint-disable-line typescript/only-throw-error
     },
     '/who': async (session) => (await session()).userId ?? 'nobody',
     '/sign-out': async (session) => {

@@ -7,7 +7,7 @@ const modules = new URL('../versions/node_modules/', import.meta.url)
 /** Whether all are there; says so where they are not. */
 export function areThere(...names: string[]): boolean {
   const missing = names.filter((name) => !fs.existsSync(new URL(name, modules)))
-  if (missing.length > 0) console.log(`Skipped: ${missing} is not installed: npm ci --prefix test/versions.`)
+  if (missing.length > 0) console.log(`Skipped: ${missing.join()} is not installed: npm ci --prefix test/versions.`)
   return missing.length === 0
 }
 

@@ -27,7 +27,8 @@ async function listening(app: Express): Promise<Site> {
 /** Express 4 does not wait for a promise. */
 function mount(app: Express, path: string, page: Page): void {
   app.get(path, (req, res, next) => {
-    Promise.resolve(page(req as unknown as Parameters<Page>[0], res)).catch(next)
+    const fail = (error: unknown) => next(error)
+    Promise.resolve(page(req as unknown as Parameters<Page>[0], res)).catch(fail)
   })
 }
 
@@ -106,7 +107,7 @@ const answers: Readonly<Record<string, (res: Response) => unknown>> = {
 for (const [name, send] of Object.entries(answers)) {
   test(`A3: ${name}: nothing is sent before the session is saved, and all of it afterwards, as without us`, async () => {
     const plain = express()
-    plain.get('/', (_req, res, next) => void Promise.resolve(send(res)).catch(next))
+    mount(plain, '/', (_req, res) => send(res))
     const without = await listening(plain)
     sites.push(without)
     const expected = await new Browser(without.url).get('/')
@@ -149,7 +150,7 @@ for (const [name, send] of Object.entries(answers)) {
   test(`${name}: where the session cannot be saved, none of it is sent, and the error handler answers`, async () => {
     const last: ErrorRequestHandler = (error, _req, res, _next) => {
       const headers = Object.keys(res.getHeaders()).filter((header) => /^(content|etag|location)/.test(header))
-      res.status(418).send(`${(error as PGStoreError).code} ${res.headersSent} ${headers}`)
+      res.status(418).send(`${(error as PGStoreError).code} ${res.headersSent} ${headers.join()}`)
     }
     const page: Page = async (req, res) => {
       await large(req)
@@ -215,12 +216,12 @@ test('middlewares that wrap the response before and after ours see what they wou
   for (const order of ['before', 'after']) {
     const app = express()
     const stamp: express.RequestHandler = (_req, res, next) => {
-      const { writeHead, end } = res
+      const [writeHead, end] = [res.writeHead.bind(res), res.end.bind(res)]
       res.writeHead = ((...args: Parameters<typeof writeHead>) => {
         res.setHeader('x-stamp', '1')
-        return writeHead.apply(res, args)
+        return writeHead(...args)
       }) as typeof writeHead
-      res.end = ((chunk: string) => end.call(res, `${chunk}!`, 'utf8')) as typeof end
+      res.end = ((chunk: string) => end(`${chunk}!`, 'utf8')) as typeof end
       next()
     }
     if (order === 'before') app.use(stamp)
