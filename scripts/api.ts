@@ -37,8 +37,8 @@ function exported(file: string): [string, Declaration][] {
   const passedOn = /^export (?:type )?\{([^}]*)\} from '(\.[^']+)\.ts';$/gm
   for (const [, names = '', module = ''] of fs.readFileSync(file, 'utf8').matchAll(passedOn)) {
     const from = path.join(path.dirname(file), `${module}.d.ts`)
-    for (const name of names.split(',').filter((given) => given.trim() !== ''))
-      found.push(...withBase(from, name.replace('type ', '').trim()))
+    const passed = names.split(',').map((name) => name.replace('type ', '').trim())
+    for (const name of passed.filter(Boolean)) found.push(...withBase(from, name)) // the list may end in a comma
   }
   return found.map(([name, { comment, code }]) => [name, { comment, code: code.replace(/^export (declare )?/, '') }])
 }

@@ -35,15 +35,12 @@ export function holdBack(res: ServerResponse, { isNeeded, save, failed }: Saving
 
   for (const name of sending) {
     methods[name] = (...args) => {
-      if (state === 'waiting') {
-        state = isNeeded() ? 'held' : 'open'
-        if (state === 'held') {
-          begin(name === 'writeHead' ? setHead(args as HeadArguments) : res.statusCode)
-          if (name === 'writeHead') return res
-        }
-      }
+      const isFirst = state === 'waiting'
+      if (isFirst) state = isNeeded() ? 'held' : 'open'
       if (state === 'open') return original[name]?.(...args)
-      if (!isEnded && name !== 'writeHead') calls.push(() => original[name]?.(...args))
+      const given = isFirst && name === 'writeHead' ? [setHead(args as HeadArguments)] : args
+      if (isFirst) begin()
+      if (!isEnded && (isFirst || name !== 'writeHead')) calls.push(() => original[name]?.(...given))
       if (name === 'end') isEnded = true
       if (name !== 'write') return res
       isFull = true
@@ -69,13 +66,21 @@ export function holdBack(res: ServerResponse, { isNeeded, save, failed }: Saving
     return status
   }
 
-  function begin(status: number): void {
+  function begin(): void {
     const { statusCode, statusMessage } = res
+    const defined = new Map<string, PropertyDescriptor | undefined>()
+    const define = (name: string, property: PropertyDescriptor) => {
+      defined.set(name, Object.getOwnPropertyDescriptor(res, name))
+      Object.defineProperty(res, name, { configurable: true, ...property })
+    }
     for (const name of changing) if (original[name]) define(name, { value: refuseChange, writable: true })
     define('headersSent', { get: () => true })
     define('writableEnded', { get: () => isEnded })
     const release = () => {
-      for (const name of [...changing, 'headersSent', 'writableEnded']) Reflect.deleteProperty(res, name)
+      for (const [name, before] of defined) {
+        Reflect.deleteProperty(res, name)
+        if (before) Object.defineProperty(res, name, before)
+      }
       Object.assign(res, { statusCode, statusMessage })
       state = 'open'
     }
@@ -84,10 +89,9 @@ export function holdBack(res: ServerResponse, { isNeeded, save, failed }: Saving
       getHeader: (name) => res.getHeader(name),
       setHeader: (name, value) => original.setHeader?.(name, value),
     }
-    save(target, status).then(
+    save(target, statusCode).then(
       () => {
         release()
-        if (calls.length === 0) res.flushHeaders()
         for (const call of calls) call()
         if (isFull && !res.writableNeedDrain && !isEnded) res.emit('drain')
       },
@@ -97,10 +101,6 @@ export function holdBack(res: ServerResponse, { isNeeded, save, failed }: Saving
         failed(error)
       },
     )
-  }
-
-  function define(name: string, property: PropertyDescriptor): void {
-    Object.defineProperty(res, name, { configurable: true, ...property })
   }
 }
 

@@ -1,9 +1,8 @@
 // `pgstore/hono`: a middleware that gives every request its session. It uses nothing from Node: it runs where pg does.
 import type { MiddlewareHandler } from 'hono'
-import type { NodeResponseLike } from '../cookie/response.ts'
 import { PGStoreError } from '../errors.ts'
 import type { PGStore } from '../store.ts'
-import { copyResponse } from './copied-response.ts'
+import { EarlyHeaders } from './copied-response.ts'
 import { openSession, type RequestSession, type RequestSessionOptions } from './request-session.ts'
 
 export type { RequestSession, RequestSessionOptions } from './request-session.ts'
@@ -32,32 +31,10 @@ export function sessions<Values extends object>(
       early.headersSent = true
     }
     if (!isRead() || c.res.status < 200) return // a websocket's 101 takes no cookie
-    const answer = copyResponse(c.res)
-    for (const line of early.cookies) answer.headers.append('set-cookie', line)
-    if (early.clearSiteData) answer.headers.set('clear-site-data', early.clearSiteData)
+    const answer = early.addTo(c.res)
     c.res = undefined // or Hono would overwrite the new headers with the old
     c.res = answer
     await finish(answer, answer.status)
-  }
-}
-
-/**
- * Takes the headers of what a handler saves or ends itself, before its response; what a stream saves later is too late for a
- * cookie. Those against caches are written to every response.
- */
-class EarlyHeaders implements NodeResponseLike {
-  headersSent = false
-  cookies: readonly string[] = []
-  clearSiteData = ''
-
-  getHeader(name: string): string | readonly string[] | undefined {
-    const isCookie = name.toLowerCase() === 'set-cookie'
-    return isCookie ? this.cookies : name.toLowerCase() === 'clear-site-data' ? this.clearSiteData : undefined
-  }
-
-  setHeader(name: string, value: string | readonly string[]): void {
-    if (name.toLowerCase() === 'set-cookie') this.cookies = [value].flat()
-    if (name.toLowerCase() === 'clear-site-data') this.clearSiteData = String(value)
   }
 }
 

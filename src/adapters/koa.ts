@@ -4,8 +4,10 @@ import type { DefaultState, Middleware } from 'koa'
 import { hintName } from '../cookie/hint.ts'
 import type { PGStore } from '../store.ts'
 import { openSession, type RequestSession, type RequestSessionOptions } from './request-session.ts'
+import { holdObject, type SessionObject } from './session-object.ts'
 
 export type { RequestSession, RequestSessionOptions } from './request-session.ts'
+export type { SessionMethods, SessionObject } from './session-object.ts'
 
 /**
  * What the middleware adds to a context. `new Koa().use(sessions(store))` infers it; an app in several files names it:
@@ -16,14 +18,52 @@ export interface SessionContext<Values extends object = Record<string, unknown>>
   session: RequestSession<Values>
 }
 
+/** The same with the option `compatible`: as in koa-session, null ends the session and an object takes the place of its values. */
+export interface CompatibleContext<Values extends object = Record<string, unknown>> {
+  get session(): SessionObject<Values>
+  set session(values: Values | null)
+}
+
+export interface SessionsOptions<Compatible extends boolean = boolean> extends RequestSessionOptions {
+  /** Name of the property of the context, for two of these middlewares, or one beside another. Default: 'session'. */
+  readonly decorator?: string
+  /**
+   * Make it an object with the values as own properties and the methods of koa-session, for what expects one, such as koa-passport.
+   * The session of each request that has a cookie is then read first: one query. Default: false.
+   */
+  readonly compatible?: Compatible
+}
+
 /** `app.use(sessions(store))`, before the middlewares that use `ctx.session`. */
+export function sessions<Values extends object, Compatible extends boolean = false>(
+  store: PGStore<Values>,
+  options?: SessionsOptions<Compatible>,
+): Middleware<DefaultState, Compatible extends true ? CompatibleContext<Values> : SessionContext<Values>>
 export function sessions<Values extends object>(
   store: PGStore<Values>,
-  options: RequestSessionOptions = {},
-): Middleware<DefaultState, SessionContext<Values>> {
+  { decorator = 'session', compatible = false, ...options }: SessionsOptions<boolean> = {},
+): Middleware<DefaultState, object> {
   return async (ctx, next) => {
-    const { name, session, finish } = openSession(store, ctx.req, ctx.res, options)
-    ctx.session = session
+    const { name, finish: save, ...own } = openSession(store, ctx.req, ctx.res, options)
+    let isUsed = !compatible
+    if (!compatible) Reflect.set(ctx, decorator, own.session)
+    else {
+      const holder = holdObject(own.session, await own.session())
+      Object.defineProperty(ctx, decorator, {
+        configurable: true,
+        get() {
+          isUsed = true
+          return holder.current
+        },
+        set(values: Values | null) {
+          isUsed = true
+          holder.replace(values)
+        },
+      })
+    }
+    const finish: typeof save = async (res, status) => {
+      if (isUsed) await save(res, status)
+    }
     try {
       try {
         await next()

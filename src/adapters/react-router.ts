@@ -1,12 +1,22 @@
 // `pgstore/react-router`: a SessionStorage for React Router and Remix. Not createSessionStorage's four callbacks: they get
 // only an id and the whole data, so a late commit would overwrite what others saved, or revive an ended session.
 
-import type { CookieSerializeOptions, Session as RouterSession, SessionData, SessionStorage } from 'react-router'
+import type {
+  CookieSerializeOptions,
+  RouterContext,
+  Session as RouterSession,
+  SessionData,
+  SessionStorage,
+} from 'react-router'
+import type { SessionOptions } from '../cookie/cookie-options.ts'
 import { PGStoreError } from '../errors.ts'
 import { attachment } from '../session/attachment.ts'
 import type { Session } from '../session/session.ts'
 import type { PGStore } from '../store.ts'
-import { type OpenedSession, openSession, type RequestSessionOptions } from './request-session.ts'
+import { EarlyHeaders } from './copied-response.ts'
+import { type OpenedSession, openSession, type RequestSession, type RequestSessionOptions } from './request-session.ts'
+
+export type { RequestSession, RequestSessionOptions } from './request-session.ts'
 
 /** React Router's session, with its user, for `store.list()` and `store.revoke()`. */
 export interface PGSession<Data, FlashData = Data> extends RouterSession<Data, FlashData> {
@@ -17,9 +27,10 @@ export interface PGSession<Data, FlashData = Data> extends RouterSession<Data, F
 export interface PGSessionStorage<Data = SessionData, FlashData = Data> extends SessionStorage<Data, FlashData> {
   getSession: (cookieHeader?: string | null) => Promise<PGSession<Data, FlashData>>
   /**
-   * Saves the keys that changed, and resolves to the Set-Cookie header: '' if there is none to set, which browsers ignore. The
-   * only option it accepts is `maxAge`, stored with the session; the cookie's other attributes are set on the store. A session
-   * that was ended elsewhere in the meantime is not saved, and is a new one from here on.
+   * Saves the keys that changed, and resolves to the Set-Cookie header: '' if there is none to set, which browsers ignore. Of the
+   * options `maxAge`, or the time until `expires`, is stored with the session; the cookie's other attributes are set on the store,
+   * and are accepted here where they are the same. A session that was ended elsewhere in the meantime is not saved, and is a new
+   * one from here on.
    */
   commitSession: (session: RouterSession<Data, FlashData>, options?: CookieSerializeOptions) => Promise<string>
   /**
@@ -46,18 +57,13 @@ export function createPGSessionStorage<Data = SessionData, FlashData = Data>(
   /** Does this with a pgstore session, and returns the cookie that was set on the way. */
   async function cookieOf(
     given: object,
-    { maxAge, ...others }: CookieSerializeOptions,
+    wanted: CookieSerializeOptions,
     work: (own: OpenedSession<object>, headers: Headers) => Promise<void>,
   ): Promise<string> {
     const found = opened.get(given)
     if (!found) throw new PGStoreError('invalid_option', 'This session does not come from getSession().')
-    const [refused] = Object.entries(others).find(([, value]) => value !== undefined) ?? []
-    if (refused)
-      throw new PGStoreError(
-        'invalid_option',
-        `${refused} cannot be set for one session: set it in the store's options.`,
-      )
-    if (maxAge !== undefined) found.session.options.maxAge = maxAge
+    const { options: own } = found.session
+    own.maxAge = maxAgeOf(wanted, own)
     await work(found.own, found.headers)
     return found.headers.getSetCookie()[0] ?? ''
   }
@@ -75,6 +81,60 @@ export function createPGSessionStorage<Data = SessionData, FlashData = Data>(
     destroySession: (given) => cookieOf(given, {}, (own) => own.session.destroy()),
     regenerateSession: (given, settings = {}) => cookieOf(given, settings, (own) => own.session.regenerate()),
   }
+}
+
+/**
+ * The maxAge that these options ask for, or the session's own.
+ *
+ * @throws {PGStoreError} `invalid_option` for an attribute that the session's cookie does not have
+ */
+function maxAgeOf({ maxAge, expires, ...others }: CookieSerializeOptions, own: SessionOptions): number {
+  for (const [name, value] of Object.entries(others)) {
+    const wanted = name === 'sameSite' ? (value === true ? 'strict' : String(value).toLowerCase()) : value
+    if (value === undefined || wanted === own[name as keyof SessionOptions]) continue
+    throw new PGStoreError('invalid_option', `${name} cannot be set for one session: set it in the store's options.`)
+  }
+  if (maxAge !== undefined || expires === undefined) return maxAge ?? own.maxAge
+  const seconds = Math.ceil((expires.getTime() - Date.now()) / 1000)
+  return seconds <= 0 ? -1 : seconds
+}
+
+/** A middleware, and the key under which the session is in the router's context. */
+export interface SessionMiddleware<Values extends object> {
+  (
+    args: {
+      readonly request: Request
+      readonly context: { set(key: RouterContext<RequestSession<Values>>, value: RequestSession<Values>): void }
+    },
+    next: () => Promise<unknown>,
+  ): Promise<Response>
+  readonly context: RouterContext<RequestSession<Values>>
+}
+
+/**
+ * For React Router's middlewares: `export const middleware = [visitor]` with `visitor = sessions(store)`, then in loaders and
+ * actions `const session = await context.get(visitor.context)()`. The session is saved with the response.
+ */
+export function sessions<Values extends object>(
+  store: PGStore<Values>,
+  options: RequestSessionOptions = {},
+): SessionMiddleware<Values> {
+  const key: RouterContext<RequestSession<Values>> = {}
+  const middleware = async (
+    { request, context }: Parameters<SessionMiddleware<Values>>[0],
+    next: () => Promise<unknown>,
+  ) => {
+    const early = new EarlyHeaders()
+    const { session, isRead, finish } = openSession(store, request, early, options)
+    context.set(key, session)
+    const response = (await next()) as Response
+    early.headersSent = true
+    if (!isRead()) return response
+    const answer = early.addTo(response)
+    await finish(answer, answer.status)
+    return answer
+  }
+  return Object.assign(middleware, { context: key })
 }
 
 /** A session's values through React Router's methods. */

@@ -66,12 +66,13 @@ export function openSession<Values extends object>(
       throw inFramework(error)
     }
   }
+  const calls: RequestSession<Values> = Object.assign(() => use((read) => read), {
+    regenerate: (options?: RegenerateOptions) => use((read) => store.regenerate(req, res, read, options)),
+    destroy: () => use((read) => store.destroy(req, res, read)),
+    save: (options?: SaveOptions) => use((read) => store.save(req, res, read, options)),
+  })
   return {
-    session: Object.assign(() => use((read) => read), {
-      regenerate: (options?: RegenerateOptions) => use((read) => store.regenerate(req, res, read, options)),
-      destroy: () => use((read) => store.destroy(req, res, read)),
-      save: (options?: SaveOptions) => use((read) => store.save(req, res, read, options)),
-    }),
+    session: new Proxy(calls, unassignable as ProxyHandler<typeof calls>),
     name,
     isRead: () => session !== undefined,
     async finish(answer, status) {
@@ -84,4 +85,18 @@ export function openSession<Values extends object>(
       }
     },
   }
+}
+
+/** A value that is assigned to the function would be gone at the next request. */
+const unassignable: ProxyHandler<object> = {
+  defineProperty: (_target, name) => refuse(name),
+  deleteProperty: (_target, name) => refuse(name),
+  set: (_target, name) => refuse(name),
+}
+
+function refuse(name: string | symbol): never {
+  throw new PGStoreError(
+    'invalid_option',
+    `This session is a function: "const { values } = await session()", then values.${String(name)}. For plugins that expect an object, pgstore/fastify and pgstore/koa have the option "compatible".`,
+  )
 }

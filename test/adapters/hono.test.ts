@@ -4,6 +4,7 @@ import type { IncomingMessage } from 'node:http'
 import net from 'node:net'
 import type { Duplex } from 'node:stream'
 import { text } from 'node:stream/consumers'
+import { gzipSync } from 'node:zlib'
 import { serve, upgradeWebSocket } from '@hono/node-server'
 import { type Context, Hono } from 'hono'
 import { setCookie } from 'hono/cookie'
@@ -97,6 +98,22 @@ test('the immutable answer of a fetch() goes on with its status, body and cookie
   const browser = await visitor(answering(async () => await fetch(`${origin.url}/`)))
   const { status, text, cookies } = await browser.get('/')
   assert.equal([status, text, cookieNames(cookies)], [203, 'from the origin', ['one', 'sid', 'two']])
+})
+
+test('E11: the answer of a fetch() that was compressed goes on as what it is now, and one of the page’s own as it is', async () => {
+  const zipped = gzipSync('from the origin '.repeat(100))
+  const headers = { 'content-encoding': 'gzip', 'content-length': String(zipped.length) }
+  const origin = await visitor(new Hono().get('/', () => new Response(zipped, { headers })))
+  const text = 'from the origin '.repeat(100)
+  const app = answering(async (c) =>
+    c.req.query('own') ? new Response(zipped, { headers }) : await fetch(`${origin.url}/`),
+  )
+  const answer = await app.request('/')
+  assert.equal([answer.headers.get('content-encoding'), answer.headers.get('content-length')], [null, null])
+  assert.is(await answer.text(), text)
+  assert.is((await app.request('/?own=1')).headers.get('content-encoding'), 'gzip')
+  const browser = await visitor(app)
+  for (const path of ['/', '/?own=1']) assert.is((await browser.get(path)).text, text, path)
 })
 
 test('a Response that a handler gives to every visitor never holds a cookie of one', async () => {

@@ -1,9 +1,22 @@
 import http from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { createSession, createStaticHandler, isSession, type LoaderFunctionArgs } from 'react-router'
+import {
+  type CookieSerializeOptions,
+  createSession,
+  createStaticHandler,
+  isSession,
+  type LoaderFunctionArgs,
+  RouterContextProvider,
+  redirect,
+} from 'react-router'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { createPGSessionStorage, type PGSession } from '../../src/adapters/react-router.ts'
+import {
+  createPGSessionStorage,
+  type PGSession,
+  type RequestSession,
+  sessions,
+} from '../../src/adapters/react-router.ts'
 import { Browser } from '../support/browser.ts'
 import { countingPool } from '../support/frameworks.ts'
 import { closeAll, rejection, sql, testStore } from '../support/harness.ts'
@@ -201,14 +214,103 @@ test('destroying deletes row and cookie, and does nothing for a visitor without 
   assert.is(await isStored(id), false)
 })
 
-test('attributes of the cookie other than maxAge are refused, and so is a session from elsewhere', async () => {
+test('attributes of the cookie that would change it are refused, and so is a session from elsewhere', async () => {
   const session = await getSession()
   session.set('visits', 1)
-  for (const options of [{ secure: false }, { expires: new Date() }, { domain: 'example.com' }]) {
+  for (const options of [{ secure: false }, { domain: 'example.com' }, { sameSite: true }, { path: '/app' }] as const) {
     assert.is((await rejection(commitSession(session, options))).code, 'invalid_option')
   }
-  assert.match(await commitSession(session), /; Max-Age=2595600;/)
+  assert.is((await rejection(commitSession(session, { expires: new Date('never') }))).code, 'invalid_option')
   assert.is((await rejection(commitSession(createSession<Data, Flash>()))).code, 'invalid_option')
+})
+
+test('E8: attributes that change nothing are accepted, and expires as the maxAge until then', async () => {
+  const commit = async (options: CookieSerializeOptions, session?: Session) => {
+    const mine = session ?? (await getSession())
+    mine.set('visits', 1)
+    return await commitSession(mine, options)
+  }
+  const same = { path: '/', httpOnly: true, secure: true, sameSite: 'lax' } as const
+  assert.match(await commit(same), /; Max-Age=2595600;/)
+  assert.match(await commit({ expires: new Date(Date.now() + 3600_000) }), /; Max-Age=3960;/)
+  assert.match(await commit({ expires: new Date(Date.now() + 3600_000), maxAge: 7200 }), /; Max-Age=7920;/)
+  const session = await getSession(/^[^;]*/.exec(await commit({}))?.[0])
+  assert.match(await commit({ expires: new Date(0) }, session), /; Max-Age=0;/)
+  assert.is(await isStored(session.id || '0'), false)
+})
+
+test('a middleware gives loaders the session, and saves it with the response, whatever that is', async () => {
+  const store = testStore<{ visits?: number; text?: string }>()
+  const visitor = sessions(store)
+  const loaders: Record<string, (session: RequestSession<{ visits?: number; text?: string }>) => unknown> = {
+    '/plain': () => 'plain',
+    '/visit': async (session) => {
+      const { values } = await session()
+      values.visits = (values.visits ?? 0) + 1
+      return String(values.visits)
+    },
+    '/sign-in': async (session) => {
+      ;(await session()).userId = 'bob'
+      await session.regenerate()
+      throw redirect('/who') // oxlint-disable-line typescript/only-throw-error
+    },
+    '/who': async (session) => (await session()).userId ?? 'nobody',
+    '/sign-out': async (session) => {
+      await session.destroy()
+      return redirect('/who')
+    },
+    '/fetched': async (session) => {
+      ;(await session()).values.visits = 10
+      return await fetch('data:text/plain,fetched')
+    },
+    '/too-large': async (session) => {
+      ;(await session()).values.text = 'x'.repeat(5000)
+      return 'too large'
+    },
+  }
+  const site = createStaticHandler(
+    Object.entries(loaders).map(([path, load]) => ({
+      path,
+      middleware: [visitor],
+      loader: async ({ context }: LoaderFunctionArgs) => {
+        const answer = await load((context as Readonly<RouterContextProvider>).get(visitor.context))
+        return answer instanceof Response ? answer : new Response(String(answer))
+      },
+    })),
+  )
+  let jar: string | undefined
+  const get = async (path: string, cookie = jar) => {
+    const request = new Request(`http://localhost${path}`, { headers: cookie ? { cookie } : {} })
+    const response: Response = await site.queryRoute(request, {
+      requestContext: new RouterContextProvider(),
+      generateMiddlewareResponse: async (query: (request: Request) => Promise<Response>) => {
+        try {
+          return await query(request)
+        } catch (thrown) {
+          if (thrown instanceof Response) return thrown
+          throw thrown
+        }
+      },
+    })
+    const [line] = response.headers.getSetCookie()
+    if (line !== undefined) jar = /; Max-Age=0/.test(line) ? undefined : /^[^;]*/.exec(line)?.[0]
+    return response
+  }
+  const plain = await get('/plain')
+  assert.equal([await plain.text(), plain.headers.get('vary'), jar], ['plain', null, undefined])
+  assert.is(await (await get('/visit')).text(), '1')
+  const second = await get('/visit')
+  assert.equal([await second.text(), second.headers.get('cache-control')], ['2', 'no-store'])
+  const before = jar
+  assert.is((await get('/sign-in')).status, 302)
+  assert.is.not(jar, before)
+  assert.is(await (await get('/who')).text(), 'bob')
+  assert.is(await (await get('/who', before)).text(), 'nobody')
+  assert.is(await (await get('/fetched')).text(), 'fetched')
+  assert.is(await (await get('/visit')).text(), '11')
+  assert.is((await rejection(get('/too-large'))).code, 'too_large')
+  await get('/sign-out')
+  assert.is(jar, undefined)
 })
 
 test.run()

@@ -1,6 +1,4 @@
 // docs/next.md as printed: type-checked, built and served by Next.js in production mode. Half a minute: with long counts.
-import { spawnSync } from 'node:child_process'
-import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
@@ -13,7 +11,6 @@ import { endPrograms } from '../support/program.ts'
 import { SiteFolder } from '../support/site.ts'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
-const tsc = path.join(root, 'node_modules/typescript/bin/tsc')
 
 const extra = {
   'package.json': '{ "private": true }',
@@ -23,19 +20,6 @@ const extra = {
     serverExternalPackages: ['pgstore'],
     typescript: { ignoreBuildErrors: true },
   }`,
-  'check.json': JSON.stringify({
-    compilerOptions: {
-      module: 'preserve',
-      target: 'es2023',
-      jsx: 'react-jsx',
-      strict: true,
-      skipLibCheck: true,
-      noEmit: true,
-      types: ['node', 'react'],
-      typeRoots: [path.join(root, 'test/versions/node_modules/@types'), path.join(root, 'node_modules/@types')],
-    },
-    include: ['*.ts', 'app/**/*.ts', 'app/**/*.tsx'],
-  }),
   'app/late/page.tsx': `
     import { session } from '../../session'
     export default async function Late() {
@@ -83,10 +67,7 @@ if (counts(0, 1) === 1 && areThere('next', 'react-dom', '@types/react')) {
   }
 
   test('it compiles under strict, and is built and served', async () => {
-    const { status, stdout } = spawnSync(process.execPath, [tsc, '-p', path.join(site.folder, 'check.json')], {
-      encoding: 'utf8',
-    })
-    assert.is(status, 0, stdout)
+    assert.is(site.compile('*.ts', 'app/**/*.ts', 'app/**/*.tsx'), '')
     await migrate(admin)
     site.run(process.execPath, 'next/dist/bin/next', 'build')
     url = (await site.start(process.execPath, /Ready/, 'next/dist/bin/next', 'start', '-p', 'PORT')).url

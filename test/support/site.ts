@@ -34,6 +34,27 @@ export class SiteFolder {
     fs.copyFileSync(path.join(root, 'package.json'), path.join(installed, 'package.json'))
   }
 
+  /** What the compiler says of these files, or those that match: '' if all is well. */
+  compile(...include: string[]): string {
+    const compilerOptions = {
+      target: 'es2023',
+      module: 'preserve',
+      moduleDetection: 'force',
+      strict: true,
+      skipLibCheck: true,
+      noEmit: true,
+      jsx: 'react-jsx',
+      types: ['node'],
+      typeRoots: [path.join(root, 'node_modules/@types')],
+    }
+    const project = path.join(this.folder, 'check.json')
+    fs.writeFileSync(project, JSON.stringify({ compilerOptions, include }))
+    const tsc = path.join(root, 'node_modules/typescript/bin/tsc')
+    const { status, stdout } = spawnSync(process.execPath, [tsc, '-p', project], { encoding: 'utf8' })
+    fs.rmSync(project)
+    return status === 0 ? '' : stdout || `tsc: ${status}`
+  }
+
   /** Runs a command of a package to its end; throws with what it said where it fails. */
   run(node: string, ...args: string[]): void {
     const options = { cwd: this.folder, encoding: 'utf8', env: { ...process.env, ...this.#env } } as const

@@ -4,6 +4,7 @@ import Fastify from 'fastify'
 import { Hono } from 'hono'
 import Koa from 'koa'
 import type { SessionStorage } from 'react-router'
+import { sessions as expressSessions, type SessionRequest } from '../../src/adapters/express.ts'
 import { sessions as fastifySessions } from '../../src/adapters/fastify.ts'
 import { sessions as honoSessions, type SessionVariables } from '../../src/adapters/hono.ts'
 import { sessions as koaSessions, type SessionContext } from '../../src/adapters/koa.ts'
@@ -81,6 +82,19 @@ export function koa(store: PGStore<Visit>): unknown {
     // @ts-expect-error -- not a number
     session.values.visits = 'one'
   })
+  new Koa().use(koaSessions(store, { compatible: true })).use(async (ctx) => {
+    ctx.session.visits = 1
+    ctx.session = null
+    ctx.session = { visits: 2 }
+    ctx.session.set('visits', undefined)
+    void ctx.session.regenerate((error: unknown) => error)
+    await ctx.session.save()
+    ctx.session.pgstore.userId = '42'
+    // @ts-expect-error -- not a number
+    ctx.session.visits = 'one'
+    // @ts-expect-error -- no such value
+    ctx.session.get('visit')
+  })
   // @ts-expect-error -- no such option
   return koaSessions(store, { cookie: 'sid' })
 }
@@ -106,6 +120,29 @@ export function hono(store: PGStore<Visit>): unknown {
     // @ts-expect-error -- no such variable without the middleware
     return c.json(await c.var.session())
   })
+}
+
+/** Cookies as data: each framework's own, without a cast. */
+export async function cookies(
+  store: PGStore<Visit>,
+  jar: { get(name: string): string | undefined; set(name: string, value: string, options: { maxAge?: number }): void },
+): Promise<void> {
+  const req = { getCookie: (name: string) => jar.get(name) }
+  const session = await store.get(req, 'sid')
+  await session.save(req, {
+    setCookie: (name: string, value: string, options: object) => jar.set(name, value, options),
+  })
+  await store.destroy({ getCookie: () => ['one', 'two'] }, { setCookie: () => {}, headersSent: false }, session)
+  // @ts-expect-error -- by name
+  await store.get({ getCookie: () => 1 }, 'sid')
+  // @ts-expect-error -- neither a response nor what sets cookies
+  await session.save(req, { cookie: () => undefined })
+}
+
+export function express(store: PGStore<Visit>, req: SessionRequest<Visit>): unknown {
+  // @ts-expect-error -- a promise
+  void req.session().values
+  return expressSessions(store, { name: 'visit' })
 }
 
 export async function reactRouter(store: PGStore): Promise<SessionStorage<{ visits: number }, { message: string }>> {
