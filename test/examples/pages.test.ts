@@ -1,8 +1,9 @@
 // The complete programs of the pages, compiled and run as printed, with the packages that they name.
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
+import { migrate } from '../../src/index.ts'
 import { Browser } from '../support/browser.ts'
-import { closeAll, until } from '../support/harness.ts'
+import { admin, closeAll, until } from '../support/harness.ts'
 import { PageFolder } from '../support/page.ts'
 import { endPrograms } from '../support/program.ts'
 import { areInstalled } from '../versions.ts'
@@ -110,6 +111,35 @@ page('nestjs', 0, async (url) => {
   assert.equal(JSON.parse((await before.get('/')).text), { visits: 1 })
   assert.equal(await json('/sign-out', {}), { signedOut: true })
   assert.equal(await json('/'), { visits: 1 })
+})
+
+test('docs/serverless.md: its handler compiles, and counts the visits of a browser', async () => {
+  await migrate(admin)
+  const folder = new PageFolder('serverless')
+  try {
+    folder.write(
+      'main.ts',
+      `import { handler } from './handler.js'
+      let cookies: string[] = []
+      for (const rawPath of ['/', '/', '/sign-out', '/']) {
+        const { statusCode, body, cookies: set } = await handler({ rawPath, cookies })
+        console.log(statusCode, body, set.length)
+        if (set.length > 0) cookies = set.map((line) => line.split(';')[0] as string).filter((pair) => !pair.endsWith('='))
+      }
+      process.exit()`,
+    )
+    assert.is(folder.compile(), '')
+    const program = folder.run('main.ts')
+    assert.is((await program.ended).code, 0, program.errors)
+    assert.equal(program.output.trim().split('\n'), [
+      '200 {"visits":1} 1',
+      '200 {"visits":2} 0',
+      '200 {"visits":0} 1',
+      '200 {"visits":1} 1',
+    ])
+  } finally {
+    folder.remove()
+  }
 })
 
 test.run()

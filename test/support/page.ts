@@ -22,10 +22,11 @@ const compilerOptions = {
   experimentalDecorators: true,
 }
 
-/** The blocks of a page that begin with their file's name, in order. */
-function programsOf(page: string): string[] {
+/** The blocks of a page that begin with their file's name, and that name, in order. */
+function programsOf(page: string): { readonly name: string; readonly code: string }[] {
   const text = fs.readFileSync(path.join(root, 'docs', `${page}.md`), 'utf8')
-  return [...text.matchAll(/^```ts\n(\/\/ server\.ts\n[\s\S]*?)^```$/gm)].map(([, program]) => program as string)
+  const blocks = text.matchAll(/^```ts\n(\/\/ (\w+\.ts)\n[\s\S]*?)^```$/gm)
+  return [...blocks].map(([, code = '', name = '']) => ({ name, code }))
 }
 
 export class PageFolder {
@@ -38,7 +39,7 @@ export class PageFolder {
     this.#folder = fs.mkdtempSync(path.join(versions, '.page-'))
     fs.writeFileSync(path.join(this.#folder, 'package.json'), '{ "type": "module" }')
     fs.writeFileSync(path.join(this.#folder, 'tsconfig.json'), JSON.stringify({ compilerOptions, include: ['*.ts'] }))
-    fs.writeFileSync(path.join(this.#folder, 'server.ts'), program)
+    fs.writeFileSync(path.join(this.#folder, program.name), program.code)
     fs.mkdirSync(path.join(this.#folder, 'node_modules'))
     fs.symlinkSync(root, path.join(this.#folder, 'node_modules/pgstore'))
   }
@@ -53,20 +54,21 @@ export class PageFolder {
   /** Starts it, and returns its address once it listens. */
   async start(env: NodeJS.ProcessEnv = {}): Promise<{ readonly url: string; readonly program: Program }> {
     const port = await freePort()
-    const url = `http://127.0.0.1:${port}`
-    const secret = 'a secret of a test, which is long enough'
-    const own = {
-      DATABASE_URL: databaseUrl,
-      PORT: String(port),
-      ORIGIN: url,
-      SESSION_KEY: secret,
-      SESSION_SECRET: secret,
-    }
-    const flags = ['--import', 'tsx', path.join(this.#folder, 'server.ts')]
-    const tsconfig = { TSX_TSCONFIG_PATH: path.join(this.#folder, 'tsconfig.json') }
-    const program = new Program(flags, { ...own, ...tsconfig, ...env })
+    const program = this.run('server.ts', { PORT: String(port), ORIGIN: `http://127.0.0.1:${port}`, ...env })
     await program.line(/^listening/)
-    return { url, program }
+    return { url: `http://127.0.0.1:${port}`, program }
+  }
+
+  /** Adds a file that uses the program. */
+  write(name: string, code: string): void {
+    fs.writeFileSync(path.join(this.#folder, name), code)
+  }
+
+  run(name: string, env: NodeJS.ProcessEnv = {}): Program {
+    const secret = 'a secret of a test, which is long enough'
+    const own = { DATABASE_URL: databaseUrl, SESSION_KEY: secret, SESSION_SECRET: secret }
+    const tsconfig = { TSX_TSCONFIG_PATH: path.join(this.#folder, 'tsconfig.json') }
+    return new Program(['--import', 'tsx', path.join(this.#folder, name)], { ...own, ...tsconfig, ...env })
   }
 
   remove(): void {
