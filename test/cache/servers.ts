@@ -22,13 +22,24 @@ export function cacheOf(store: PGStore<Values>): CacheStats {
 
 /** Reads until the cache has answered, and returns what it showed. On a busy machine that may take several reads. */
 export async function hit(store: PGStore<Values>, visitor: Visitor, name = 'sid'): Promise<Session<Values>> {
-  let session: Session<Values> | undefined
+  return (await shown(store, visitor, name)).session
+}
+
+interface Shown {
+  readonly req: ReturnType<Visitor['request']>
+  readonly session: Session<Values>
+}
+
+/** The same, with the request that was shown it. */
+export async function shown(store: PGStore<Values>, visitor: Visitor, name = 'sid'): Promise<Shown> {
+  let found: Shown | undefined
   await until(async () => {
     const { hits } = cacheOf(store)
-    session = await store.get(visitor.request(), name)
+    const req = visitor.request()
+    found = { req, session: await store.get(req, name) }
     return cacheOf(store).hits > hits
   })
-  return session as Session<Values>
+  return found as Shown
 }
 
 /** Waits until this server shows the visitor no session, or another user. */

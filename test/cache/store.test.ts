@@ -26,7 +26,7 @@ import {
   until,
   Visitor,
 } from '../support/harness.ts'
-import { cacheOf, hit, longStale, server, type Values } from './servers.ts'
+import { cacheOf, hit, longStale, server, shown, type Values } from './servers.ts'
 
 const store = server()
 test.after(closeAll)
@@ -89,20 +89,18 @@ test('a session from the cache is saved, regenerated, revoked around and destroy
 
 test('keys that another request changed are kept by a save of what the cache showed', async () => {
   const visitor = await signedIn('merges', { n: 1 })
-  await hit(store, visitor)
+  const { req, session } = await shown(store, visitor)
   await changeByHand('merges', { n: 5, other: 7 })
-  await visitor.visit(store, (session) => {
-    assert.equal(session.values, { n: 1 })
-    session.values.theme = 'dark'
-  })
+  assert.equal(session.values, { n: 1 })
+  session.values.theme = 'dark'
+  await store.save(req, new TestResponse(), session)
   assert.equal((await store.new(visitor.request(), 'sid')).values, { n: 5, other: 7, theme: 'dark' })
 })
 
 test('a save with ifUnchanged of what the cache showed fails where the row has changed, and shows what is there', async () => {
   const visitor = await signedIn('unchanged', { n: 1 })
-  await hit(store, visitor)
+  const session = await hit(store, visitor)
   await sql(`update pgstore.sessions set data = '{"n": 8}', version = 9 where user_id = 'unchanged'`)
-  const session = await read(visitor)
   session.values.n = 2
   const error = await rejection(store.save(visitor.request(), new TestResponse(), session, { ifUnchanged: true }))
   assert.is(error.code, 'conflict')
@@ -113,8 +111,7 @@ test('fresh reads past the cache, into the session that the request has already'
   const visitor = await signedIn('fresh', { n: 1, other: 1 })
   await hit(store, visitor)
   await changeByHand('fresh', { n: 2, other: 2 })
-  const req = visitor.request()
-  const session = await store.get(req, 'sid')
+  const { req, session } = await shown(store, visitor)
   assert.equal(session.values, { n: 1, other: 1 })
   session.values.theme = 'dark'
   session.values.other = 3
@@ -171,8 +168,8 @@ test('a session that this request has from the cache is read anew inside a trans
   const visitor = await signedIn('anew inside', { n: 1 })
   await hit(store, visitor)
   await changeByHand('anew inside', { n: 2 })
-  const req = visitor.request()
-  assert.is((await store.get(req, 'sid')).values.n, 1)
+  const { req, session } = await shown(store, visitor)
+  assert.is(session.values.n, 1)
   const client = new pg.Client(clientUrl)
   await client.connect()
   assert.is((await store.withClient(client).get(req, 'sid')).values.n, 2)

@@ -105,14 +105,19 @@ async function forceAll(forcer: Forcer): Promise<string[]> {
   return [
     await forcer.meet(`set statement_timeout = '500ms'`, saveToHeld(nothing)),
     await forcer.meet(`set lock_timeout = '500ms'`, saveToHeld(nothing)),
-    await forcer.meet(
-      `set default_transaction_isolation = 'serializable'`,
-      saveToHeld(async (admin) => {
-        await blocked(server)
-        await admin.query('commit')
-      }),
-      { batch: false }, // which otherwise repeats it, and is done
-    ),
+    // On a client of the caller's: on a pool it would be sent again, and be done.
+    await forcer.meet(`set default_transaction_isolation = 'serializable'`, async (store, admin) => {
+      const client = new pg.Client(server.clientUrl)
+      await client.connect()
+      try {
+        await forcer.saveToHeld(store.withClient(client), admin, async () => {
+          await blocked(server)
+          await admin.query('commit')
+        })
+      } finally {
+        await client.end()
+      }
+    }),
     await forcer.meet(
       '',
       saveToHeld(async () => {
