@@ -185,7 +185,10 @@ for (const [way, code] of Object.entries(ways)) {
     const assign = runInThisContext(`(function (session) { ${code} })`) as (session: unknown) => void
     const browser = await fastify(
       (app) => {
-        app.get('/', (request) => assign(request.session))
+        app.get('/', (request) => {
+          assign(request.session)
+          return 'assigned'
+        })
       },
       { compatible: false },
     )
