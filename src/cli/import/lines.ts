@@ -1,4 +1,4 @@
-// JSON lines, as mongoexport and redis tools write them: one session a line.
+// JSON lines, as mongoexport writes them: one session a line.
 import type { Readable } from 'node:stream'
 import {
   batchSize,
