@@ -75,6 +75,7 @@ const values: Readonly<Record<string, readonly (string | Buffer | null)[]>> = {
     '-infinity',
   ],
   integer: [null, '0', '1', '-1', '2', '2147483647', '-2147483648', '4096'],
+  numeric: [null, '0', '1', '-0.5', 'NaN', 'Infinity', '-Infinity', '1e100', '1e131071', '1e-16383'],
   bigint: [null, '0', '1', '-1', '9223372036854775807', '-9223372036854775808'],
 }
 
@@ -138,6 +139,8 @@ function good(type: string): string | Buffer | null {
       return '1 day'
     case 'integer':
       return pick(['0', '1', '4096'])
+    case 'numeric':
+      return '1'
     case 'text':
       return 'user'
     case 'bytea[]':
@@ -163,7 +166,7 @@ interface Outcome {
 /** If a value is not of its type the caller gets the server's own error, before any function runs. */
 const refusedByType = new Set(['22P02', '22007', '22008', '2202E', '22015', '22003'])
 
-const statuses = /^(saved|gone|conflict|too_large|invalid|locked|destroyed)$/
+const statuses = /^(saved|gone|conflict|too_large|invalid|locked|destroyed|taken|none)$/
 
 /** Whether these are arguments that the server takes as their types; else no function ran. */
 async function areTyped(owner: pg.Pool, types: readonly string[], args: readonly unknown[]): Promise<boolean> {
