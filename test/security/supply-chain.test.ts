@@ -58,7 +58,19 @@ requirement(
       readJson('package.json')
     assert.equal(Object.keys(dependencies), Object.keys(tree))
     // Frameworks and the worker: applications that do not use them install none of them.
-    const choices = ['express-session', 'fastify', 'graphile-worker', 'hono', 'koa', 'react-router', 'redis']
+    const choices = [
+      'elysia',
+      'express',
+      'express-session',
+      'fastify',
+      'graphile-worker',
+      'hono',
+      'koa',
+      'mongodb',
+      'next',
+      'react-router',
+      'redis',
+    ]
     assert.equal(Object.keys(peerDependencies), choices)
     for (const name of choices) assert.equal(peerDependenciesMeta[name], { optional: true }, name)
     assert.equal([optionalDependencies, bundleDependencies], [undefined, undefined])
