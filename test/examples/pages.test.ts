@@ -4,21 +4,21 @@ import * as assert from 'uvu/assert'
 import { migrate } from '../../src/index.ts'
 import { Browser } from '../support/browser.ts'
 import { admin, closeAll, until } from '../support/harness.ts'
+import { areThere, library } from '../support/libraries.ts'
 import { PageFolder } from '../support/page.ts'
 import { endPrograms } from '../support/program.ts'
-import { areInstalled } from '../versions.ts'
 
 test.after(async () => {
   await endPrograms()
   await closeAll()
 })
 
-/** @param index which of the page's programs, if it has several */
-function page(name: string, index: number, use: (url: string) => Promise<void>): void {
-  if (!areInstalled) {
-    console.log(`Skipped: the packages of docs/${name}.md are not installed: npm ci --prefix test/versions.`)
-    return
-  }
+/**
+ * @param index which of the page's programs, if it has several
+ * @param packages what it needs besides the project's own
+ */
+function page(name: string, index: number, packages: readonly string[], use: (url: string) => Promise<void>): void {
+  if (!areThere(...packages)) return
   test(`docs/${name}.md, program ${index + 1}, compiles and runs as printed`, async () => {
     const folder = new PageFolder(name, index)
     try {
@@ -33,18 +33,11 @@ function page(name: string, index: number, use: (url: string) => Promise<void>):
   })
 }
 
-// biome-ignore lint/suspicious/noExplicitAny: packages that are not the project's own
-type Library = any
-
-async function library(file: string): Promise<Library> {
-  return await import(new URL(`../versions/node_modules/${file}`, import.meta.url).href)
-}
-
 function cookieOf({ jar }: Browser): string {
   return [...jar].map(([name, value]) => `${name}=${value}`).join('; ')
 }
 
-page('websockets', 0, async (url) => {
+page('websockets', 0, ['ws'], async (url) => {
   const { WebSocket } = await library('ws/wrapper.mjs')
   const browser = new Browser(url)
   const heard: string[] = []
@@ -73,7 +66,7 @@ page('websockets', 0, async (url) => {
   assert.equal(heard, ['Hello, ada', 'ada: hello', 'closed 4001'])
 })
 
-page('websockets', 1, async (url) => {
+page('websockets', 1, ['socket.io', 'socket.io-client'], async (url) => {
   const { io } = await library('socket.io-client/build/esm-debug/index.js')
   const browser = new Browser(url)
   const heard: string[] = []
@@ -100,7 +93,7 @@ page('websockets', 1, async (url) => {
   assert.equal(heard, ['Hello, ada', 'ada: hello', 'io server disconnect'])
 })
 
-page('nestjs', 0, async (url) => {
+page('nestjs', 0, ['@nestjs/core', '@nestjs/platform-express', 'reflect-metadata', 'rxjs'], async (url) => {
   const browser = new Browser(url)
   const json = async (path: string, body?: object) =>
     JSON.parse((await (body ? browser.post(path, body) : browser.get(path))).text)

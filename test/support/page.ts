@@ -29,6 +29,13 @@ function programsOf(page: string): { readonly name: string; readonly code: strin
   return [...blocks].map(([, code = '', name = '']) => ({ name, code }))
 }
 
+/** What the compiler says of a project: '' if all is well. */
+export function typeErrors(project: string): string {
+  const tsc = path.join(root, 'node_modules/typescript/bin/tsc')
+  const { status, stdout } = spawnSync(process.execPath, [tsc, '-p', project], { encoding: 'utf8' })
+  return status === 0 ? '' : stdout || `tsc: ${status}`
+}
+
 export class PageFolder {
   readonly #folder: string
 
@@ -46,9 +53,7 @@ export class PageFolder {
 
   /** What the compiler says: '' if all is well. */
   compile(): string {
-    const tsc = path.join(root, 'node_modules/typescript/bin/tsc')
-    const { status, stdout } = spawnSync(process.execPath, [tsc, '-p', this.#folder], { encoding: 'utf8' })
-    return status === 0 ? '' : stdout || `tsc: ${status}`
+    return typeErrors(this.#folder)
   }
 
   /** Starts it, and returns its address once it listens. */

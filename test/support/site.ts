@@ -4,6 +4,7 @@ import fs from 'node:fs'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { databaseUrl } from './harness.ts'
+import { typeErrors } from './page.ts'
 import { freePort } from './port.ts'
 import { Program } from './program.ts'
 
@@ -49,10 +50,9 @@ export class SiteFolder {
     }
     const project = path.join(this.folder, 'check.json')
     fs.writeFileSync(project, JSON.stringify({ compilerOptions, include }))
-    const tsc = path.join(root, 'node_modules/typescript/bin/tsc')
-    const { status, stdout } = spawnSync(process.execPath, [tsc, '-p', project], { encoding: 'utf8' })
+    const errors = typeErrors(project)
     fs.rmSync(project)
-    return status === 0 ? '' : stdout || `tsc: ${status}`
+    return errors
   }
 
   /** Runs a command of a package to its end; throws with what it said where it fails. */
