@@ -1,7 +1,7 @@
 #!/bin/sh
 # unstorage 1.17.6, Node 20.
 #
-# Expected: with one driver at the root, clear('cart') removes the items under 'cart', as its documentation says of a base.
+# Expected: with one driver at the root, clear('cart') removes the items under 'cart'.
 # Seen: nothing is removed, and no error is raised: only what is mounted at the base or below it is cleared, so that a driver at the root
 # never is, but by clear() itself. A sign-out that clears what begins with a user's name leaves everything where it was.
 #
