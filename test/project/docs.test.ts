@@ -16,8 +16,9 @@ test('the TypeScript on the pages compiles, each page as one module', () => {
   try {
     fs.writeFileSync(path.join(folder, 'tsconfig.json'), '{ "extends": "../tsconfig.json", "include": ["*.ts"] }')
     for (const name of pages) {
+      const text = blocks(page(name)).join('\n')
       const store = "declare const store: import('pgstore').PGStore<{ visits?: number }>\n"
-      fs.writeFileSync(path.join(folder, `${name}.ts`), store + blocks(page(name)).join('\n'))
+      fs.writeFileSync(path.join(folder, `${name}.ts`), (text.includes('const store =') ? '' : store) + text)
     }
     const tsc = [path.join(root, 'node_modules/typescript/bin/tsc'), '-p', folder, '--isolatedDeclarations', 'false']
     const { status, stdout } = spawnSync(process.execPath, [...tsc, '--declaration', 'false'], { encoding: 'utf8' })
@@ -42,7 +43,7 @@ test('code that a page quotes from an example is in that example, line by line a
       checked++
     }
   }
-  assert.is(checked, 3)
+  assert.is(checked, 1)
 })
 
 test.run()
