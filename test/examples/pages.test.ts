@@ -14,7 +14,7 @@ test.after(async () => {
 })
 
 /** By test/project/docs.test.ts, with the rest of their page. */
-const compiledElsewhere = ['node-http', 'fastify', 'koa', 'hono']
+const compiledElsewhere = ['node-http', 'fastify', 'koa', 'hono', 'recipes']
 
 /**
  * @param index which of the page's programs, if it has several
@@ -111,6 +111,20 @@ for (const name of ['node-http', 'express', 'fastify', 'koa', 'hono']) {
     assert.equal(await json('/'), { visits: 1 })
   })
 }
+
+page('recipes', 0, [], async (url) => {
+  const [laptop, phone] = [new Browser(url), new Browser(url)]
+  const post = async (browser: Browser, path: string) => JSON.parse((await browser.post(path, {})).text)
+  assert.equal(await post(laptop, '/cart?item=tea'), { cart: ['tea'] })
+  for (const browser of [laptop, phone]) assert.equal(await post(browser, '/sign-in?remember'), { user: 'ada' })
+  const { devices } = await post(laptop, '/devices')
+  assert.equal(devices.map((device: { isThis: boolean }) => device.isThis).sort(), [false, true])
+  assert.equal(await post(laptop, '/sign-out-elsewhere'), { ended: 1 })
+  assert.equal(JSON.parse((await phone.get('/')).text), {})
+  assert.equal(JSON.parse((await laptop.get('/')).text), { user: 'ada', cart: ['tea'] })
+  await post(laptop, '/sign-out')
+  assert.equal(JSON.parse((await laptop.get('/')).text), {})
+})
 
 page('nestjs', 0, ['@nestjs/core', '@nestjs/platform-express', 'reflect-metadata', 'rxjs'], async (url) => {
   const browser = new Browser(url)

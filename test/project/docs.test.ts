@@ -7,7 +7,7 @@ import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
-const pages = ['fastify', 'koa', 'hono', 'react-router', 'node-http', 'frameworks']
+const pages = ['fastify', 'koa', 'hono', 'react-router', 'node-http', 'frameworks', 'recipes']
 const page = (name: string) => fs.readFileSync(path.join(root, 'docs', `${name}.md`), 'utf8')
 const blocks = (text: string) => [...text.matchAll(/^```ts\n([\s\S]*?)^```$/gm)].map(([, block]) => block ?? '')
 
