@@ -12,7 +12,7 @@ export interface CollectOptions {
   readonly watch?: WatchOptions | undefined
 }
 
-/** A counter has no list of names to wait for: what it may be labelled with is said here. */
+/** All that a metric may be labelled with, which prom-client wants to know beforehand. */
 const labels = [
   'db_system_name',
   'db_namespace',
