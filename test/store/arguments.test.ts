@@ -80,7 +80,7 @@ const plain = (host: string, headers: object = {}) =>
 
 test('a Secure cookie over plain http gives one warning, and none on this machine', () => {
   const told: (string | undefined)[] = []
-  const { emitWarning } = process
+  const emitWarning = process.emitWarning.bind(process)
   process.emitWarning = ((_: string, { code }: { code?: string }) => told.push(code)) as typeof process.emitWarning
   try {
     for (const host of ['localhost:3000', '127.0.0.1:80', '[::1]:3000', 'shop.localhost'])
