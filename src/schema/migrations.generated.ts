@@ -4369,7 +4369,7 @@ comment on function :PGSTORE_SCHEMA.session_put(bytea, jsonb, interval, text, in
   {
     name: '000006-history.sql',
     sql: `--! Previous: sha1:3394c49e58e0cb370e184c31b8999da794188b4e
---! Hash: sha1:cb8295bcc7cef94bde8e19df7e1de5860862920c
+--! Hash: sha1:6fc51f5b0e553be3fdd1385427cde172ac77d2c8
 --! Message: history
 
 --! split: 1-current.sql
@@ -4674,7 +4674,7 @@ comment on function :PGSTORE_SCHEMA.endings_spread() is
 -- given again at once. Without (null), they are done when the caller's transaction commits, and only the consumer's own are looked
 -- at: exactly once for what it does there.
 --
--- Status: ended; or in a row of its own invalid (an argument is not what it should be), or off: nothing is there, and the history is
+-- Status: ended; or in a row of its own invalid (an argument is not what it should be), or off: nothing waits, and the history is
 -- not written.
 create or replace function :PGSTORE_SCHEMA.endings_take(
   p_consumer text,
@@ -4768,7 +4768,10 @@ begin
     from :PGSTORE_SCHEMA.history as h
     where h.id = any (v_ids)
     order by h.id;
-  if not found and not (select a.is_on from :PGSTORE_SCHEMA.audit as a where a.id) then
+  if not found
+    and not (select a.is_on from :PGSTORE_SCHEMA.audit as a where a.id)
+    and not exists (select from :PGSTORE_SCHEMA.ending_deliveries as d where d.consumer = p_consumer)
+  then
     status := 'off';
     return next;
   end if;
