@@ -62,12 +62,14 @@ export class Bell {
     })
   }
 
+  #ring(): void {
+    this.#hasRung = true
+    this.#wake()
+  }
+
   async #listen(announcements: EventStream<SessionEvent>): Promise<void> {
-    for await (const { type } of announcements) {
-      if (type === 'regenerated' || type === 'changed') continue
-      this.#hasRung = true
-      this.#wake()
-    }
+    void announcements.ready.then(() => this.#ring()) // what was announced before is unknown
+    for await (const { type } of announcements) if (type !== 'regenerated' && type !== 'changed') this.#ring()
   }
 }
 

@@ -60,8 +60,8 @@ export class Endings {
   #isFirst = true
 
   /** @throws {PGStoreError} `invalid_option`, naming every problem */
-  constructor(source: EndingSource, { consumer, poll = 5, lease = 60 }: EndingsOptions) {
-    refuse(problemsOf(source, consumer, poll, lease))
+  constructor(source: EndingSource, { consumer, poll = 5, lease = 60, transaction = false }: EndingsOptions) {
+    refuse(problemsOf(source, consumer, poll, lease, transaction))
     this.#source = source
     this.#consumer = consumer
     this.#leaseMs = Math.ceil(lease * 1000)
@@ -186,14 +186,20 @@ export class Endings {
   }
 }
 
-function problemsOf({ pool }: EndingSource, consumer: unknown, poll: unknown, lease: unknown): string[] {
+function problemsOf(
+  { pool }: EndingSource,
+  consumer: unknown,
+  poll: unknown,
+  lease: unknown,
+  transaction: unknown,
+): string[] {
   const isName = typeof consumer === 'string' && consumer.isWellFormed() && !consumer.includes('\0')
   const isTime = (value: unknown) => typeof value === 'number' && value >= 0.05 && value <= 86_400
+  const isShort = isName && consumer !== '' && Buffer.byteLength(consumer) <= 255
   return [
-    ...(typeof pool?.connect === 'function' ? [] : ['endings: call it on a store with a pool, not over one client']),
-    ...(isName && consumer !== '' && Buffer.byteLength(consumer) <= 255
-      ? []
-      : ['consumer must be a name of 1 to 255 bytes']),
+    ...(pool ? [] : ['endings: call it on the store itself, not over one client']),
+    ...(pool && transaction && typeof pool.connect !== 'function' ? ['transaction needs a pg.Pool'] : []),
+    ...(isShort ? [] : ['consumer must be a name of 1 to 255 bytes']),
     ...(isTime(poll) ? [] : ['poll must be a number of seconds from 0.05 to 86400']),
     ...(isTime(lease) ? [] : ['lease must be a number of seconds from 0.05 to 86400']),
   ]

@@ -308,7 +308,10 @@ test('a role that can access the tables by another right is granted, with a warn
   await sql(`grant pg_read_all_data to ${reader.role}; alter role ${superuser.role} superuser`)
   const { code, stdout } = await cli('grant', reader.role, '--as', 'client')
   assert.is(code, 0)
-  assert.match(stdout, /Warning: it can access the tables directly \(audit, cleanup, ending_consumers, ending_deliveries, grants, history, migrations, sessions\)/)
+  assert.match(
+    stdout,
+    /Warning: it can access the tables directly \(audit, cleanup, ending_consumers, ending_deliveries, grants, history, migrations, sessions\)/,
+  )
   const { warnings } = JSON.parse((await cli('grant', superuser.role, '--as', 'client', '--json')).stdout)
   assert.match(warnings[0], /cleanup, grants, migrations, sessions/)
 })
