@@ -313,7 +313,10 @@ test('a role that can access the tables by another right is granted, with a warn
     /Warning: it can access the tables directly \(audit, cleanup, ending_consumers, ending_deliveries, grants, history, migrations, sessions\)/,
   )
   const { warnings } = JSON.parse((await cli('grant', superuser.role, '--as', 'client', '--json')).stdout)
-  assert.match(warnings[0], /audit, cleanup, ending_consumers, ending_deliveries, grants, history, migrations, sessions/)
+  assert.match(
+    warnings[0],
+    /audit, cleanup, ending_consumers, ending_deliveries, grants, history, migrations, sessions/,
+  )
 })
 
 test.run()
