@@ -12,7 +12,7 @@ const floors = [
   ['store'],
   ['parts'],
   ['cached-reader'],
-  ['reader'],
+  ['reader', 'history'],
   ['saver', 'cleanup'],
   ['settings'],
   ['options'],

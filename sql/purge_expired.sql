@@ -2,6 +2,9 @@
 -- several purges run side by side and none waits. Call it until it returns less than the limit.
 --
 -- purge_at is never earlier than the expiry; both are asked, so that nothing live is ever deleted.
+--
+-- Where the history is on, it is here that an expiry gets there. Its own rows that were kept long enough go too, ten for each
+-- session that there may be, so that it shrinks faster than it grows: they are not counted.
 create or replace function :PGSTORE_SCHEMA.purge_expired(p_limit integer default 1000)
   returns bigint
   language plpgsql
@@ -12,6 +15,8 @@ create or replace function :PGSTORE_SCHEMA.purge_expired(p_limit integer default
   set enable_seqscan = off
 as $$
 declare
+  v_limit constant bigint := greatest(coalesce(p_limit, 0), 0);
+  v_ended jsonb;
   v_purged bigint;
 begin
   with due as materialized (
@@ -20,12 +25,23 @@ begin
     where s.purge_at <= statement_timestamp()
       and s.expires_at <= statement_timestamp()
     order by s.purge_at
-    limit greatest(coalesce(p_limit, 0), 0)
+    limit v_limit
     for update skip locked
+  ), ended as (
+    delete from :PGSTORE_SCHEMA.sessions as s
+    where s.ctid = any (array(select due.ctid from due))
+    returning s.id, s.user_id, s.label, s.tags, s.expires_at as ended_at
   )
-  delete from :PGSTORE_SCHEMA.sessions as s
-  where s.ctid = any (array(select due.ctid from due));
-  get diagnostics v_purged = row_count;
+  select
+    count(*),
+    jsonb_agg(to_jsonb(ended)) filter (where (select a.is_on from :PGSTORE_SCHEMA.audit as a where a.id))
+  into v_purged, v_ended
+  from ended;
+  if v_ended is not null then
+    perform :PGSTORE_SCHEMA.history_end(v_ended, 'expired');
+  end if;
+  perform :PGSTORE_SCHEMA.endings_spread();
+  perform :PGSTORE_SCHEMA.history_purge(least(v_limit, 10000)::integer * 10);
   return v_purged;
 end
 $$;

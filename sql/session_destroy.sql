@@ -13,22 +13,32 @@ create or replace function :PGSTORE_SCHEMA.session_destroy(p_key bytea, p_reason
 as $$
 declare
   v_id bigint;
+  v_ended jsonb;
 begin
   delete from :PGSTORE_SCHEMA.sessions as s
   where s.key = p_key
     and s.expires_at > statement_timestamp()
-  returning s.id into v_id;
+  returning
+    s.id,
+    case when (select a.is_on from :PGSTORE_SCHEMA.audit as a where a.id) then jsonb_build_array(:PGSTORE_SCHEMA.ending(s.id, s.user_id, s.label, s.tags, statement_timestamp())) end
+  into v_id, v_ended;
   if not found then
     -- A statement of its own: its snapshot has what a regenerate committed that the one above waited for.
     delete from :PGSTORE_SCHEMA.sessions as s
     where s.former_keys @> array[p_key]
       and s.expires_at > statement_timestamp()
-    returning s.id into v_id;
+    returning
+      s.id,
+      case when (select a.is_on from :PGSTORE_SCHEMA.audit as a where a.id) then jsonb_build_array(:PGSTORE_SCHEMA.ending(s.id, s.user_id, s.label, s.tags, statement_timestamp())) end
+    into v_id, v_ended;
     if not found then
       return 0;
     end if;
   end if;
   perform :PGSTORE_SCHEMA.session_announce('destroyed', array[v_id], coalesce(p_reason, 'signed_out'));
+  if v_ended is not null then
+    perform :PGSTORE_SCHEMA.history_end(v_ended, coalesce(p_reason, 'signed_out'));
+  end if;
   return 1;
 end
 $$;
@@ -47,8 +57,10 @@ create or replace function :PGSTORE_SCHEMA.session_destroy(p_keys bytea[], p_rea
 as $$
 declare
   v_ids bigint[];
+  v_ended jsonb;
   v_moved_keys bytea[];
   v_moved bigint[];
+  v_moved_ended jsonb;
 begin
   with locked as (
     select s.key
@@ -61,9 +73,12 @@ begin
     delete from :PGSTORE_SCHEMA.sessions as s
     using locked
     where s.key = locked.key
-    returning s.id
+    returning s.id, s.user_id, s.label, s.tags, statement_timestamp() as ended_at
   )
-  select coalesce(array_agg(ended.id), '{}') into v_ids
+  select
+    coalesce(array_agg(ended.id), '{}'),
+    jsonb_agg(to_jsonb(ended)) filter (where (select a.is_on from :PGSTORE_SCHEMA.audit as a where a.id))
+  into v_ids, v_ended
   from ended;
 
   -- Two statements, as in session_revoke. By an expression: for the order's sake a plan would read all of the primary key.
@@ -80,11 +95,18 @@ begin
   with ended as (
     delete from :PGSTORE_SCHEMA.sessions as s
     where s.key = any (v_moved_keys)
-    returning s.id
+    returning s.id, s.user_id, s.label, s.tags, statement_timestamp() as ended_at
   )
-  select coalesce(array_agg(ended.id), '{}') into v_moved
+  select
+    coalesce(array_agg(ended.id), '{}'),
+    jsonb_agg(to_jsonb(ended)) filter (where (select a.is_on from :PGSTORE_SCHEMA.audit as a where a.id))
+  into v_moved, v_moved_ended
   from ended;
   perform :PGSTORE_SCHEMA.session_announce('destroyed', v_ids || v_moved, coalesce(p_reason, 'signed_out'));
+  v_ended := coalesce(v_ended || v_moved_ended, v_ended, v_moved_ended);
+  if v_ended is not null then
+    perform :PGSTORE_SCHEMA.history_end(v_ended, coalesce(p_reason, 'signed_out'));
+  end if;
   return cardinality(v_ids || v_moved);
 end
 $$;

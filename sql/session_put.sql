@@ -77,6 +77,9 @@ begin
     if found then
       if v_is_user_new then
         perform :PGSTORE_SCHEMA.session_announce('changed', array[id]);
+        if p_user_id <> '' then
+          perform :PGSTORE_SCHEMA.history_note('signed_in', p_key);
+        end if;
       end if;
       status := 'saved';
       return;

@@ -39,6 +39,8 @@ declare
   v_now constant timestamptz := statement_timestamp();
   v_is_data boolean;
   v_fits boolean;
+  v_is_audited boolean;
+  v_expired jsonb;
 begin
   key := p_key;
 
@@ -103,13 +105,17 @@ begin
         when v_fits then octet_length(((:PGSTORE_SCHEMA.live_data(s.data, s.value_ends, v_now) - coalesce(p_unset, '{}')) || p_set)::text) <= p_max_length
         else false
       end
-    returning s.id, s.version, s.expires_at into id, version, expires_at;
+    returning s.id, s.version, s.expires_at, (select a.is_on from :PGSTORE_SCHEMA.audit as a where a.id)
+    into id, version, expires_at, v_is_audited;
   exception when unique_violation then
     status := 'conflict';
     return;
   end;
   if found then -- announced in any case, and never relaxed
     perform :PGSTORE_SCHEMA.session_announce('regenerated', array[id]);
+    if v_is_audited then
+      perform :PGSTORE_SCHEMA.history_note(case when p_user_id <> '' then 'signed_in' else 'regenerated' end, p_new_key);
+    end if;
     key := p_new_key;
     status := 'saved';
     return;
@@ -124,8 +130,13 @@ begin
     -- An expired session under the new key counts as none.
     delete from :PGSTORE_SCHEMA.sessions as s
     where s.key = p_new_key
-      and s.expires_at <= v_now;
+      and s.expires_at <= v_now
+    returning case when (select a.is_on from :PGSTORE_SCHEMA.audit as a where a.id) then jsonb_build_array(:PGSTORE_SCHEMA.ending(s.id, s.user_id, s.label, s.tags, s.expires_at)) end
+    into v_expired;
     if found then
+      if v_expired is not null then
+        perform :PGSTORE_SCHEMA.history_end(v_expired, 'expired');
+      end if;
       select r.key, r.status, r.id, r.version, r.expires_at, r.data
       into key, status, id, version, expires_at, data
       from :PGSTORE_SCHEMA.session_regenerate(

@@ -17,6 +17,7 @@ as $$
 declare
   v_keys bytea[];
   v_ids bigint[];
+  v_ended jsonb;
 begin
   -- Two statements: only the second one's snapshot has a session under the key that a regenerate gave it while the first waited.
   select array_agg(locked.key) into v_keys
@@ -34,11 +35,17 @@ begin
   with ended as (
     delete from :PGSTORE_SCHEMA.sessions as s
     where s.key = any (v_keys)
-    returning s.id
+    returning s.id, s.user_id, s.label, s.tags, statement_timestamp() as ended_at
   )
-  select coalesce(array_agg(ended.id), '{}') into v_ids
+  select
+    coalesce(array_agg(ended.id), '{}'),
+    jsonb_agg(to_jsonb(ended)) filter (where (select a.is_on from :PGSTORE_SCHEMA.audit as a where a.id))
+  into v_ids, v_ended
   from ended;
   perform :PGSTORE_SCHEMA.session_announce('revoked', v_ids, coalesce(p_reason, 'revoked'));
+  if v_ended is not null then
+    perform :PGSTORE_SCHEMA.history_end(v_ended, coalesce(p_reason, 'revoked'));
+  end if;
   return cardinality(v_ids);
 end
 $$;

@@ -44,6 +44,7 @@ declare
   v_is_data boolean;
   v_is_user_new boolean;
   v_fits boolean;
+  v_replaced jsonb;
 begin
   key := p_key;
 
@@ -105,11 +106,23 @@ begin
       label = excluded.label,
       tags = excluded.tags,
       former_keys = null,
-      value_ends = null
+      -- Of the expired one, for the history: after an upsert only the new row is there to be returned. It stays for a moment.
+      value_ends = :PGSTORE_SCHEMA.ending(s.id, s.user_id, s.label, s.tags, least(s.expires_at, v_now))
     where s.expires_at <= v_now
       or :PGSTORE_SCHEMA.past_lifetime(v_now, p_lifetime, s.created_at, s.signed_in_at)
-    returning s.id, s.version, s.expires_at into id, version, expires_at;
+    returning s.id, s.version, s.expires_at, s.value_ends into id, version, expires_at, v_replaced;
     if found then
+      if v_replaced is not null then
+        update :PGSTORE_SCHEMA.sessions as s
+        set value_ends = null
+        where s.key = p_key;
+        if (select a.is_on from :PGSTORE_SCHEMA.audit as a where a.id) then
+          perform :PGSTORE_SCHEMA.history_end(jsonb_build_array(v_replaced), 'expired');
+        end if;
+      end if;
+      if p_user_id <> '' then
+        perform :PGSTORE_SCHEMA.history_note('signed_in', p_key);
+      end if;
       status := 'saved';
       return;
     end if;
@@ -173,6 +186,9 @@ begin
   if found then
     if p_announce or v_is_user_new then
       perform :PGSTORE_SCHEMA.session_announce('changed', array[id]);
+    end if;
+    if v_is_user_new and p_user_id <> '' then
+      perform :PGSTORE_SCHEMA.history_note('signed_in', p_key);
     end if;
     status := 'saved';
     return;

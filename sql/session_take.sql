@@ -21,17 +21,25 @@ as $$
 declare
   v_now constant timestamptz := statement_timestamp();
   v_id bigint;
+  v_ended jsonb;
 begin
   if p_name is null then
     delete from :PGSTORE_SCHEMA.sessions as s
     where s.key = p_key
       and s.expires_at > v_now
-    returning s.id, :PGSTORE_SCHEMA.live_data(s.data, s.value_ends, v_now) into v_id, value;
+    returning
+      s.id,
+      case when (select a.is_on from :PGSTORE_SCHEMA.audit as a where a.id) then jsonb_build_array(:PGSTORE_SCHEMA.ending(s.id, s.user_id, s.label, s.tags, v_now)) end,
+      :PGSTORE_SCHEMA.live_data(s.data, s.value_ends, v_now)
+    into v_id, v_ended, value;
     if not found then
       status := 'gone';
       return;
     end if;
     perform :PGSTORE_SCHEMA.session_announce('destroyed', array[v_id], 'taken');
+    if v_ended is not null then
+      perform :PGSTORE_SCHEMA.history_end(v_ended, 'taken');
+    end if;
     status := 'taken';
     return;
   end if;

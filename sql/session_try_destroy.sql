@@ -14,8 +14,10 @@ as $$
 declare
   v_keys bytea[];
   v_ids bigint[];
+  v_ended jsonb;
   v_moved_keys bytea[];
   v_moved_ids bigint[];
+  v_moved_ended jsonb;
   v_held bytea[];
 begin
   with locked as (
@@ -29,9 +31,13 @@ begin
     delete from :PGSTORE_SCHEMA.sessions as s
     using locked
     where s.key = locked.key
-    returning s.key, s.id
+    returning s.key, s.id, s.user_id, s.label, s.tags, statement_timestamp() as ended_at
   )
-  select coalesce(array_agg(ended.key), '{}'), coalesce(array_agg(ended.id), '{}') into v_keys, v_ids
+  select
+    coalesce(array_agg(ended.key), '{}'),
+    coalesce(array_agg(ended.id), '{}'),
+    jsonb_agg(:PGSTORE_SCHEMA.ending(ended.id, ended.user_id, ended.label, ended.tags, ended.ended_at)) filter (where (select a.is_on from :PGSTORE_SCHEMA.audit as a where a.id))
+  into v_keys, v_ids, v_ended
   from ended;
 
   -- As in session_destroy.
@@ -48,13 +54,22 @@ begin
   with ended as (
     delete from :PGSTORE_SCHEMA.sessions as s
     where s.key = any (v_moved_keys)
-    returning s.former_keys, s.id
+    returning s.former_keys, s.id, s.user_id, s.label, s.tags, statement_timestamp() as ended_at
   )
   select
     array(select former.key from ended, unnest(ended.former_keys) as former (key)),
-    array(select ended.id from ended)
-  into v_moved_keys, v_moved_ids;
+    array(select ended.id from ended),
+    (
+      select jsonb_agg(:PGSTORE_SCHEMA.ending(ended.id, ended.user_id, ended.label, ended.tags, ended.ended_at))
+      from ended
+      where (select a.is_on from :PGSTORE_SCHEMA.audit as a where a.id)
+    )
+  into v_moved_keys, v_moved_ids, v_moved_ended;
   perform :PGSTORE_SCHEMA.session_announce('destroyed', v_ids || v_moved_ids, 'signed_out');
+  v_ended := coalesce(v_ended || v_moved_ended, v_ended, v_moved_ended);
+  if v_ended is not null then
+    perform :PGSTORE_SCHEMA.history_end(v_ended, 'signed_out');
+  end if;
 
   -- What is left is held by another transaction, or was none. Looked up by arrays: an "exists" for each key may be planned as a scan.
   select coalesce(array_agg(s.key), '{}') into v_held

@@ -41,8 +41,11 @@ export class StoreParts {
    * @internal
    */
   readonly ownPool: pg.Pool | undefined
+  /** The pool for transactions of ours: the one above or the one that was given; undefined over one client. */
+  readonly pool: Pool | undefined
   readonly #sockets: Sockets | undefined
   readonly database: Database
+  readonly schema: string
   /** The same, through the seal if there is one. */
   readonly sessions: SessionDatabase
   readonly writer: Writer
@@ -72,6 +75,8 @@ export class StoreParts {
     const { sealing, cache: limits, schema, codecs } = settings
     this.settings = settings
     this.ownPool = ownPool
+    this.pool = lender ? undefined : (ownPool ?? settings.pool)
+    this.schema = schema
     this.#sockets = sockets
     this.database = database
     this.listen = lender ? undefined : listenConnection(settings)

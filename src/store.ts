@@ -1,5 +1,4 @@
 import { inspect } from 'node:util'
-import { SessionCleanup } from './cleanup/cleanup.ts'
 import type { Codec } from './cookie/codec.ts'
 import type { RequestLike } from './cookie/cookie-header.ts'
 import { cookieOptionProblems, type SessionOptions } from './cookie/cookie-options.ts'
@@ -8,6 +7,7 @@ import type { Queryable } from './database/pool.ts'
 import { closedError, refuse } from './errors.ts'
 import type { EventStream } from './events/channel-events.ts'
 import type { SessionEvent } from './events/session-events.ts'
+import { SessionHistory } from './history/history.ts'
 import type { PGStoreOptions, RegenerateOptions, SaveOptions } from './options.ts'
 import { StoreParts, type StoreStats } from './parts.ts'
 import { migrate } from './schema/migrate.ts'
@@ -25,7 +25,7 @@ import { maxLengthProblems, parseOptions } from './settings.ts'
  * Every method that reaches the database rejects with a `PGStoreError` whose code is `unavailable`, `timeout`, `full`,
  * `forbidden`, `not_installed` or `database` if the database fails; the cookie is then left alone.
  */
-export class PGStore<Values extends object = Record<string, unknown>> extends SessionCleanup {
+export class PGStore<Values extends object = Record<string, unknown>> extends SessionHistory {
   /** The first signs, all verify. */
   readonly codecs: readonly Codec[]
   readonly #parts: StoreParts
@@ -46,8 +46,8 @@ export class PGStore<Values extends object = Record<string, unknown>> extends Se
   constructor(options: PGStoreOptions | StoreParts)
   constructor(options: PGStoreOptions | StoreParts) {
     const parts = options instanceof StoreParts ? options : StoreParts.open(parseOptions(options))
-    const { settings, database, listen, sleep } = parts
-    super(database, listen, settings.schema, sleep)
+    const { settings, listen } = parts
+    super(parts, listen)
     this.#parts = parts
     this.codecs = settings.codecs
     this.#options = settings.options

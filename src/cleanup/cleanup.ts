@@ -116,7 +116,7 @@ export abstract class SessionCleanup {
 export async function setSchedule(database: MaintenanceDatabase, every: string): Promise<CleanupState> {
   checkInterval(every)
   const state = await database.cleanupStart(every).catch((error: PGStoreError) => {
-    if (error.sqlState?.startsWith('22')) throw notAnInterval()
+    if (error.sqlState?.startsWith('22')) throw notAnInterval('every')
     throw error
   })
   if (state.status === 'invalid') {
@@ -125,16 +125,16 @@ export async function setSchedule(database: MaintenanceDatabase, every: string):
   return state
 }
 
-function notAnInterval(): PGStoreError {
-  return new PGStoreError('invalid_option', "every must be an interval such as '5 minutes' or '00:05:00'.")
+function notAnInterval(name: string): PGStoreError {
+  return new PGStoreError('invalid_option', `${name} must be an interval such as '5 minutes' or '00:05:00'.`)
 }
 
 /** Postgres decides what an interval is; text that is clearly not one would be an error there and end a connection. */
-function checkInterval(every: unknown): void {
+export function checkInterval(every: unknown, name: string = 'every'): void {
   const unit = '(milliseconds?|ms|seconds?|secs?|s|minutes?|mins?|m|hours?|h|days?|d|weeks?|w|months?|mons?|years?|y)'
   const isInterval =
     typeof every === 'string' &&
     (new RegExp(`^(\\s*\\d{1,9}(\\.\\d{1,6})?\\s*${unit}\\b)+\\s*$`, 'i').test(every) ||
       /^\d{1,4}:\d\d(:\d\d(\.\d{1,6})?)?$/.test(every))
-  if (!isInterval) throw notAnInterval()
+  if (!isInterval) throw notAnInterval(name)
 }

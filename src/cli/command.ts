@@ -7,6 +7,7 @@ export interface Flags {
   readonly json: boolean
   readonly workerSchema: string | undefined
   readonly every: string | undefined
+  readonly keep: string | undefined
   readonly from: string | undefined
   readonly table: string | undefined
   readonly preset: string | undefined

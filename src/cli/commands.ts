@@ -120,6 +120,32 @@ directly to Postgres: behind a pooler in transaction mode nothing arrives.
     run: async (flags) => await (await import('./cleanup.ts')).watch(flags),
   },
   {
+    name: 'audit on',
+    summary: 'switch the history of sessions on, for all servers',
+    options: ['keep'],
+    details: `Every sign-in, regeneration and end of a session is then a row of the history, written in the same transaction: who, when,
+why, and the session's label and tags. store.history() shows a user's, and store.endings() gives each end to programs that must not
+miss one. A row is kept as long as --keep says and deleted by the recurring purge. It needs a role with the right "admin".
+
+  pgstore audit on --keep '90 days'`,
+    run: async (flags) => await (await import('./audit.ts')).setAudit(flags, true),
+  },
+  {
+    name: 'audit off',
+    summary: 'switch the history of sessions off, for all servers',
+    options: ['keep'],
+    details: `What is kept stays until its time is over, and consumers of endings are still given what ended before. Delete it sooner with
+a shorter --keep and the next purge.`,
+    run: async (flags) => await (await import('./audit.ts')).setAudit(flags, false),
+  },
+  {
+    name: 'audit status',
+    summary: 'show whether the history is on, and what waits for its consumers',
+    details: `For each consumer of store.endings(): how many endings wait and since when the oldest does. One that will not come back is
+forgotten with the SQL function endings_forget.`,
+    run: async (flags) => await (await import('./audit.ts')).auditStatus(flags),
+  },
+  {
     name: 'purge',
     right: 'cleanup',
     summary: 'purge all expired sessions now',

@@ -156,7 +156,7 @@ export class MaintenanceDatabase extends Calls {
 }
 
 /** An interval's months, days and microseconds: its own text depends on the role's IntervalStyle. */
-function interval(column: string): string {
+export function interval(column: string): string {
   const months = `extract(year from ${column}) * 12 + extract(month from ${column})`
   const clock = `(extract(hour from ${column}) * 60 + extract(minute from ${column})) * 60e6 + extract(microseconds from ${column})`
   const whole = [months, `extract(day from ${column})`, clock].map((part) => `(${part})::bigint`)
@@ -164,7 +164,7 @@ function interval(column: string): string {
 }
 
 /** As IntervalStyle `postgres` writes it, which is the default. */
-function intervalText(parts: string): string {
+export function intervalText(parts: string): string {
   const [months = 0, days = 0, microseconds = 0] = parts.split(' ').map(Number)
   const counted = [
     [Math.trunc(months / 12), 'year'],

@@ -160,13 +160,21 @@ export class Database extends ValueDatabase implements SessionDatabase {
     return rows.map(sessionRow)
   }
 
-  async revoke(userId: string, id: string | null, except: Buffer | null, reason: string | null): Promise<number> {
-    const values = [userId, id, except, reason]
-    return await this.count('session_revoke', '$1::text, $2::bigint, $3::bytea, $4::text', values)
+  /** @param actor who ends them, for the history; in a transaction, all that follows in it is theirs too */
+  async revoke(
+    userId: string,
+    id: string | null,
+    except: Buffer | null,
+    reason: string | null,
+    actor: string | null,
+  ): Promise<number> {
+    const values = [userId, id, except, reason, ...(actor === null ? [] : [actor])]
+    return await this.count('session_revoke', `${text(1, actor, 5)}, $2::bigint, $3::bytea, $4::text`, values)
   }
 
-  async revokeTag(tag: string, except: Buffer | null, reason: string | null): Promise<number> {
-    return await this.count('session_revoke_tag', '$1::text, $2::bytea, $3::text', [tag, except, reason])
+  async revokeTag(tag: string, except: Buffer | null, reason: string | null, actor: string | null): Promise<number> {
+    const values = [tag, except, reason, ...(actor === null ? [] : [actor])]
+    return await this.count('session_revoke_tag', `${text(1, actor, 4)}, $2::bytea, $3::text`, values)
   }
 
   /** Ends all but this many of a user's sessions, those signed in last; the one with the key `except` is the newest. */
@@ -203,6 +211,15 @@ export class Database extends ValueDatabase implements SessionDatabase {
     if (!row) throw new PGStoreError('database', `${name} returned no row.`)
     return saveResult(row)
   }
+}
+
+/**
+ * A parameter as text, and the actor, if there is one, named to the history: arguments are computed before the call, and the setting
+ * lasts until the transaction ends, which is the call itself if there is no other.
+ */
+function text(parameter: number, actor: string | null, actorParameter: number): string {
+  if (actor === null) return `$${parameter}::text`
+  return `case when set_config('pgstore.actor', $${actorParameter}::text, true) is not null then $${parameter}::text end`
 }
 
 function sessionRow(fields: readonly (string | null)[]): SessionRow {

@@ -22,7 +22,10 @@ const unnamed: Named = { userId: null, label: null, tags: null }
 /** For the functions that there is no twin of. */
 export const noDatabase: Queryable = {
   query: async () => {
-    throw new PGStoreError('invalid_option', 'A memory store has no database: no transactions, no events, no schedule.')
+    throw new PGStoreError(
+      'invalid_option',
+      'A memory store has no database: no transactions, no events, no history, no schedule.',
+    )
   },
 }
 

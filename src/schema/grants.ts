@@ -35,6 +35,8 @@ const account = [
   'session_list(text, boolean)',
   'session_revoke(text, bigint, bytea, text)',
   'session_revoke_tag(text, bytea, text)',
+  'session_history(text, bigint, integer)',
+  'endings_take(text, bigint[], text, integer, interval)',
 ] as const
 
 const cleanup = [
@@ -50,12 +52,16 @@ const cleanup = [
   'cleanup_end_run(bigint, integer, text)',
 ] as const
 
-/** The sessions of all users: for people, not for a program that visitors can reach. */
+/** The sessions of all users and their history: for people, not for a program that visitors can reach. */
 const everybody = [
   'count_live()',
   'session_all(bytea, integer)',
   'session_changed(text)',
   'session_clear(integer)',
+  'audit_set(boolean, interval)',
+  'audit_status()',
+  'endings_forget(text)',
+  'history_erase(text)',
 ] as const
 
 /** The functions that each right may run, in this version. */
@@ -70,6 +76,11 @@ export const grantedFunctions: Readonly<Record<Right, readonly string[]>> = {
 export const internalFunctions: readonly string[] = [
   'cleanup_announce(text, jsonb)',
   'session_announce(text, bigint[], text)',
+  'ending(bigint, text, jsonb, text[], timestamp with time zone)',
+  'history_note(text, bytea)',
+  'history_end(jsonb, text)',
+  'history_purge(integer)',
+  'endings_spread()',
   'valid_life(interval)',
   'valid_label(jsonb, text[])',
   'valid_lives(jsonb)',
@@ -85,8 +96,8 @@ export const internalFunctions: readonly string[] = [
 
 /** What we create besides functions: no right includes these. */
 export const ownObjects: Readonly<Record<'table' | 'sequence' | 'type', readonly string[]>> = {
-  table: ['sessions', 'cleanup', 'grants', 'migrations'],
-  sequence: ['session_number', 'announcement'],
+  table: ['sessions', 'cleanup', 'grants', 'migrations', 'audit', 'history', 'ending_consumers', 'ending_deliveries'],
+  sequence: ['session_number', 'announcement', 'history_number'],
   type: ['cleanup_state'],
 }
 

@@ -46,6 +46,8 @@ export interface RevokeTagOptions {
   readonly except?: Session<object> | string
   /** The reason, at most 50 characters, for listeners to the events. Default: 'revoked'. */
   readonly reason?: string
+  /** Who ends them, such as an administrator's id, at most 255 characters, for the history. Default: nobody is named. */
+  readonly actor?: string
 }
 
 export interface RevokeOptions extends RevokeTagOptions {
@@ -93,10 +95,11 @@ export class UserSessions {
   async revoke(userId: string, options: RevokeOptions): Promise<number> {
     checkText(userId, 'userId')
     checkGiven('revoke', options)
-    const { id, except, reason } = options
+    const { id, except, reason, actor } = options
     if (id !== undefined && !/^\d{1,18}$/.test(String(id))) return 0 // no session has such a number
     try {
-      return await this.#database.revoke(userId, id === undefined ? null : String(id), keyOf(except), reason ?? null)
+      const number = id === undefined ? null : String(id)
+      return await this.#database.revoke(userId, number, keyOf(except), reason ?? null, actor ?? null)
     } finally {
       if (id === undefined) this.#cache?.sessions()
       else this.#cache?.session(String(BigInt(id)))
@@ -107,7 +110,7 @@ export class UserSessions {
     checkText(tag, 'tag')
     checkGiven('revokeTag', options)
     try {
-      return await this.#database.revokeTag(tag, keyOf(options.except), options.reason ?? null)
+      return await this.#database.revokeTag(tag, keyOf(options.except), options.reason ?? null, options.actor ?? null)
     } finally {
       this.#cache?.sessions()
     }
@@ -124,12 +127,17 @@ function checkGiven(method: string, options: object): void {
       throw new PGStoreError('invalid_option', `${method}: ${name} is ${value}; leave it out to end all.`)
     }
   }
-  const { reason } = options as { readonly reason?: unknown }
-  if (reason === undefined) return
-  if (typeof reason !== 'string' || reason === '' || reason.length > 50) {
-    throw new PGStoreError('invalid_option', `${method}: reason must be a string of 1 to 50 characters.`)
+  const { reason, actor } = options as { readonly reason?: unknown; readonly actor?: unknown }
+  checkWord(method, 'reason', reason, 50)
+  checkWord(method, 'actor', actor, 255)
+}
+
+function checkWord(method: string, name: string, word: unknown, most: number): void {
+  if (word === undefined) return
+  if (typeof word !== 'string' || word === '' || word.length > most) {
+    throw new PGStoreError('invalid_option', `${method}: ${name} must be a string of 1 to ${most} characters.`)
   }
-  checkText(reason, 'reason')
+  checkText(word, name)
 }
 
 function keyOf(except: Session<object> | string | undefined): Buffer | null {

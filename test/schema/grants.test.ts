@@ -112,7 +112,16 @@ test('admin has everything the other rights have, which share nothing, and alone
   )
   assert.equal(
     all.filter((signature) => !each.includes(signature)),
-    ['count_live()', 'session_all(bytea, integer)', 'session_changed(text)', 'session_clear(integer)'],
+    [
+      'count_live()',
+      'session_all(bytea, integer)',
+      'session_changed(text)',
+      'session_clear(integer)',
+      'audit_set(boolean, interval)',
+      'audit_status()',
+      'endings_forget(text)',
+      'history_erase(text)',
+    ],
   )
 })
 
@@ -299,9 +308,15 @@ test('a role that can access the tables by another right is granted, with a warn
   await sql(`grant pg_read_all_data to ${reader.role}; alter role ${superuser.role} superuser`)
   const { code, stdout } = await cli('grant', reader.role, '--as', 'client')
   assert.is(code, 0)
-  assert.match(stdout, /Warning: it can access the tables directly \(cleanup, grants, migrations, sessions\)/)
+  assert.match(
+    stdout,
+    /Warning: it can access the tables directly \(audit, cleanup, ending_consumers, ending_deliveries, grants, history, migrations, sessions\)/,
+  )
   const { warnings } = JSON.parse((await cli('grant', superuser.role, '--as', 'client', '--json')).stdout)
-  assert.match(warnings[0], /cleanup, grants, migrations, sessions/)
+  assert.match(
+    warnings[0],
+    /audit, cleanup, ending_consumers, ending_deliveries, grants, history, migrations, sessions/,
+  )
 })
 
 test.run()

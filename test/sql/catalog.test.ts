@@ -28,6 +28,7 @@ const inlined: Readonly<Record<string, string>> = {
   past_lifetime: `(s.updated_at, interval '2 days', s.created_at, s.signed_in_at)`,
   signed_in_when: `(s.signed_in_at, s.user_id, s.data ->> 'user', s.seen_at)`,
   live_data: `(s.data, s.value_ends, s.updated_at)`,
+  ending: `(s.id, s.user_id, s.label, s.tags, s.expires_at)`,
   is_renamed: `(s.user_id, s.data ->> 'user', s.label, s.data, s.tags, null)`,
 }
 const isCalled = ({ name }: { name: string }): boolean => !Object.hasOwn(inlined, name)
@@ -41,6 +42,7 @@ const volatility: Readonly<Record<string, string>> = {
   live_data: 'stable',
   drop_ended: 'stable',
   next_ends: 'stable',
+  ending: 'stable',
   past_lifetime: 'stable',
   purge_time: 'stable',
   signed_in_when: 'immutable',
@@ -194,6 +196,12 @@ test('every function has its documented parameters', async () => {
     'session_regenerate(p_key bytea, p_new_key bytea, p_ttl interval, p_user_id text, p_lifetime interval)',
     'session_list(p_user_id text, p_data boolean)',
     'session_revoke(p_user_id text, p_id bigint, p_except bytea, p_reason text)',
+    'session_history(p_user_id text, p_before bigint, p_limit integer)',
+    'endings_take(p_consumer text, p_done bigint[], p_holder text, p_limit integer, p_lease interval)',
+    'endings_forget(p_consumer text)',
+    'audit_set(p_on boolean, p_keep interval)',
+    'audit_status()',
+    'history_erase(p_user_id text)',
     'session_limit(p_user_id text, p_max integer, p_except bytea, p_reason text)',
     'session_take(p_key bytea, p_name text)',
     'session_increment(p_key bytea, p_name text, p_by numeric, p_ttl interval, p_max_length integer)',

@@ -56,6 +56,8 @@ const lookups: Readonly<Record<string, (key: () => string) => string>> = {
   session_all: (key) => `session_all(${key()}, 5)`,
   session_clear: () => 'session_clear(2)',
   purge_expired: () => 'purge_expired(10)',
+  session_history: () => `session_history('user ${user++}')`,
+  endings_take: () => `endings_take('c', array[7, 8], 'h')`,
 }
 
 /** What this transaction has read of sessions: scans of the whole table, and entries of its indexes. */

@@ -316,6 +316,13 @@ const set =
     for (const at of [store, far]) assert.is(await at.byToken.get(unknownToken), undefined)
   }
 
+/** The history may be on or off: nobody sees a difference. */
+const audit =
+  (isOn: boolean): Step =>
+  async () => {
+    await sql('select pgstore.audit_set($1)', isOn)
+  }
+
 const purge: Step = async ({ sessions }) => {
   await owner.purgeExpired()
   for (const model of sessions) if (model.expired) model.token = undefined
@@ -387,6 +394,7 @@ const step: fc.Arbitrary<NamedStep> = fc.oneof(
   { weight: 2, arbitrary: fc.tuple(index, index).map(([a, b]) => named(`share ${a} ${b}`, share(a, b))) },
   { weight: 1, arbitrary: index.map((i) => named(`expire ${i}`, expire(i))) },
   { weight: 1, arbitrary: fc.constant(named('purge', purge)) },
+  { weight: 1, arbitrary: fc.boolean().map((isOn) => named(`history ${isOn ? 'on' : 'off'}`, audit(isOn))) },
   {
     weight: 1,
     arbitrary: fc.nat(settings.length - 1).map((i) => named(`set ${settings[i]?.join(' ')}`, set(i))),

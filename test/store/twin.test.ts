@@ -4,14 +4,17 @@ import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { type PGStore, PGStoreError, type PGStoreOptions, type Session } from '../../src/index.ts'
 import { MemoryStore } from '../../src/memory/memory-store.ts'
-import { closeAll, rejection, TestResponse, testStore, until, Visitor } from '../support/harness.ts'
+import { closeAll, rejection, sql, TestResponse, testStore, until, Visitor } from '../support/harness.ts'
 
 test.after(closeAll)
 
 type Options = Pick<PGStoreOptions, 'maxLength' | 'lifetime' | 'seal' | 'sessionsPerUser' | 'anonymousMaxAge'>
 
+const audited = 'Postgres with its history'
+
 const kinds: readonly (readonly [string, (options?: Options) => PGStore])[] = [
   ['Postgres', (options) => testStore(options)],
+  [audited, (options) => testStore(options)],
   ['memory', (options) => new MemoryStore(options)],
 ]
 
@@ -20,7 +23,12 @@ const newUser = () => `user ${randomBytes(6).toString('hex')}`
 const codeOf = async (promise: Promise<unknown>) => (await rejection(promise)).code
 
 function both(name: string, body: (open: (options?: Options) => PGStore) => Promise<void>): void {
-  for (const [kind, open] of kinds) test(`${kind}: ${name}`, () => body(open))
+  for (const [kind, open] of kinds) {
+    test(`${kind}: ${name}`, async () => {
+      await sql('select pgstore.audit_set($1)', kind === audited)
+      await body(open)
+    })
+  }
 }
 
 both('a session is created, read, changed and destroyed', async (open) => {
