@@ -32,9 +32,9 @@ const slow: Readonly<Record<string, number>> = {
 }
 const otherSeconds = 2
 
-/** Tests that do not depend on the server's version run only on the first server. */
+/** Tests that do not depend on the server's version, and those in a browser, run only on the first server. */
 const once =
-  /^project\/|^cache\/(model|rules)|^cookie\/codec|^cli\/gob|^session\/(json|attachment)|^database\/read-json|^security\/(page|supply-chain)\./
+  /-browser\.test|^project\/|^cache\/(model|rules)|^cookie\/codec|^cli\/gob|^session\/(json|attachment)|^database\/read-json|^security\/(page|supply-chain)\./
 
 export interface Job<Target> {
   readonly file: string
