@@ -1,0 +1,41 @@
+// The page's own script and style, and uPlot, which draws the chart: read once.
+import fs from 'node:fs'
+import { createRequire } from 'node:module'
+
+export interface StaticFile {
+  readonly type: string
+  readonly content: Buffer
+}
+
+const types: Readonly<Record<string, string>> = {
+  css: 'text/css; charset=utf-8',
+  js: 'text/javascript; charset=utf-8',
+  svg: 'image/svg+xml',
+}
+
+const require = createRequire(import.meta.url)
+
+function read(name: string, place: string | URL): [string, StaticFile] {
+  const type = types[name.split('.').at(-1) ?? ''] ?? 'application/octet-stream'
+  return [`/${name}`, { type, content: fs.readFileSync(place) }]
+}
+
+/** By path. */
+export const files: ReadonlyMap<string, StaticFile> = new Map([
+  ...['page.js', 'chart.js', 'style.css', 'icon.svg'].map((name) =>
+    read(name, new URL(`browser/${name}`, import.meta.url)),
+  ),
+  ...['uPlot.esm.js', 'uPlot.min.css'].map((name) => read(name, require.resolve(`uplot/dist/${name}`))),
+])
+
+/** Nothing but what this site serves, and no code or style within the page. */
+export const contentSecurityPolicy: string = [
+  "default-src 'none'",
+  "script-src 'self'",
+  "style-src 'self'",
+  "img-src 'self'",
+  "connect-src 'self'",
+  "form-action 'self'",
+  "base-uri 'none'",
+  "frame-ancestors 'none'",
+].join('; ')
