@@ -14,9 +14,13 @@ interface Watcher {
   readonly id: string
   /** What its page shows by now. */
   readonly shown: Map<string, string>
+  /** The row as it was last looked at. */
+  row: string
+  /** Since when there is none, in milliseconds. */
+  missingSince: number | undefined
 }
 
-/** Nobody announces what is written with psql, nor what expires: once a second everything is looked at. */
+/** Nobody announces what is written with psql, nor what expires: once a second the rows are looked at. */
 const lookMs = 1000
 
 export class Live {
@@ -25,12 +29,12 @@ export class Live {
   readonly #render: RenderParts
   readonly #clock: NodeJS.Timeout
   #isLooking = false
-  #lookAgain = false
+  #isRung = false
 
   constructor(store: PGStore<object>, rows: Rows, render: RenderParts) {
     this.#rows = rows
     this.#render = render
-    this.#clock = setInterval(() => this.ring(), lookMs)
+    this.#clock = setInterval(() => void this.#look(), lookMs)
     void this.#hear(store)
   }
 
@@ -38,19 +42,28 @@ export class Live {
     return this.#watchers.size > 0
   }
 
-  /** Keeps this page up to date until it is closed or its session ends. */
-  watch(res: ServerResponse, id: string): void {
+  /**
+   * Keeps this page up to date until it is closed or its session ends.
+   *
+   * @param id the session's; undefined if it has ended already
+   */
+  watch(res: ServerResponse, id: string | undefined): void {
     res.writeHead(200, { 'Content-Type': 'text/event-stream' })
-    const watcher: Watcher = { res, id, shown: new Map() }
+    if (id === undefined) {
+      write(res, 'ended', {})
+      res.end()
+      return
+    }
+    const watcher: Watcher = { res, id, shown: new Map(), row: '', missingSince: undefined }
     this.#watchers.add(watcher)
     res.on('close', () => this.#watchers.delete(watcher))
-    this.ring() // and once more, now that an end would be heard: it may have come in between
+    this.ring() // now that an end would be heard: it may have come in between
   }
 
   /** A doorbell: something may have changed. What, is for the table to say. */
   ring(): void {
-    this.#lookAgain = true
-    if (!this.#isLooking) void this.#look()
+    this.#isRung = true
+    void this.#look()
   }
 
   /** To all pages. */
@@ -84,25 +97,33 @@ export class Live {
   }
 
   async #look(): Promise<void> {
+    if (this.#isLooking) return
     this.#isLooking = true
-    while (this.#lookAgain && this.isWatched) {
-      this.#lookAgain = false
+    do {
+      const isRung = this.#isRung
+      this.#isRung = false
+      const watchers = [...this.#watchers]
       try {
-        const watchers = [...this.#watchers]
-        const found = await this.#rows.find(watchers.map(({ id }) => id))
-        await Promise.all(watchers.map((watcher) => this.#update(watcher, found.get(watcher.id))))
+        const found = watchers.length > 0 ? await this.#rows.find(watchers.map(({ id }) => id)) : new Map()
+        await Promise.all(watchers.map((watcher) => this.#update(watcher, found.get(watcher.id), isRung)))
       } catch {
-        // The database is away: the next look finds it again.
+        for (const watcher of watchers) watcher.row = '' // the database is away: the next look shows everything
       }
-    }
+    } while (this.#isRung)
     this.#isLooking = false
   }
 
-  async #update({ res, id, shown }: Watcher, row: SessionRow | undefined): Promise<void> {
+  async #update(watcher: Watcher, row: SessionRow | undefined, isRung: boolean): Promise<void> {
+    const { res, id, shown } = watcher
     if (!row) {
-      this.#end(id)
+      // What ended it, if it did not expire, is announced in a moment, and says why.
+      watcher.missingSince ??= performance.now()
+      if (performance.now() - watcher.missingSince > lookMs) this.#end(id)
       return
     }
+    const seen = JSON.stringify(row)
+    if (watcher.row === seen && !isRung) return
+    watcher.row = seen
     for (const [name, { text }] of Object.entries(await this.#render(row))) {
       if (shown.get(name) === text) continue
       shown.set(name, text)

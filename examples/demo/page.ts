@@ -169,7 +169,7 @@ function countsPanel(parts: Parts): Html {
     'counts',
     'This process now',
     html`
-      <p>Concurrent reads travel together, and with <code>cache: true</code> most need no query. This page's own upkeep counts here, too.</p>
+      <p>Concurrent reads travel together, and with <code>cache: true</code> most need no query.</p>
       ${part('counts', parts)}
       <div class="line">
         <form method="post" action="/reads/batched" data-quiet><button>Read the session 200 times at once</button></form>

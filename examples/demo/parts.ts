@@ -83,17 +83,17 @@ function cleanupLine({ enabled, every, lastPurged, lastMs, totalPurged }: Cleanu
   return html`
     <dl class="numbers">
       <div><dt>Cleanup</dt><dd>${enabled ? `on, every ${every.replace(/^00:00:0?(\d+)$/, '$1 s')}` : 'off'}</dd></div>
-      <div><dt>Expired, waiting</dt><dd>${number(expired)}</dd></div>
+      <div><dt>Expired, waiting</dt><dd id="expired">${number(expired)}</dd></div>
       <div><dt>Last run</dt><dd>${lastPurged === undefined ? 'none' : `${number(lastPurged)} in ${number(lastMs ?? 0)} ms`}</dd></div>
       <div><dt>Purged in all</dt><dd>${number(totalPurged)}</dd></div>
     </dl>`
 }
 
-function countList({ reads, hits, roundTrips }: Counts): Html {
+function countList({ reads, spared, roundTrips }: Counts): Html {
   return html`
     <dl class="numbers">
       <div><dt>Reads of sessions</dt><dd>${number(reads)}</dd></div>
-      <div><dt>Answered by the cache</dt><dd>${number(hits)}</dd></div>
+      <div><dt>Without a query</dt><dd>${number(spared)}</dd></div>
       <div><dt>Round trips to Postgres</dt><dd>${number(roundTrips)}</dd></div>
     </dl>`
 }

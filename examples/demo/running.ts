@@ -15,7 +15,7 @@ function fileIn(home: string): string {
 export async function findRunning(home: string): Promise<Running | undefined> {
   try {
     const running = JSON.parse(fs.readFileSync(fileIn(home), 'utf8')) as Running
-    const { headers } = await fetch(running.url, { method: 'HEAD', signal: AbortSignal.timeout(2000) })
+    const { headers } = await fetch(`${running.url}/style.css`, { method: 'HEAD', signal: AbortSignal.timeout(2000) })
     return headers.get('server') === serverName(running.pid) ? running : undefined
   } catch {
     return undefined

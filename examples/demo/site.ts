@@ -59,7 +59,6 @@ export function createSite(store: PGStore<Visit>, pool: pg.Pool, owner: pg.Pool)
   }
 
   const watch: Action = async ({ res, session }) => {
-    if (session.id === undefined) throw new Refusal(409, 'There is no session to watch.')
     live.watch(res, session.id)
   }
 

@@ -76,6 +76,11 @@ function end(reason) {
   document.querySelector('#ended').replaceChildren(`This session has ended. ${reasons[reason] ?? ''} `, again)
 }
 
+function countExpired({ expired }) {
+  chart.waiting(expired)
+  document.querySelector('#expired').textContent = expired.toLocaleString('en')
+}
+
 let source
 
 function listen() {
@@ -85,17 +90,15 @@ function listen() {
     document.querySelector('#live').hidden = false
   })
   source.addEventListener('error', () => {
-    document.querySelector('#live').hidden = true // it connects again by itself
+    document.querySelector('#live').hidden = true
+    if (source.readyState === EventSource.CLOSED) setTimeout(listen, 3000) // else it connects again by itself
   })
   source.addEventListener('part', parsed(show))
   source.addEventListener(
     'ended',
     parsed(({ reason }) => end(reason)),
   )
-  source.addEventListener(
-    'expired',
-    parsed(({ expired }) => chart.waiting(expired)),
-  )
+  source.addEventListener('expired', parsed(countExpired))
   source.addEventListener(
     'purged',
     parsed(({ purged }) => chart.purged(purged)),
