@@ -1,6 +1,5 @@
 // The page's own script and style, and uPlot, which draws the chart: read once.
 import fs from 'node:fs'
-import { createRequire } from 'node:module'
 
 export interface StaticFile {
   readonly type: string
@@ -13,19 +12,18 @@ const types: Readonly<Record<string, string>> = {
   svg: 'image/svg+xml',
 }
 
-const require = createRequire(import.meta.url)
-
-function read(name: string, place: string | URL): [string, StaticFile] {
+function read(name: string, url: string): [string, StaticFile] {
   const type = types[name.split('.').at(-1) ?? ''] ?? 'application/octet-stream'
-  return [`/${name}`, { type, content: fs.readFileSync(place) }]
+  return [`/${name}`, { type, content: fs.readFileSync(new URL(url)) }]
 }
 
 /** By path. */
 export const files: ReadonlyMap<string, StaticFile> = new Map([
   ...['page.js', 'chart.js', 'style.css', 'icon.svg'].map((name) =>
-    read(name, new URL(`browser/${name}`, import.meta.url)),
+    read(name, import.meta.resolve(`./browser/${name}`)),
   ),
-  ...['uPlot.esm.js', 'uPlot.min.css'].map((name) => read(name, require.resolve(`uplot/dist/${name}`))),
+  read('uPlot.esm.js', import.meta.resolve('uplot/dist/uPlot.esm.js')),
+  read('uPlot.min.css', import.meta.resolve('uplot/dist/uPlot.min.css')),
 ])
 
 /** Nothing but what this site serves, and no code or style within the page. */
