@@ -1,4 +1,4 @@
-// The demo as a newcomer starts it: a separate process. It runs the built package: npm test builds it.
+// The demo as `npm start` starts it: a separate process.
 import { type ChildProcess, spawn } from 'node:child_process'
 import fs from 'node:fs'
 import os from 'node:os'
@@ -16,7 +16,7 @@ export class Demo {
 
   constructor(args: readonly string[], env: NodeJS.ProcessEnv) {
     this.process = spawn(process.execPath, ['--import', 'tsx', main, ...args], {
-      env: { ...process.env, PORT: '0', ...env },
+      env: { ...process.env, PORT: '0', TSX_TSCONFIG_PATH: path.join(path.dirname(main), 'tsconfig.json'), ...env },
     })
     children.push(this.process)
     for (const pipe of [this.process.stdout, this.process.stderr]) {
