@@ -54,26 +54,46 @@ browserTest('the row changes while one looks, whoever changes it, and its expiry
 browserTest('of two panes at once, merging keeps both and overwriting keeps one', async (window) => {
   const page = await signIn(window, 'Barbara')
   const both = page.getByRole('button', { name: 'Both at once' })
-  for (const side of [0, 1]) await both.nth(side).click()
-  await page.locator('[data-part=merged]', { hasText: 'apples 1, pears 1' }).getByText('None lost').waitFor()
-  await page.locator('[data-part=overwritten]').getByText('1 lost').waitFor()
+  await both.first().click()
+  const merged = page.locator('[data-part=merged]', { hasText: 'apples 1, pears 1' })
+  await merged.getByText('None lost').waitFor()
+  await merged.getByText('Added 2').waitFor()
+  const overwritten = page.locator('[data-part=overwritten]')
+  // None is lost where the machine stands still between the two requests: then once more.
+  for (let added = 2, isLost = false; !isLost && added <= 20; added += 2) {
+    await both.last().click()
+    await overwritten.getByText(`Added ${added}`, { exact: true }).waitFor()
+    await page.locator('form[aria-busy]').first().waitFor({ state: 'detached' })
+    isLost = await overwritten.getByText(/^\d+ lost$/).isVisible()
+  }
+  await overwritten.getByText(/^\d+ lost$/).waitFor()
   await page.getByRole('button', { name: 'Add a pear' }).first().click()
   await page.locator('[data-part=merged]', { hasText: 'apples 1, pears 2' }).waitFor()
 })
 
-browserTest('a slow request revives nothing, nor does the back button show who was signed in', async (window) => {
-  const page = await signIn(window, 'Grace')
-  await button(page, 'Start a slow request').click()
-  await button(page, 'Sign out meanwhile').click()
-  await page.getByRole('alert').getByText('This session has ended.').waitFor()
-  await said(page, 'slow', /"gone", and session \d+ is still gone.*is back: the visitor is signed in again/)
-  assert.equal(await sql(`select id from pgstore.sessions where user_id = 'Grace'`), [])
-  assert.not.match(await text(page), 'Grace')
-  await page.getByRole('link', { name: 'Begin a new one' }).click()
-  await page.getByRole('heading', { name: 'Hello, visitor' }).waitFor()
+browserTest('a slow request revives nothing', async (window) => {
+  let message = ''
+  // On a machine that is slower than the request, the sign-out comes after it: then once more.
+  for (let tries = 0; tries < 5 && !message.includes('gone'); tries++) {
+    const page = await signIn(window, 'Grace')
+    const answered = page.waitForResponse('**/slow')
+    await button(page, 'Start a slow request').click()
+    await button(page, 'Sign out meanwhile').click()
+    await page.getByRole('alert').getByText('This session has ended.').waitFor()
+    message = ((await (await answered).json()) as { message: string }).message
+    assert.not.match(await text(page), 'Grace')
+    assert.equal(await sql(`select id from pgstore.sessions where user_id = 'Grace'`), [])
+  }
+  assert.match(message, /"gone", and session \d+ is still gone.*is back: the visitor is signed in again/)
+})
+
+browserTest('after the sign-out the back button does not show who was there', async (window) => {
+  const page = await signIn(window, 'Edsger')
+  await button(page, 'Sign out').click()
+  await page.getByRole('status').getByText('Your session is gone').waitFor()
   await page.goBack()
   await page.getByRole('heading', { name: 'Hello, visitor' }).waitFor()
-  assert.not.match(await text(page), 'Grace')
+  assert.not.match(await text(page), 'Edsger')
 })
 
 browserTest('a second device appears, and is told when it is ended', async (window) => {
