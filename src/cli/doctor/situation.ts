@@ -1,0 +1,64 @@
+// What every subject needs to know first: who is connected to what, and what that role may ask.
+import type pg from 'pg'
+import type { DiagnoseOptions } from './diagnose.ts'
+
+/** Our functions that the doctor calls, or that tell what a role was granted. */
+const asked = ['session_get', 'session_stats', 'cleanup_status', 'rights_granted'] as const
+
+export type Asked = (typeof asked)[number]
+
+export interface Situation {
+  readonly pool: pg.Pool
+  readonly schema: string
+  readonly options: DiagnoseOptions
+  /** The role whose rights count in this connection. */
+  readonly role: string
+  readonly database: string
+  /** As in 180004. */
+  readonly version: number
+  /** The owner of the schema; undefined if there is no such schema. */
+  readonly owner: string | undefined
+  /** Whether the role acts as the owner, or is a superuser. */
+  readonly isOwner: boolean
+  /** The functions that it may run. */
+  readonly can: ReadonlySet<Asked>
+  /** What could not be looked at, and why, one sentence each: filled by the subjects. */
+  readonly unseen: string[]
+}
+
+interface Row {
+  readonly role: string
+  readonly database: string
+  readonly version: number
+  readonly owner: string | null
+  readonly is_owner: boolean | null
+  readonly can: Asked[]
+}
+
+// As text: a name has a type that node-postgres does not read arrays of.
+const query = `select
+  current_user::text as role,
+  current_database()::text as database,
+  current_setting('server_version_num')::integer as version,
+  n.owner,
+  n.is_owner,
+  array(
+    select distinct p.proname::text
+    from pg_catalog.pg_proc as p
+    where p.pronamespace = n.oid
+      and p.proname = any ($2)
+      and has_schema_privilege(n.oid, 'usage')
+      and has_function_privilege(p.oid, 'execute')
+  ) as can
+from (select) as one
+left join lateral (
+  select s.oid, s.nspowner::regrole::text as owner, pg_has_role(s.nspowner, 'usage') as is_owner
+  from pg_catalog.pg_namespace as s
+  where s.nspname = $1
+) as n on true`
+
+export async function situation(pool: pg.Pool, schema: string, options: DiagnoseOptions): Promise<Situation> {
+  const { rows } = await pool.query<Row>(query, [schema, asked])
+  const { owner, is_owner: isOwner, can, ...row } = rows[0] as Row
+  return { pool, schema, options, ...row, owner: owner ?? undefined, isOwner: isOwner === true, can: new Set(can), unseen: [] }
+}
