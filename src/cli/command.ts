@@ -25,6 +25,8 @@ export interface Flags {
   readonly argument: string | undefined
   readonly as: string | undefined
   readonly print: boolean
+  readonly port: string | undefined
+  readonly showData: boolean
 }
 
 export interface Command {
