@@ -19,12 +19,15 @@ export async function dashboard(flags: Flags): Promise<void> {
     const channel = cleanupEvents(database, { connectionString: databaseUrl(flags) }, schema)
     try {
       const serving = await serve({ monitor, database, showsData, port })
-      const events = channel.subscribe()
-      onSignal(() => void events.return?.())
-      const note = `pgstore dashboard of ${place}, until Ctrl-C. Whoever has this address can end sessions:\n${serving.url}`
-      print(flags.json ? JSON.stringify({ url: serving.url }) : note)
-      for await (const event of events) monitor.heard(event)
-      await serving.close()
+      try {
+        const events = channel.subscribe()
+        onSignal(() => void events.return?.())
+        const note = `pgstore dashboard of ${place}, until Ctrl-C. Whoever has this address can end sessions:`
+        print(flags.json ? JSON.stringify({ url: serving.url }) : `${note}\n${serving.url}`)
+        for await (const event of events) monitor.heard(event)
+      } finally {
+        await serving.close()
+      }
     } finally {
       await channel.close()
       await monitor.close()

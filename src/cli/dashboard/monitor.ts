@@ -1,10 +1,10 @@
 // Looks at the database again and again, and keeps what the page shows.
 import type { CleanupEvent } from '../../cleanup/cleanup-events.ts'
 import type { CleanupState, MaintenanceDatabase, SessionStats } from '../../database/cleanup-functions.ts'
-import { databaseError } from '../../errors.ts'
 import type { Finding } from '../doctor/diagnose.ts'
 import { Runs, Samples } from './history.ts'
 import type { Figures, Overview, Purging } from './overview.ts'
+import { told } from './reason.ts'
 
 /** Milliseconds between two samples. */
 const every = 5000
@@ -17,6 +17,8 @@ const pauses = 5
 
 /** Milliseconds for which the doctor's findings are not looked for again by themselves. */
 const findingsLast = 60_000
+
+const needed = { to: 'look at the table of sessions and the purge', right: 'admin' } as const
 
 export interface Watched {
   readonly database: MaintenanceDatabase
@@ -49,6 +51,7 @@ export class Monitor {
   #isAskedAgain = false
   #notBefore = 0
   #diagnosing: Promise<void> | undefined
+  #nextLook: Promise<void> | undefined
   #isClosed = false
 
   private constructor(watched: Watched, { stats, cleanup }: Look) {
@@ -66,13 +69,17 @@ export class Monitor {
    * @throws {PGStoreError} if the database cannot be asked
    */
   static async start(watched: Watched): Promise<Monitor> {
-    return new Monitor(watched, await look(watched.database))
+    try {
+      return new Monitor(watched, await look(watched.database))
+    } catch (error) {
+      throw told(error, needed)
+    }
   }
 
   /** What the page shows now. */
   overview(): Overview {
     const isOld = this.#doctor === null || Date.now() - this.#doctor.at > findingsLast
-    if (isOld && !this.#isClosed) void this.diagnose()
+    if (isOld && !this.#diagnosing && !this.#isClosed) void this.diagnose()
     const { schema, place, showsData } = this.#watched
     return {
       revision: this.#revision,
@@ -90,12 +97,15 @@ export class Monitor {
     }
   }
 
-  /** Asks the doctor again; one look at a time. Resolves when the findings are there. */
+  /** Asks the doctor again. Resolves when findings are there that were looked for since: those of a look under way may be older. */
   async diagnose(): Promise<void> {
-    this.#diagnosing ??= this.#diagnose().finally(() => {
+    this.#nextLook ??= (this.#diagnosing ?? Promise.resolve()).then(async () => {
+      this.#nextLook = undefined
+      this.#diagnosing = this.#diagnose()
+      await this.#diagnosing
       this.#diagnosing = undefined
     })
-    await this.#diagnosing
+    await this.#nextLook
   }
 
   /** What the cleanup's channel announced; the state that an event leaves behind is read at once. */
@@ -103,7 +113,7 @@ export class Monitor {
     if (event.type === 'purged' || event.type === 'failed') {
       const { purged, ms, remaining } = event
       const code = event.type === 'failed' ? event.code : null
-      this.#runs.add({ at: Date.now(), purged, ms, remaining, code }, true)
+      this.#runs.heard({ at: Date.now(), purged, ms, remaining, code })
       this.#revision++
     }
     this.sampleSoon()
@@ -119,7 +129,7 @@ export class Monitor {
   async close(): Promise<void> {
     this.#isClosed = true
     clearTimeout(this.#timer)
-    await Promise.all([this.#looking, this.#diagnosing])
+    await Promise.all([this.#looking, this.#nextLook, this.#diagnosing])
   }
 
   #schedule(wait: number): void {
@@ -137,7 +147,7 @@ export class Monitor {
       this.#take(await look(this.#watched.database))
       this.#problem = null
     } catch (error) {
-      this.#problem = databaseError('Taking a sample', error).message
+      this.#problem = told(error, needed).message
     }
     this.#revision++
     const ended = performance.now()
@@ -154,10 +164,8 @@ export class Monitor {
     this.#samples.add({ at, live, expired, tableBytes, indexBytes })
     const { lastRunAt, lastPurged = 0, lastMs = 0, lastError = null, now } = cleanup
     if (lastRunAt === undefined) return
-    this.#runs.add(
-      { at: here(lastRunAt, now), purged: lastPurged, ms: lastMs, remaining: null, code: lastError },
-      false,
-    )
+    const run = { at: here(lastRunAt, now), purged: lastPurged, ms: lastMs, remaining: null, code: lastError }
+    this.#runs.read(run, lastRunAt.getTime())
   }
 
   async #diagnose(): Promise<void> {
@@ -165,7 +173,7 @@ export class Monitor {
     try {
       findings = await this.#watched.diagnose()
     } catch (error) {
-      problem = databaseError('The doctor', error).message
+      problem = told(error, needed).message
     }
     this.#doctor = { at: Date.now(), findings, problem }
     this.#revision++

@@ -5,6 +5,7 @@ import type { Database } from '../../database/session-functions.ts'
 import { PGStoreError } from '../../errors.ts'
 import { checkText } from '../../session/json.ts'
 import type { Revoked, UserSession, UserSessionList } from './overview.ts'
+import { told } from './reason.ts'
 
 /** A page is for people: of a user with more sessions it shows the newest, and says so. */
 const mostListed = 200
@@ -40,9 +41,7 @@ async function allowed<Result>(asking: Promise<Result>): Promise<Result> {
   try {
     return await asking
   } catch (error) {
-    if (!(error instanceof PGStoreError) || error.code !== 'forbidden') throw error
-    const advice = 'connect as a role that was granted "account" or "admin": npx pgstore grant ROLE --as account'
-    throw new PGStoreError('forbidden', `This role may not see or end the sessions of a user: ${advice}`)
+    throw told(error, { to: 'see or end the sessions of a user', right: 'account' })
   }
 }
 

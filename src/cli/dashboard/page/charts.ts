@@ -115,7 +115,7 @@ function draw(chart: Chart, data: uPlot.AlignedData): uPlot {
     padding: [null, 28, null, null],
     cursor: { drag: { x: false, y: false } },
     scales: {
-      // A purge heard before the first sample, or after the last, is on the same axis as they are.
+      // One axis of time for all of them.
       x: { range: () => timeRange() },
       y: { range: (_plot, _low, high) => [0, high > 0 ? high * 1.1 : 1] },
     },
@@ -151,11 +151,11 @@ function showNewest(plot: uPlot | undefined): void {
   if (last >= 0 && plot?.cursor.idx == null) plot?.setLegend({ idx: last })
 }
 
-/** Seconds, from the first sample to now: a minute at least. */
+/** Seconds, from the first sample to the last, or to a run that was heard since: a minute at least. */
 function timeRange(): [number, number] {
-  const last = (newest?.samples.at(-1)?.at ?? 0) / 1000
-  const first = (newest?.samples[0]?.at ?? 0) / 1000
-  return [Math.min(first, last - 60), last]
+  const { samples = [], runs = [] } = newest ?? {}
+  const last = Math.max(samples.at(-1)?.at ?? 0, runs.at(-1)?.at ?? 0) / 1000
+  return [Math.min((samples[0]?.at ?? 0) / 1000, last - 60), last]
 }
 
 /** A canvas says nothing to those who do not see it. */

@@ -3,7 +3,7 @@ import type { Overview } from '../overview.ts'
 import { drawCharts, redrawCharts, resizeCharts } from './charts.ts'
 import { describe, find, make, say } from './elements.ts'
 import { showFindings } from './findings.ts'
-import { ask, messageOf, post } from './server.ts'
+import { ask, messageOf, post } from './requests.ts'
 import { showSessionsOf } from './sessions.ts'
 import { about, count, distance, duration, percent, size, stamp } from './text.ts'
 

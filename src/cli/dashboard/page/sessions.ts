@@ -1,7 +1,7 @@
 // The sessions of a user who was asked for, and their end.
 import type { Overview, Revoked, UserSession, UserSessionList } from '../overview.ts'
 import { find, make, say } from './elements.ts'
-import { ask, messageOf, post } from './server.ts'
+import { ask, messageOf, post } from './requests.ts'
 import { count, distance, stamp } from './text.ts'
 
 /** The user whose sessions are listed. */
