@@ -9,7 +9,7 @@ const slow: Readonly<Record<string, number>> = {
   'faults/cache.test.ts': 25,
   'faults/durability.test.ts': 10,
   'cleanup/worker.test.ts': 22,
-  'examples/demo.test.ts': 15,
+  'examples/demo.test.ts': 20,
   'cache/servers.test.ts': 15,
   'schema/migrate.test.ts': 15,
   'cli/cleanup.test.ts': 15,
@@ -36,7 +36,7 @@ const otherSeconds = 2
 
 /** Tests that do not depend on the server's version, and those in a browser, run only on the first server. */
 const once =
-  /-browser\.test|^project\/|^cache\/(model|rules)|^cookie\/codec|^cli\/gob|^session\/(json|attachment)|^database\/read-json|^security\/(page|supply-chain)\./
+  /-browser\.test|^examples\/demo|^project\/|^cache\/(model|rules)|^cookie\/codec|^cli\/gob|^session\/(json|attachment)|^database\/read-json|^security\/(page|supply-chain)\./
 
 export interface Job<Target> {
   readonly file: string

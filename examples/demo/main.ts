@@ -6,42 +6,74 @@ import http from 'node:http'
 import type { AddressInfo } from 'node:net'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { parseArgs } from 'node:util'
 import pg from 'pg'
 import { PGStore } from 'pgstore'
 import { startPostgres } from '../../scripts/postgres.ts'
-import { createSite, type Visit } from './site.ts'
+import type { Visit } from './exchange.ts'
+import { findRunning, forgetRunning, noteRunning, serverName } from './running.ts'
+import { createSite } from './site.ts'
 
 const env = process.env
 const home = path.resolve(env['PGSTORE_DEMO_HOME'] || fileURLToPath(new URL('../../.postgres', import.meta.url)))
 
 /** What to close at the end, the last opened first. */
-const closing: (() => Promise<unknown>)[] = []
+const closing: (() => unknown)[] = []
 
 async function start(): Promise<void> {
-  const connectionString = env['DATABASE_URL'] || (await startDatabase())
+  const given = databaseUrlArgument()
+  if (given === undefined) await refuseSecond()
+  const connectionString = given ?? (await startDatabase())
 
+  // A pool of our own, to count what goes through it. Without that: `PGStore.open({ connectionString, … })`.
+  const pool = openPool(connectionString, 10)
   const store = await PGStore.open<Visit>({
-    connectionString,
+    pool,
     keys: [cookieKey()],
-    // This demo speaks plain http to your own machine. A real site uses HTTPS and keeps the default, `secure: true`.
-    options: { secure: false },
+    options: {
+      maxAge: 1800, // seconds: short, so that the page can count them down
+      secure: false, // this demo speaks plain http to your own machine; a real site uses HTTPS and keeps the default, true
+    },
+    touchAfter: 10, // seconds: a visit after that extends the session
+    cache: true,
   })
   closing.unshift(() => store.close())
 
-  // The site shows each visitor the row of their session, read as the owner of the table. A real site does not need this: its
-  // role may run pgstore's functions and read no table.
-  const owner = new pg.Pool({ connectionString, max: 2 })
-  owner.on('error', () => {}) // an idle connection died; the pool opens another
-  closing.unshift(() => owner.end())
-
-  const server = http.createServer(createSite(store, owner))
-  const port = await listen(server)
+  const site = createSite(store, pool, openPool(connectionString, 2))
+  const server = http.createServer((req, res) => {
+    res.setHeader('Server', serverName(process.pid))
+    site.listener(req, res)
+  })
+  const url = `http://127.0.0.1:${await listen(server)}`
   closing.unshift(() => closeServer(server))
+  closing.unshift(() => site.close()) // first, or the server would wait for the open pages' streams
+  if (given === undefined) {
+    noteRunning(home, url)
+    closing.unshift(() => forgetRunning(home))
+  }
 
-  const database = env['DATABASE_URL'] ? '"$DATABASE_URL"' : `'${connectionString}'`
-  console.log(`The demo:     http://127.0.0.1:${port}`)
-  console.log(`Its sessions: psql ${database} -c 'select * from pgstore.sessions'`)
+  console.log(`The demo:     ${url}`)
+  console.log(
+    `Its sessions: ${given ? 'select * from pgstore.sessions, in the database that you gave' : psql(connectionString)}`,
+  )
   console.log('Ctrl-C ends it.')
+}
+
+/** `--database-url URL`. A DATABASE_URL in the environment may be meant for something else: it is not touched unless asked. */
+function databaseUrlArgument(): string | undefined {
+  const { values } = parseArgs({ options: { 'database-url': { type: 'string' } } })
+  const given = values['database-url']
+  if (given === '') throw new Error('--database-url is empty.')
+  if (given) console.log('Using the database of --database-url: the schema pgstore is installed there.')
+  else if (env['DATABASE_URL']) {
+    console.log('DATABASE_URL is set, but not used: npm start -- --database-url "$DATABASE_URL" would use it.')
+  }
+  return given
+}
+
+async function refuseSecond(): Promise<void> {
+  const running = await findRunning(home)
+  if (running) throw new Error(`It is already running: ${running.url} (process ${running.pid}).`)
 }
 
 async function startDatabase(): Promise<string> {
@@ -50,6 +82,17 @@ async function startDatabase(): Promise<string> {
   closing.unshift(() => server.stop())
   console.log(`Its data:     ${server.home}`)
   return server.url()
+}
+
+function psql(connectionString: string): string {
+  return `psql '${connectionString}' -c 'select * from pgstore.sessions'`
+}
+
+function openPool(connectionString: string, max: number): pg.Pool {
+  const pool = new pg.Pool({ connectionString, max })
+  pool.on('error', () => {}) // an idle connection died; the pool opens another
+  closing.unshift(() => pool.end())
+  return pool
 }
 
 /** Created at the first start and kept, so that cookies survive a restart. A real site keeps its key with its other secrets. */

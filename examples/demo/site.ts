@@ -1,52 +1,83 @@
 // The site: for each request the session is read, and an action changes it, saves it and responds.
 import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http'
 import type pg from 'pg'
-import { type PGStore, PGStoreError, type Session } from 'pgstore'
-import type { Html } from './html.ts'
-import { contentSecurityPolicy, errorPage, homePage, type SessionRow } from './pages.ts'
+import { type PGStore, PGStoreError } from 'pgstore'
+import { cartRoutes } from './cart.ts'
+import { cookieFacts } from './cookie.ts'
+import { Counter } from './counts.ts'
+import {
+  type Action,
+  cookieName,
+  type Demo,
+  goHome,
+  Refusal,
+  type Routes,
+  sendMessage,
+  sendPage,
+  type Visit,
+} from './exchange.ts'
+import { contentSecurityPolicy, files } from './files.ts'
+import { Live } from './live.ts'
+import { OverwritingStore } from './overwriting.ts'
+import { errorPage, homePage } from './page.ts'
+import { renderParts } from './parts.ts'
+import { Purge } from './purge.ts'
+import { Rows, type SessionRow } from './rows.ts'
+import { signInRoutes } from './sign-in.ts'
+import { slowRoutes } from './slow.ts'
 
-/** What this site keeps in a session. Whose session it is, `session.userId`, is stored separately. */
-export interface Visit {
-  visits?: number
-  userAgent?: string
-  signedInAt?: string
-}
-
-interface Exchange {
-  readonly req: IncomingMessage
-  readonly res: ServerResponse
-  readonly session: Session<Visit>
-  readonly form: URLSearchParams
-}
-
-type Action = (exchange: Exchange) => Promise<void>
-
-/** Ends a request with this status and sentence. */
-class Refusal extends Error {
-  readonly status: number
-
-  constructor(status: number, message: string) {
-    super(message)
-    this.status = status
-  }
-}
-
-const cookieName = 'pgstore-demo'
 const maxBodyBytes = 10_000
 
-/** @param owner reads the sessions table, to show visitors their row */
-export function createSite(store: PGStore<Visit>, owner: pg.Pool): RequestListener {
-  const routes = new Map<string, Readonly<Record<string, Action>>>([
-    ['/', { GET: showHome, HEAD: showHome }],
-    ['/sign-in', { POST: signIn }],
-    ['/sign-out', { POST: signOut }],
-    ['/devices/end', { POST: endDevice }],
-    ['/devices/end-others', { POST: endOtherDevices }],
-  ])
+export interface Site {
+  readonly listener: RequestListener
+  /** Ends the open pages' streams, and what the site has started. */
+  close(): Promise<void>
+}
+
+/**
+ * @param pool the store's
+ * @param owner reads the sessions table, to show visitors their row
+ */
+export function createSite(store: PGStore<Visit>, pool: pg.Pool, owner: pg.Pool): Site {
+  const rows = new Rows(owner)
+  const others = new OverwritingStore(store)
+  const render = (row: SessionRow) => renderParts(demo, () => counter.counts, row)
+  const live = new Live(store, rows, render)
+  const demo: Demo = { store, others, rows, live }
+  const counter = new Counter(demo, pool)
+  const purge = new Purge(demo)
+
+  const showHome: Action = async ({ req, res, session }) => {
+    const { port } = new URL(`http://${req.headers.host ?? 'localhost'}`)
+    const flashes = await session.takeFlashes<string>() // each is shown once, however many pages load at once
+    if (session.isNew) session.values.startedAt = new Date().toISOString()
+    await store.save(req, res, session)
+    const row = (await rows.find([session.id ?? '0'])).get(session.id ?? '0')
+    if (!row) return goHome(res) // ended a moment ago: the next read finds no session and begins one
+    const parts = await render(row)
+    sendPage(res, 200, homePage({ session, cookie: cookieFacts(store, req, res), flashes, parts, port: Number(port) }))
+  }
+
+  const watch: Action = async ({ res, session }) => {
+    live.watch(res, session.id)
+  }
+
+  const routes = new Map(
+    Object.entries<Routes[string]>({
+      '/': { GET: showHome, HEAD: showHome },
+      '/live': { GET: watch },
+      ...signInRoutes(demo),
+      ...cartRoutes(demo),
+      ...slowRoutes(demo),
+      ...purge.routes,
+      ...counter.routes,
+    }),
+  )
 
   async function answer(req: IncomingMessage, res: ServerResponse): Promise<void> {
     const { method = '', url = '' } = req
-    const actions = routes.get(url.split('?', 1)[0] ?? '')
+    const path = url.split('?', 1)[0] ?? ''
+    const actions = routes.get(path)
     if (!actions) throw new Refusal(404, 'There is no such page.')
     const action = Object.hasOwn(actions, method) ? actions[method] : undefined
     if (!action) {
@@ -59,89 +90,34 @@ export function createSite(store: PGStore<Visit>, owner: pg.Pool): RequestListen
     await action({ req, res, session, form })
   }
 
-  async function showHome(exchange: Exchange): Promise<void> {
-    const { req, res, session } = exchange
-    const flashes = await countVisit(exchange)
-    const devices = session.userId === undefined ? [] : await store.list(session.userId)
-    const { rows } = await owner.query<SessionRow>(
-      `select id, user_id, data, version, created_at, updated_at, expires_at, left(encode(key, 'hex'), 16) as key
-       from pgstore.sessions
-       where id = $1`,
-      [session.id],
-    )
-    send(res, 200, homePage({ session, flashes, devices, row: rows[0], port: req.socket.localPort }))
-  }
-
-  /** Counts this visit and takes the messages left for it. If another tab was faster, again with the values it saved. */
-  async function countVisit({ req, res, session }: Exchange): Promise<string[]> {
-    for (let attempt = 1; ; attempt++) {
-      session.values.visits = (session.values.visits ?? 0) + 1
-      const flashes = session.flashes<string>()
-      try {
-        await store.save(req, res, session, { ifUnchanged: true })
-        return flashes
-      } catch (error) {
-        if (!(error instanceof PGStoreError && error.code === 'conflict') || attempt === 20) throw error
-      }
-    }
-  }
-
-  async function signIn({ req, res, session, form }: Exchange): Promise<void> {
-    const name = (form.get('name') ?? '').replace(/\p{Cc}/gu, '').trim()
-    if (name === '' || name.length > 50) {
-      session.addFlash('Sign in with a name of 1 to 50 characters.')
-      await store.save(req, res, session)
-    } else {
-      session.userId = name
-      session.values.userAgent = (req.headers['user-agent'] ?? '').slice(0, 200)
-      session.values.signedInAt = new Date().toISOString()
-      session.addFlash(`Signed in as ${name}, with a new cookie: the old one no longer works.`)
-      // A new token, now that the session is worth more: an attacker who knew the old one (session fixation) is locked out.
-      await store.regenerate(req, res, session)
-    }
-    goHome(res)
-  }
-
-  async function signOut({ req, res, session }: Exchange): Promise<void> {
-    await store.destroy(req, res, session) // and `session` is a new one from here on
-    session.addFlash('Signed out. Your session is gone from the database; this is a new one.')
-    await store.save(req, res, session)
-    goHome(res)
-  }
-
-  async function endDevice({ req, res, session, form }: Exchange): Promise<void> {
-    const id = form.get('id')
-    if (session.userId === undefined || id === null) throw new Refusal(400, 'Sign in and choose a device first.')
-    const ended = await store.revoke(session.userId, { id })
-    session.addFlash(ended > 0 ? 'That device is signed out.' : 'That device had been signed out already.')
-    await store.save(req, res, session)
-    goHome(res)
-  }
-
-  async function endOtherDevices({ req, res, session }: Exchange): Promise<void> {
-    if (session.userId === undefined) throw new Refusal(400, 'Sign in first.')
-    const ended = await store.revoke(session.userId, { except: session })
-    session.addFlash(`Signed out everywhere else: ${ended} ${ended === 1 ? 'device' : 'devices'}.`)
-    await store.save(req, res, session)
-    goHome(res)
-  }
-
-  return (req, res) => {
-    setCommonHeaders(res)
-    answer(req, res).catch((error: unknown) => answerError(res, error))
+  return {
+    listener: (req, res) => {
+      setCommonHeaders(res)
+      const file = files.get(req.url ?? '')
+      if (file) res.writeHead(200, { 'Content-Type': file.type, 'Cache-Control': 'no-cache' }).end(file.content)
+      else answer(req, res).catch((error: unknown) => answerError(req, res, error))
+    },
+    close: async () => {
+      live.close()
+      await purge.close()
+    },
   }
 }
 
-function answerError(res: ServerResponse, error: unknown): void {
+function answerError({ headers }: IncomingMessage, res: ServerResponse, error: unknown): void {
   if (res.destroyed) return // the visitor has left
-  if (error instanceof Refusal) {
-    send(res, error.status, errorPage(error.message))
-  } else if (error instanceof PGStoreError && error.code === 'gone') {
-    goHome(res) // ended on another device since this request began: the store has set its cookie's deletion
-  } else {
-    console.error(error)
-    send(res, 500, errorPage('Something went wrong. See the terminal for details.'))
-  }
+  const isGone = error instanceof PGStoreError && error.code === 'gone' // ended on another device since this request began
+  const isRefused = error instanceof Refusal
+  if (!isGone && !isRefused) console.error(error)
+  const status = isGone ? 409 : isRefused ? error.status : 500
+  const message = isGone
+    ? 'This session has ended.'
+    : isRefused
+      ? error.message
+      : 'Something went wrong. See the terminal for details.'
+  if (headers.accept === 'application/json') sendMessage(res, status, message)
+  else if (isGone) goHome(res)
+  else sendPage(res, status, errorPage(message))
 }
 
 /**
@@ -173,15 +149,4 @@ function setCommonHeaders(res: ServerResponse): void {
   // Every page belongs to one visitor.
   res.setHeader('Cache-Control', 'no-store')
   res.setHeader('Vary', 'Cookie')
-}
-
-function send(res: ServerResponse, status: number, page: Html): void {
-  // The rest of a refused body is not read: the connection ends with the response.
-  if (status === 413) res.setHeader('Connection', 'close')
-  res.writeHead(status, { 'Content-Type': 'text/html; charset=utf-8' }).end(page.text)
-}
-
-/** After a form, so that reloading the page does not send it again. */
-function goHome(res: ServerResponse): void {
-  res.writeHead(303, { Location: '/' }).end()
 }
