@@ -24,6 +24,8 @@ export interface Flags {
   /** The word after the command's name, for a command that takes one. */
   readonly argument: string | undefined
   readonly as: string | undefined
+  /** The application's role. */
+  readonly role: string | undefined
   readonly print: boolean
   readonly port: string | undefined
   readonly showData: boolean
@@ -37,6 +39,8 @@ export interface Command {
   readonly summary: string
   /** Its options, by their names in `Flags`. */
   readonly options?: readonly (keyof Flags)[]
+  /** The right that it needs, for the advice where the role has not got it. */
+  readonly right?: 'cleanup' | 'admin'
   /** What `--help` says beyond the summary. */
   readonly details?: string
   run(flags: Flags): Promise<void>
@@ -48,9 +52,13 @@ export class UsageError extends Error {}
 /** A command that did not finish and has already said so: exit code 1. */
 export class Unfinished extends Error {}
 
+/** Without a URL, a database that libpq's variables name: node-postgres fills in the parts that the URL leaves out from them. */
 export function databaseUrl({ databaseUrl }: Flags): string {
-  if (!databaseUrl) throw new UsageError('Database URL missing: give --database-url or set DATABASE_URL.')
-  return databaseUrl
+  if (databaseUrl) return databaseUrl
+  if (['PGHOST', 'PGPORT', 'PGUSER', 'PGDATABASE'].some((name) => process.env[name])) return 'postgres:///'
+  throw new UsageError(
+    'Database URL missing: give --database-url, or set DATABASE_URL or PGHOST, PGDATABASE and so on.',
+  )
 }
 
 export async function withPool<Result>(flags: Flags, work: (pool: pg.Pool) => Promise<Result>): Promise<Result> {

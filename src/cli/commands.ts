@@ -5,6 +5,7 @@ import { importCommands } from './import-commands.ts'
 export const commands: readonly Command[] = [
   {
     name: 'status',
+    right: 'cleanup',
     summary: 'show the state of the sessions, and what is wrong',
     details: `Counts are exact for a small table; for one of more than 1,000 pages (8 MB) they are estimated from a random sample of that
 many pages, to a few percent, and printed with "about". Warnings say what to do. The exit code is 0 even with warnings: a monitor
@@ -14,9 +15,25 @@ It needs a role with the right "cleanup" or "admin".`,
     run: async (flags) => await (await import('./status.ts')).status(flags),
   },
   {
+    name: 'doctor',
+    summary: 'look for what is wrong, and say what mends it',
+    options: ['role'],
+    details: `Looks at the connection (pooler, standby, notifications, clock), the schema, who owns it and who can reach it, the settings of
+the server and of the application's role, the purge, the table, the keys in SESSION_KEY and SESSION_SECRET, and the packages installed
+in this folder. It changes nothing. Run it where the application runs, with its DATABASE_URL; and once as a role with the right
+"cleanup" or "admin", which may see the most. --role names the application's role; default: those that were granted "client".
+
+The exit code is 1 if something is wrong, and 0 if there are only warnings. --json prints "findings", each with id, level ("wrong" or
+"warning"), says and mend: a command for the shell, or SQL, which ends with a semicolon; null where no single command mends it.
+
+  pgstore doctor --json | jq -r '.findings[] | select(.level == "wrong") | .says'`,
+    run: async (flags) => await (await import('./doctor/doctor.ts')).doctor(flags),
+  },
+  {
     name: 'dashboard',
     summary: 'show a page for operators on 127.0.0.1, until Ctrl-C',
     options: ['port', 'showData'],
+    right: 'admin',
     details: `It prints the page's address, which holds a token: whoever has the address sees the page. Sessions and sizes over time, the
 recurring purge, what "doctor" finds, and the sessions of a user whose id you enter, which you can end. Nothing else is changed. The
 data of sessions is shown only with --show-data. What it has seen is kept in memory and gone when it ends.
@@ -69,6 +86,7 @@ of this role or any other, are revoked, now and at each "migrate".
   },
   {
     name: 'worker',
+    right: 'cleanup',
     summary: 'run the worker that purges, until it is stopped; needs the package graphile-worker',
     options: ['workerSchema'],
     details: `Any number may run; each purge is done by one of them. It ends on SIGINT or SIGTERM, after its batch. It uses LISTEN, so it needs
@@ -81,6 +99,7 @@ which an application with the same version of graphile-worker may share; for ano
   },
   {
     name: 'cleanup start',
+    right: 'cleanup',
     summary: 'switch the recurring purge on, for all servers',
     options: ['every'],
     details: `The schedule is kept in the database and shared by all servers. Some process must run the worker: "pgstore worker",
@@ -92,18 +111,21 @@ already, only the interval changes.
   },
   {
     name: 'cleanup stop',
+    right: 'cleanup',
     summary: 'switch the recurring purge off, for all servers',
     details: `Workers keep running and wait; a purge in progress ends after its batch. Expired sessions stay expired, purged or not.`,
     run: async (flags) => await (await import('./cleanup.ts')).stop(flags),
   },
   {
     name: 'cleanup status',
+    right: 'cleanup',
     summary: 'show the recurring purge: schedule, worker, last run',
     details: `It counts all expired sessions. "pgstore status" shows more and reads less.`,
     run: async (flags) => await (await import('./cleanup.ts')).status(flags),
   },
   {
     name: 'cleanup watch',
+    right: 'cleanup',
     summary: 'print what the recurring purge does, one line per event, until Ctrl-C',
     details: `First the state, then starts, stops, purges and failures as they happen. It uses LISTEN, so it needs a connection that leads
 directly to Postgres: behind a pooler in transaction mode nothing arrives.
@@ -113,6 +135,7 @@ directly to Postgres: behind a pooler in transaction mode nothing arrives.
   },
   {
     name: 'purge',
+    right: 'cleanup',
     summary: 'purge all expired sessions now',
     details: `It deletes in batches of 1,000 with pauses in between, whether or not the recurring purge is on: for your own schedule, or
 after a long time without one. If interrupted, it keeps what it has deleted so far.

@@ -13,7 +13,7 @@ const options: Readonly<
   'database-url': {
     flag: 'databaseUrl',
     value: 'URL',
-    help: 'the database; default: the environment variable DATABASE_URL',
+    help: 'the database; default: the environment variable DATABASE_URL, or PGHOST, PGDATABASE, …',
   },
   schema: { flag: 'schema', value: 'NAME', help: 'the schema; default: pgstore' },
   every: {
@@ -49,6 +49,7 @@ const options: Readonly<
   },
   'dry-run': { flag: 'dryRun', help: 'report what would be done, without doing it' },
   as: { flag: 'as', value: 'RIGHTS', help: 'client, account, cleanup or admin, or several: client,account' },
+  role: { flag: 'role', value: 'ROLE', help: "the application's role; default: those with the right client" },
   print: { flag: 'print', help: 'print the SQL without connecting to a database' },
   port: { flag: 'port', value: 'NUMBER', help: 'the port on 127.0.0.1; default: a free one' },
   'show-data': { flag: 'showData', help: "show the sessions' data too" },
@@ -148,6 +149,7 @@ async function main(args: readonly string[]): Promise<number> {
       every: values['every'] as string | undefined,
       argument,
       as: values['as'] as string | undefined,
+      role: values['role'] as string | undefined,
       print: values['print'] === true,
       json: values['json'] === true,
       from: values['from'] as string | undefined,
@@ -169,21 +171,37 @@ async function main(args: readonly string[]): Promise<number> {
     })
     return 0
   } catch (error) {
-    return fail(error, args.includes('--json'))
+    return fail(error, args)
   }
 }
 
-function fail(error: unknown, json: boolean): number {
+function fail(error: unknown, args: readonly string[]): number {
   if (error instanceof Unfinished) return 1
   if (error instanceof UsageError) {
     process.stderr.write(`${error.message}\n\n${usage(commands)}\n`)
     return 2
   }
   const code = error instanceof PGStoreError ? error.code : 'failed'
-  const message = messageOf(error)
-  if (json) print(JSON.stringify({ error: code, message }))
+  const message = explained(code, messageOf(error), args)
+  if (args.includes('--json')) print(JSON.stringify({ error: code, message }))
   process.stderr.write(`${message}\n`)
   return code === 'invalid_option' ? 2 : 1
+}
+
+/** What an error says to somebody who typed a command: not which of our functions failed, but what to do. */
+function explained(code: string, message: string, args: readonly string[]): string {
+  const { values, positionals } = parse(args)
+  const command = commands.find(({ name }) => name === positionals.slice(0, name.split(' ').length).join(' '))
+  const schema = (values['schema'] as string | undefined) ?? 'pgstore'
+  const option = schema === 'pgstore' ? '' : ` --schema ${schema}`
+  if (code === 'not_installed') {
+    return `pgstore is not installed in schema ${schema} of this database, or an older version is: run "npx pgstore migrate${option}", or name another schema with --schema.`
+  }
+  if (code === 'forbidden' && command?.right !== undefined && /permission denied/.test(message)) {
+    return `This role may not do that in schema ${schema}: as the owner of the schema, run "npx pgstore grant ROLE --as ${command.right}${option}".`
+  }
+  // The name of the function that was called, before what the server or the connection says.
+  return message.replace(/^[a-z]+(_[a-z]+)+: /, '')
 }
 
 process.stdout.on('error', () => process.exit(0)) // the reader has gone, as `head` does

@@ -390,7 +390,7 @@ test('a role without that right, a missing schema and a missing database are err
   }
   const forbidden = await ended('--database-url', clientUrl)
   assert.is(forbidden.code, 1)
-  assert.match(forbidden.errors, /^This role may not look at .*: run "npx pgstore grant ROLE --as admin"/)
+  assert.match(forbidden.errors, /^This role may not do that in schema pgstore: .* "npx pgstore grant ROLE --as admin"/)
   const missing = await ended('--schema', 'nowhere')
   assert.is(missing.code, 1)
   assert.match(missing.errors, /run "npx pgstore migrate"/)

@@ -69,11 +69,7 @@ export class Monitor {
    * @throws {PGStoreError} if the database cannot be asked
    */
   static async start(watched: Watched): Promise<Monitor> {
-    try {
-      return new Monitor(watched, await look(watched.database))
-    } catch (error) {
-      throw told(error, needed)
-    }
+    return new Monitor(watched, await look(watched.database))
   }
 
   /** What the page shows now. */

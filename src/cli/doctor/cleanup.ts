@@ -23,9 +23,7 @@ export function cleanupFindings(
   if (!cleanup.workerSeenAt)
     found.push(wrong('worker_unseen', 'No worker has been seen yet, so nothing is purged.', worker))
   else if (since(cleanup.workerSeenAt) > 5 * minute) {
-    found.push(
-      wrong('worker_lost', `No worker has been seen since ${cleanup.workerSeenAt.toISOString()}.`, worker),
-    )
+    found.push(wrong('worker_lost', `No worker has been seen since ${cleanup.workerSeenAt.toISOString()}.`, worker))
   } else if (cleanup.nextRunAt && since(cleanup.nextRunAt) > 10 * minute) {
     const says = `The purge has been overdue since ${cleanup.nextRunAt.toISOString()}. Check the worker's log.`
     found.push(wrong('purge_late', says))
@@ -34,6 +32,8 @@ export function cleanupFindings(
     found.push(warning('purge_behind', says, pgstoreCommand('purge', schema)))
   }
   if (cleanup.lastError)
-    found.push(wrong('purge_failed', `The last run of the purge failed with ${cleanup.lastError}. Check the worker's log.`))
+    found.push(
+      wrong('purge_failed', `The last run of the purge failed with ${cleanup.lastError}. Check the worker's log.`),
+    )
   return found
 }

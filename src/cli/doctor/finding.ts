@@ -35,6 +35,11 @@ export function pgstoreCommand(words: string, schema: string): string {
   return `npx pgstore ${words}${schema === 'pgstore' ? '' : ` --schema ${schema}`}`
 }
 
+/** A name as SQL takes it; reserved words are quoted too often rather than too seldom. */
+export function quoted(name: string): string {
+  return /^[a-z_]+_[a-z0-9_]*$/.test(name) ? name : `"${name.replaceAll('"', '""')}"`
+}
+
 /** `one`, `one and two`, `one, two and three`. */
 export function listed(names: readonly string[]): string {
   const last = names.at(-1) ?? ''

@@ -60,5 +60,14 @@ left join lateral (
 export async function situation(pool: pg.Pool, schema: string, options: DiagnoseOptions): Promise<Situation> {
   const { rows } = await pool.query<Row>(query, [schema, asked])
   const { owner, is_owner: isOwner, can, ...row } = rows[0] as Row
-  return { pool, schema, options, ...row, owner: owner ?? undefined, isOwner: isOwner === true, can: new Set(can), unseen: [] }
+  return {
+    pool,
+    schema,
+    options,
+    ...row,
+    owner: owner ?? undefined,
+    isOwner: isOwner === true,
+    can: new Set(can),
+    unseen: [],
+  }
 }
