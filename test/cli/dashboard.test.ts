@@ -393,7 +393,7 @@ test('a role without that right, a missing schema and a missing database are err
   assert.match(forbidden.errors, /^This role may not do that in schema pgstore: .* "npx pgstore grant ROLE --as admin"/)
   const missing = await ended('--schema', 'nowhere')
   assert.is(missing.code, 1)
-  assert.match(missing.errors, /run "npx pgstore migrate"/)
+  assert.match(missing.errors, /run "npx pgstore migrate --schema nowhere"/)
   const nobody = await ended('--database-url', 'postgres://nobody:secret@127.0.0.1:1/none')
   assert.is(nobody.code, 1)
   assert.match(nobody.errors, 'ECONNREFUSED')
