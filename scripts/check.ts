@@ -66,7 +66,8 @@ function checkPackage(): boolean {
   return results.every(Boolean)
 }
 
-const maxKilobytes = 260
+/** Of these, the pages of docs/ are a third: the README's links lead to them. */
+const maxKilobytes = 420
 
 step('build: tsc', () => run('tsc', '-p', 'tsconfig.build.json'))
 step('format and lint: biome', () => run('biome', 'ci', '--colors=off', '--error-on-warnings', '.'))

@@ -19,7 +19,7 @@ const runner = spawn(
   ['--import', 'tsx', 'test/run.ts', ...(parts.length > 0 ? parts : ['faults/'])],
   {
     cwd: root,
-    env: { ...process.env, PGSTORE_COUNTS: 'full', VERBOSE: '1' },
+    env: { ...process.env, PGSTORE_COUNTS: 'full', PGSTORE_SEED: 'random', VERBOSE: '1' },
     stdio: ['ignore', 'pipe', 'inherit'],
   },
 )

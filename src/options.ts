@@ -94,6 +94,12 @@ export interface PGStoreOptions {
    */
   readonly cache?: boolean | CacheOptions | undefined
   /**
+   * Seconds without a call after which the store sends nothing and keeps no connection for `events()`, the cache, `watchCleanup()`
+   * and the worker of `startCleanup()`, from 1 to 86,400; the next call opens them again. For databases that scale to zero:
+   * docs/scale-to-zero.md says what is missed meanwhile. Default: they stay open.
+   */
+  readonly sleepAfter?: number | undefined
+  /**
    * A schema that types the values and checks them when they are read and saved: any Standard Schema, as zod, valibot and arktype
    * make them. `session.values` is its output; keys that it drops stay in the database. What is saved must be readable again: JSON
    * that it accepts. Not for sessions by token. Default: none.

@@ -17,6 +17,7 @@ import type { ChannelEvents } from './events/channel-events.ts'
 import { atMost, Sockets } from './events/deadline.ts'
 import { type ListenConnection, listenConnection } from './events/listen.ts'
 import { type SessionEvent, sessionEvents } from './events/session-events.ts'
+import { Sleep } from './events/sleep.ts'
 import { findPackage } from './packages.ts'
 import { Reader } from './reader.ts'
 import { Saver } from './saver.ts'
@@ -52,6 +53,8 @@ export class StoreParts {
   /** Where to LISTEN; undefined if no connection for it is known. */
   readonly listen: ListenConnection | undefined
   readonly events: ChannelEvents<SessionEvent>
+  /** Puts to sleep what a silent store keeps open, where that is asked for. */
+  readonly sleep: Sleep | undefined
   /** Of the store that lends its sessions, where this one works over a client. */
   readonly cache: SessionCache | undefined
   /** undefined where nothing is read from the cache. */
@@ -63,7 +66,7 @@ export class StoreParts {
     ownPool: pg.Pool | undefined,
     sockets: Sockets | undefined,
     database: Database,
-    lender?: StoreParts,
+    { lender, sleep }: { readonly lender?: StoreParts; readonly sleep?: Sleep | undefined } = {},
   ) {
     const { sealing, cache: limits, schema, codecs } = settings
     this.settings = settings
@@ -71,7 +74,8 @@ export class StoreParts {
     this.#sockets = sockets
     this.database = database
     this.listen = lender ? undefined : listenConnection(settings)
-    this.events = sessionEvents(this.listen, schema)
+    this.sleep = sleep
+    this.events = sessionEvents(this.listen, schema, sleep)
     this.cache = lender ? lender.cache : limits && limits.sessions > 0 ? this.#openCache(limits) : undefined
     const noted = this.cache ? new NotedSessions(database, this.cache, lender !== undefined) : database
     const sealed = sealing && new SealedDatabase(noted, sealing.secrets, sealing.acceptsPlain)
@@ -113,8 +117,10 @@ export class StoreParts {
     const ownPool = connectionString === undefined ? undefined : openPool({ connectionString, ...ownOptions })
     // On a shared pool, an injection elsewhere in the application could prepare another statement under our names.
     const queryable = ownPool ? economical(ownPool, prepare) : economical(pool as Pool, prepare ?? false)
-    const database = batch ? new BatchedDatabase(queryable, schema, batch) : new Database(queryable, schema)
-    return new StoreParts(settings, ownPool, sockets, database)
+    const sleep = settings.sleepAfter === undefined ? undefined : new Sleep(settings.sleepAfter)
+    const called = sleep ? stirring(queryable, sleep) : queryable
+    const database = batch ? new BatchedDatabase(called, schema, batch) : new Database(called, schema)
+    return new StoreParts(settings, ownPool, sockets, database, { sleep })
   }
 
   /** Over something that does what the database does. */
@@ -128,6 +134,7 @@ export class StoreParts {
 
   /** Lets calls in progress continue for a while, refuses others, and ends the pool that was opened here. */
   async end(): Promise<void> {
+    this.sleep?.end()
     this.cache?.close()
     await this.database.end(closingMs)
     await atMost(500, this.ownPool?.end())
@@ -140,7 +147,7 @@ export class StoreParts {
     if (problems.length > 0) throw new PGStoreError('invalid_option', `withClient: ${problems.join('; ')}.`)
     const settings = { ...this.settings, maxLength: this.writer.maxLength, durability: undefined }
     const database = new Database(economical(client as Pool, false), settings.schema)
-    return new StoreParts(settings, undefined, undefined, database, this)
+    return new StoreParts(settings, undefined, undefined, database, { lender: this })
   }
 }
 
@@ -149,6 +156,16 @@ export interface StoreStats {
   readonly refused: RefusedCookies
   /** Missing without the option `cache`, and where it only sets hints. */
   readonly cache?: CacheStats
+}
+
+/** Each call through it keeps the store awake. */
+function stirring(queryable: Queryable, sleep: Sleep): Queryable {
+  return {
+    query(query) {
+      sleep.stir()
+      return queryable.query(query)
+    },
+  }
 }
 
 /** The reader, and below the cached one, whose sessions hold values that the schema has checked, if there is one. */

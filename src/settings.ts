@@ -14,6 +14,7 @@ import { type BatchLimits, defaultBatchLimits } from './database/batch-limits.ts
 import { connectionStringProblems, type Pool, poolProblems } from './database/pool.ts'
 import { PGStoreError, refuse } from './errors.ts'
 import { listenConnection } from './events/listen.ts'
+import { sleepProblems } from './events/sleep.ts'
 import type { PGStoreOptions } from './options.ts'
 import { schemaProblems } from './schema/schema-name.ts'
 import { type Durability, durabilityProblems } from './session/durability.ts'
@@ -42,6 +43,7 @@ export interface Settings {
   /** undefined over one client: the transaction, and its setting, are the caller's. */
   readonly durability: Durability | undefined
   readonly values: ValuesSchema | undefined
+  readonly sleepAfter: number | undefined
 }
 
 const names = {
@@ -67,6 +69,7 @@ const names = {
   durability: true,
   values: true,
   invalidValues: true,
+  sleepAfter: true,
 } satisfies Record<keyof PGStoreOptions, true>
 
 /** @throws {PGStoreError} `invalid_option`, with a sentence for each problem */
@@ -127,6 +130,8 @@ export function parseOptions(given: PGStoreOptions): Settings {
   problems.push(...durabilityProblems(durability))
   const { values, invalidValues = 'error' } = given
   problems.push(...valuesProblems(values, invalidValues))
+  const { sleepAfter } = given
+  problems.push(...sleepProblems(sleepAfter))
   const codecs = parseCodecs(given, problems)
   refuse(problems)
   return {
@@ -148,6 +153,7 @@ export function parseOptions(given: PGStoreOptions): Settings {
     batch,
     cache,
     durability,
+    sleepAfter,
     values: values && new ValuesSchema(values, invalidValues),
   }
 }

@@ -46,8 +46,8 @@ export class PGStore<Values extends object = Record<string, unknown>> extends Se
   constructor(options: PGStoreOptions | StoreParts)
   constructor(options: PGStoreOptions | StoreParts) {
     const parts = options instanceof StoreParts ? options : StoreParts.open(parseOptions(options))
-    const { settings, database, listen } = parts
-    super(database, listen, settings.schema)
+    const { settings, database, listen, sleep } = parts
+    super(database, listen, settings.schema, sleep)
     this.#parts = parts
     this.codecs = settings.codecs
     this.#options = settings.options

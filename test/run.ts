@@ -4,6 +4,7 @@
 //
 //   DATABASE_URL=…          only this server, in place of the embedded one and the newest one installed here
 //   PGSTORE_COUNTS=full     long counts, as in CI, and faults/ with short ones; with long ones by name: `npm run faults`
+//   PGSTORE_SEED=random     new examples for the property tests, as in `npm run faults`, or those of a seed
 //   PGSTORE_NO_SKIPS=1      a skipped test is a failure
 //   VERBOSE=1               shows what every file prints
 import { spawn } from 'node:child_process'

@@ -9,6 +9,7 @@ import express from 'express'
 import session from 'express-session'
 import pg from 'pg'
 import { createClient } from 'redis'
+import type { SessionRequest } from '../../src/adapters/express.ts'
 import type { PGStoreOptions } from '../../src/index.ts'
 import { entryFile, importBuilt } from '../systems/build.ts'
 import { exampleValues, pgstore } from '../systems/systems.ts'
@@ -23,6 +24,8 @@ const makers: Readonly<Record<string, () => Promise<http.RequestListener>>> = {
   'node:http + pgstore, cached': async () => await nodeWithPgstore({ cache: { maxStale: 5 } }),
   'Express, no session': async () => expressApp(undefined),
   'Express + pgstore': async () => expressApp(await pgstoreExpress()),
+  'Express + pgstore/express': async () => await expressWithPgstore({}),
+  'Express + pgstore/express, cached': async () => await expressWithPgstore({ cache: { maxStale: 5 } }),
   'Express + pgstore, answers not held': async () => {
     await letGo()
     return expressApp(await pgstoreExpress())
@@ -76,6 +79,25 @@ function expressApp(store: session.Store | undefined): http.RequestListener {
     res.json({ user: 'saved' })
   })
   app.get('/', (req, res) => void res.json({ user: (req.session as unknown as { user: { name: string } }).user.name }))
+  return app
+}
+
+/** The middleware without express-session. */
+async function expressWithPgstore(options: Partial<PGStoreOptions>): Promise<http.RequestListener> {
+  const { sessions } = await importBuilt<typeof import('../../src/adapters/express.ts')>(entryFile('./express'))
+  const store = await pgstore.PGStore.open({ connectionString, keyPairs: [randomBytes(32)], ...options })
+  const app = express()
+  app.set('etag', false).set('x-powered-by', false).use(sessions(store))
+  let made = 0
+  const visit = async (req: express.Request) => await (req as unknown as SessionRequest).session()
+  app.get('/make', async (req, res) => {
+    ;(await visit(req)).values = exampleValues(made++)
+    res.json({ user: 'made' })
+  })
+  app.get(
+    '/',
+    async (req, res) => void res.json({ user: ((await visit(req)).values['user'] as { name: string }).name }),
+  )
   return app
 }
 

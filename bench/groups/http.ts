@@ -24,12 +24,14 @@ export async function measureHttp(
 ): Promise<Row[]> {
   const hasAdapter = fs.existsSync(new URL('../../dist/adapters/express-session.js', import.meta.url))
   if (!hasAdapter) console.log('Skipped: Express + pgstore: this build has no express-session store.')
+  const hasMiddleware = fs.existsSync(new URL('../../dist/adapters/express.js', import.meta.url))
   const names = [
     'node:http, no session',
     'node:http + pgstore',
     'node:http + pgstore, cached',
     'Express, no session',
     ...(hasAdapter ? ['Express + pgstore'] : []),
+    ...(hasMiddleware ? ['Express + pgstore/express', 'Express + pgstore/express, cached'] : []),
     'Express + connect-pg-simple',
     'Express + connect-pg-simple, no touch',
     ...(redis ? ['Express + connect-redis', 'Express + connect-redis, no touch'] : []),

@@ -8,7 +8,7 @@ export const ownFolder: string = fileURLToPath(new URL('../..', import.meta.url)
 const folder = process.env['PGSTORE_BENCH_BUILD'] ?? ownFolder
 
 /** The file behind an entry of the package, from its package.json, as files move between builds. */
-export function entryFile(entry: '.' | './express-session', build: string = folder): string {
+export function entryFile(entry: '.' | './express-session' | './express', build: string = folder): string {
   const { exports } = JSON.parse(fs.readFileSync(path.join(build, 'package.json'), 'utf8')) as {
     exports: Record<string, { default: string }>
   }

@@ -2,6 +2,7 @@
 import type { CleanupState, CleanupStatus, MaintenanceDatabase } from '../database/cleanup-functions.ts'
 import { ChannelEvents } from '../events/channel-events.ts'
 import type { ListenConnection } from '../events/listen.ts'
+import type { Sleep } from '../events/sleep.ts'
 
 /**
  * What the recurring purge does. `status` comes first, and again after an outage or when announcements may have been lost: it
@@ -30,12 +31,14 @@ export function cleanupEvents(
   database: MaintenanceDatabase,
   connection: ListenConnection | undefined,
   schema: string,
+  sleep?: Sleep,
 ): ChannelEvents<CleanupEvent> {
   const present = async (): Promise<CleanupEvent> => ({
     type: 'status',
     status: publicStatus(await database.cleanupStatus()),
   })
-  return new ChannelEvents<CleanupEvent>(connection, cleanupChannel(schema), { parse: parseEvent, connected: present })
+  const handlers = { parse: parseEvent, connected: present }
+  return new ChannelEvents<CleanupEvent>(connection, cleanupChannel(schema), handlers, sleep)
 }
 
 export function cleanupChannel(schema: string): string {

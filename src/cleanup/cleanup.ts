@@ -2,11 +2,13 @@
 
 import type { CleanupState, CleanupStatus, MaintenanceDatabase } from '../database/cleanup-functions.ts'
 import { closedError, PGStoreError } from '../errors.ts'
-import { type ChannelEvents, type EventStream, noConnection } from '../events/channel-events.ts'
+import type { ChannelEvents, EventStream } from '../events/channel-events.ts'
 import type { ListenConnection } from '../events/listen.ts'
+import type { Sleep } from '../events/sleep.ts'
 import { type CleanupEvent, cleanupEvents, publicStatus } from './cleanup-events.ts'
 import { purge } from './purge.ts'
-import { type CleanupHandle, CleanupWorker } from './worker.ts'
+import { StoreWorker } from './store-worker.ts'
+import type { CleanupHandle } from './worker.ts'
 
 export interface StartCleanupOptions {
   /**
@@ -24,18 +26,19 @@ export interface StartCleanupOptions {
 /** StartCleanup, StopCleanup and CountExpiredSessions of Go's PGStore, for a fleet. */
 export abstract class SessionCleanup {
   readonly #database: MaintenanceDatabase
-  readonly #schema: string
-  readonly #connection: ListenConnection | undefined
   readonly #events: ChannelEvents<CleanupEvent>
-  #worker: { readonly handle: Promise<CleanupHandle>; users: number } | undefined
-  readonly #ending = new Set<Promise<void>>()
+  readonly #worker: StoreWorker
   #isClosed = false
 
-  protected constructor(database: MaintenanceDatabase, connection: ListenConnection | undefined, schema: string) {
+  protected constructor(
+    database: MaintenanceDatabase,
+    connection: ListenConnection | undefined,
+    schema: string,
+    sleep: Sleep | undefined,
+  ) {
     this.#database = database
-    this.#connection = connection
-    this.#schema = schema
-    this.#events = cleanupEvents(database, connection, schema)
+    this.#events = cleanupEvents(database, connection, schema, sleep)
+    this.#worker = new StoreWorker(connection, schema, sleep)
   }
 
   /** How many expired sessions are waiting to be purged. */
@@ -68,7 +71,7 @@ export abstract class SessionCleanup {
     checkInterval(every)
     this.#checkOpen()
     // First, so that a worker that cannot start does not leave a schedule without a worker.
-    const handle = worker ? await this.#joinWorker(workerSchema) : { stop: async () => {}, done: Promise.resolve() }
+    const handle = worker ? await this.#worker.join(workerSchema) : { stop: async () => {}, done: Promise.resolve() }
     try {
       this.#checkOpen()
       await setSchedule(this.#database, every)
@@ -101,64 +104,12 @@ export abstract class SessionCleanup {
 
   protected async closeCleanup(): Promise<void> {
     this.#isClosed = true
-    if (this.#worker) void this.#end(this.#worker.handle)
-    await Promise.all([this.#events.close(), ...this.#ending])
+    await Promise.all([this.#events.close(), this.#worker.close()])
   }
 
   #checkOpen(): void {
     if (this.#isClosed) throw closedError()
   }
-
-  /** One worker for all callers that start the cleanup on this store; it ends with the last of them. */
-  async #joinWorker(workerSchema: string | undefined): Promise<Pick<CleanupHandle, 'stop' | 'done'>> {
-    this.#worker ??= { handle: startWorker(this.#connection, this.#schema, workerSchema), users: 0 }
-    const worker = this.#worker
-    worker.users++
-    let handle: CleanupHandle
-    try {
-      handle = await worker.handle
-    } catch (error) {
-      if (this.#worker === worker) this.#worker = undefined
-      throw error
-    }
-    let left: Promise<void> | undefined
-    let resolveDone = () => {}
-    const done = new Promise<void>((resolve) => {
-      resolveDone = resolve
-    })
-    void handle.done.then(resolveDone)
-    const leave = async () => {
-      if (--worker.users === 0) await this.#end(worker.handle)
-      resolveDone()
-    }
-    return {
-      done,
-      async stop() {
-        left ??= leave()
-        await left
-      },
-    }
-  }
-
-  async #end(handle: Promise<CleanupHandle>): Promise<void> {
-    if (this.#worker?.handle === handle) this.#worker = undefined
-    const ending = handle.then(
-      (worker) => worker.stop(),
-      () => {}, // it never began, as its caller has been told
-    )
-    this.#ending.add(ending)
-    await ending
-    this.#ending.delete(ending)
-  }
-}
-
-async function startWorker(
-  connection: ListenConnection | undefined,
-  schema: string,
-  workerSchema: string | undefined,
-): Promise<CleanupHandle> {
-  if (connection === undefined) throw new PGStoreError('invalid_option', noConnection)
-  return await CleanupWorker.start(connection, { schema, workerSchema })
 }
 
 /** @throws {PGStoreError} `invalid_option` for what cannot be an interval */

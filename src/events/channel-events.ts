@@ -1,6 +1,8 @@
 // Announcements of a channel as async iterables: one connection for as long as anyone iterates.
+
 import { closedError, PGStoreError } from '../errors.ts'
 import { ChannelListener, type ListenConnection, type ListenHandlers } from './listen.ts'
+import type { Sleep, Sleeper } from './sleep.ts'
 
 /** An endless sequence of events; leaving the loop ends the subscription. */
 export interface EventStream<Event> extends AsyncIterableIterator<Event> {
@@ -108,10 +110,11 @@ export interface ChannelHandlers<Event> {
   connected(isFirst: boolean): Promise<Event | undefined>
 }
 
-export class ChannelEvents<Event> {
+export class ChannelEvents<Event> implements Sleeper {
   readonly #connection: ListenConnection | undefined
   readonly #channel: string
   readonly #handlers: ChannelHandlers<Event>
+  readonly #sleep: Sleep | undefined
   readonly #queues = new Set<EventQueue<Event>>()
   #listener: ChannelListener | undefined
   #isConnected = false
@@ -119,10 +122,17 @@ export class ChannelEvents<Event> {
   readonly #closing = new Set<Promise<void>>()
 
   /** @param connection undefined if there is none: subscribing fails */
-  constructor(connection: ListenConnection | undefined, channel: string, handlers: ChannelHandlers<Event>) {
+  constructor(
+    connection: ListenConnection | undefined,
+    channel: string,
+    handlers: ChannelHandlers<Event>,
+    sleep?: Sleep,
+  ) {
     this.#connection = connection
     this.#channel = channel
     this.#handlers = handlers
+    this.#sleep = sleep
+    sleep?.add(this)
   }
 
   subscribe(): EventStream<Event> {
@@ -134,6 +144,7 @@ export class ChannelEvents<Event> {
         if (this.#queues.size === 0 && !this.#tap) this.#stop()
       },
     )
+    this.#sleep?.stir()
     this.#listener ??= this.#listen(this.#connection)
     this.#queues.add(queue)
     if (this.#isConnected) void this.#greet(queue, true)
@@ -143,6 +154,7 @@ export class ChannelEvents<Event> {
   /** Hears everything at once, and before every consumer; keeps the connection until `close()`. There is one tap at the most. */
   listen(tap: Required<ListenHandlers>): void {
     if (this.#connection === undefined) throw new PGStoreError('invalid_option', noConnection)
+    this.#sleep?.stir()
     this.#listener ??= this.#listen(this.#connection)
     this.#tap = tap
     if (this.#isConnected) tap.connected()
@@ -154,6 +166,18 @@ export class ChannelEvents<Event> {
     await this.#listener.ping()
   }
 
+  /** As if the connection had been lost, until `wake()`. */
+  sleep(): void {
+    if (!this.#listener) return
+    this.#stop()
+    this.#tap?.lost()
+  }
+
+  wake(): void {
+    if (this.#connection === undefined || (this.#queues.size === 0 && !this.#tap)) return
+    this.#listener ??= this.#listen(this.#connection, false)
+  }
+
   async close(): Promise<void> {
     this.#tap = undefined
     for (const queue of this.#queues) queue.end()
@@ -161,8 +185,8 @@ export class ChannelEvents<Event> {
     await Promise.all(this.#closing)
   }
 
-  #listen(connection: ListenConnection): ChannelListener {
-    let isFirst = true
+  #listen(connection: ListenConnection, isFirstTime = true): ChannelListener {
+    let isFirst = isFirstTime
     return new ChannelListener(connection, this.#channel, {
       notified: (payload) => {
         this.#tap?.notified(payload)

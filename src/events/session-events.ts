@@ -1,6 +1,8 @@
 // What happens to sessions, announced on the channel <schema>_sessions.
+
 import { ChannelEvents } from './channel-events.ts'
 import type { ListenConnection } from './listen.ts'
+import type { Sleep } from './sleep.ts'
 
 /**
  * Sessions that ended before they expired, or changed their key or user, by number; or `changed` because a save or
@@ -17,12 +19,14 @@ export type SessionEvent =
     }
   | { readonly type: 'missed'; readonly ids: readonly [] }
 
-export function sessionEvents(connection: ListenConnection | undefined, schema: string): ChannelEvents<SessionEvent> {
+export function sessionEvents(
+  connection: ListenConnection | undefined,
+  schema: string,
+  sleep: Sleep | undefined,
+): ChannelEvents<SessionEvent> {
   const missed: SessionEvent = { type: 'missed', ids: [] }
-  return new ChannelEvents<SessionEvent>(connection, `${schema}_sessions`, {
-    parse: parseSessionEvent,
-    connected: async (isFirst) => (isFirst ? undefined : missed),
-  })
+  const connected = async (isFirst: boolean) => (isFirst ? undefined : missed)
+  return new ChannelEvents(connection, `${schema}_sessions`, { parse: parseSessionEvent, connected }, sleep)
 }
 
 const types = ['destroyed', 'regenerated', 'revoked', 'changed'] as const

@@ -2,10 +2,10 @@
 // JSON that it is to become.
 import fs from 'node:fs'
 import { isDeepStrictEqual } from 'node:util'
-import fc from 'fast-check'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { readGobMap } from '../../src/cli/import/gob.ts'
+import { fc } from '../support/property.ts'
 
 interface Vector {
   readonly comment: string

@@ -7,7 +7,7 @@ import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
-const pages = ['fastify', 'koa', 'hono', 'react-router', 'node-http', 'frameworks']
+const pages = ['fastify', 'koa', 'hono', 'react-router', 'node-http', 'frameworks', 'recipes']
 const page = (name: string) => fs.readFileSync(path.join(root, 'docs', `${name}.md`), 'utf8')
 const blocks = (text: string) => [...text.matchAll(/^```ts\n([\s\S]*?)^```$/gm)].map(([, block]) => block ?? '')
 
@@ -16,8 +16,9 @@ test('the TypeScript on the pages compiles, each page as one module', () => {
   try {
     fs.writeFileSync(path.join(folder, 'tsconfig.json'), '{ "extends": "../tsconfig.json", "include": ["*.ts"] }')
     for (const name of pages) {
+      const text = blocks(page(name)).join('\n')
       const store = "declare const store: import('pgstore').PGStore<{ visits?: number }>\n"
-      fs.writeFileSync(path.join(folder, `${name}.ts`), store + blocks(page(name)).join('\n'))
+      fs.writeFileSync(path.join(folder, `${name}.ts`), (text.includes('const store =') ? '' : store) + text)
     }
     const tsc = [path.join(root, 'node_modules/typescript/bin/tsc'), '-p', folder, '--isolatedDeclarations', 'false']
     const { status, stdout } = spawnSync(process.execPath, [...tsc, '--declaration', 'false'], { encoding: 'utf8' })
@@ -42,7 +43,7 @@ test('code that a page quotes from an example is in that example, line by line a
       checked++
     }
   }
-  assert.is(checked, 3)
+  assert.is(checked, 1)
 })
 
 test.run()

@@ -21,28 +21,11 @@ test.after(async () => {
   await closeAll()
 })
 
-/** What to run instead while the README has no example. */
-const standIn = `
-import http from 'node:http'
-import { PGStore } from 'pgstore'
-
-const store = await PGStore.open<{ visits?: number }>({
-  connectionString: process.env.DATABASE_URL!,
-  keys: [process.env.SESSION_KEY ?? 'a key of at least thirty-two bytes'],
-})
-http.createServer(async (req, res) => {
-  const session = await store.get(req, 'sid')
-  session.values.visits = (session.values.visits ?? 0) + 1
-  await store.save(req, res, session)
-  res.end(\`Visit number \${session.values.visits}\`)
-}).listen(process.env.PORT ?? 3000)
-`
-
 /** The first TypeScript in the README. */
 function example(): string {
-  const file = path.join(root, 'README.md')
-  const readme = fs.existsSync(file) ? fs.readFileSync(file, 'utf8') : ''
-  return /^```ts\n([\s\S]*?)^```$/m.exec(readme)?.[1] ?? standIn
+  const [, block] = /^```ts\n([\s\S]*?)^```$/m.exec(fs.readFileSync(path.join(root, 'README.md'), 'utf8')) ?? []
+  if (block === undefined) throw new Error('The README has no example.')
+  return block
 }
 
 function run(command: string, ...args: string[]): { status: number | null; output: string } {
@@ -133,6 +116,36 @@ installedTest("the README's example runs: it installs the schema in an empty dat
   assert.is(status, 200, said)
   assert.match(text, '2')
   assert.is(browser.jar.size, 1)
+})
+
+/** What GitHub and npm make of a heading. */
+function anchorOf(heading: string): string {
+  const text = heading
+    .replace(/^#+ /, '')
+    .replace(/\[(.*?)\]\(.*?\)/g, '$1')
+    .toLowerCase()
+  return text.replace(/[^\p{L}\p{N} _-]/gu, '').replaceAll(' ', '-')
+}
+
+installedTest('no relative link in the package is dead, nor does one lead to a heading that is not there', () => {
+  const home = path.join(project, 'node_modules/pgstore')
+  const pages = fs
+    .readdirSync(home, { recursive: true, encoding: 'utf8' })
+    .filter((file) => file.endsWith('.md') && !file.startsWith('node_modules'))
+  assert.ok(pages.length > 30)
+  const dead: string[] = []
+  for (const file of pages) {
+    const text = fs.readFileSync(path.join(home, file), 'utf8').replace(/^```[\s\S]*?^```$/gm, '')
+    for (const [, link = ''] of text.matchAll(/\]\((?!https?:|mailto:)([^)\s]+)\)/g)) {
+      const [target = '', anchor] = link.split('#')
+      const full = target === '' ? path.join(home, file) : path.resolve(home, path.dirname(file), target)
+      const isThere = fs.existsSync(full) && full.startsWith(home)
+      const headings = isThere && anchor ? fs.readFileSync(full, 'utf8').match(/^#+ .*$/gm) : null
+      if (!isThere || (anchor && !headings?.some((heading) => anchorOf(heading) === anchor)))
+        dead.push(`${file}: ${link}`)
+    }
+  }
+  assert.equal(dead, [])
 })
 
 installedTest('npx pgstore is there', () => {

@@ -1,10 +1,10 @@
 import vm from 'node:vm'
-import fc from 'fast-check'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { encodeJson, type Json, printedBytes, sameJson } from '../../src/session/json.ts'
 import { counts } from '../support/counts.ts'
 import { closeAll, sql } from '../support/harness.ts'
+import { fc } from '../support/property.ts'
 
 test.after(closeAll)
 

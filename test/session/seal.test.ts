@@ -1,10 +1,10 @@
 // What the database's operator sees of a sealed store, and what happens to the operator's changes.
 import { randomBytes } from 'node:crypto'
-import fc from 'fast-check'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { PGStore } from '../../src/index.ts'
 import { admin, closeAll, databaseUrl, hashKey, rejection, row, sql, testStore, Visitor } from '../support/harness.ts'
+import { fc } from '../support/property.ts'
 
 test.after(closeAll)
 

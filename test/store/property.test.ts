@@ -1,8 +1,8 @@
-import fc from 'fast-check'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { counts } from '../support/counts.ts'
 import { closeAll, TestResponse, testStore, Visitor } from '../support/harness.ts'
+import { fc } from '../support/property.ts'
 
 const store = testStore({ maxLength: 0 })
 test.after(closeAll)
