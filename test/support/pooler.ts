@@ -13,7 +13,15 @@ export interface Pooler {
 /** PgBouncer also reports its own number to its clients. */
 const processId = 2_000_000_000
 
-export async function startPooler(target: string): Promise<Pooler> {
+export interface PoolerOptions {
+  /** Each transaction gets another server connection, as with PgBouncer's pool_mode transaction. Default: false. */
+  readonly perTransaction?: boolean
+}
+
+/** ReadyForQuery, outside of a transaction. */
+const idle = Buffer.from([0x5a, 0, 0, 0, 5, 0x49])
+
+export async function startPooler(target: string, { perTransaction = false }: PoolerOptions = {}): Promise<Pooler> {
   let url = target
   const clients = new Set<net.Socket>()
   const servers = new Set<net.Socket>()
@@ -24,7 +32,13 @@ export async function startPooler(target: string): Promise<Pooler> {
     client.once('data', () => {
       client.write(greeting())
       client.on('data', (data: Buffer) => {
-        upstream ??= connect(url, (answer) => client.write(answer)).then((socket) => {
+        const answered = (answer: Buffer) => {
+          client.write(answer)
+          if (!perTransaction || !answer.subarray(-6).equals(idle)) return
+          upstream?.then((socket) => socket.destroy()).catch(() => {})
+          upstream = undefined
+        }
+        upstream ??= connect(url, answered).then((socket) => {
           servers.add(socket)
           return socket.on('close', () => {
             servers.delete(socket)

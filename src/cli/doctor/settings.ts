@@ -94,7 +94,8 @@ const rules: readonly Rule[] = [
     isSo: (settings) =>
       settings.text('auto_explain.log_min_duration') !== undefined &&
       settings.ms('auto_explain.log_min_duration') >= 0 &&
-      (settings.isOn('auto_explain.log_verbose') || settings.number('auto_explain.log_parameter_max_length') !== 0),
+      (settings.isOn('auto_explain.log_verbose') ||
+        (settings.text('auto_explain.log_parameter_max_length') ?? '-1') !== '0'),
     says: (role) =>
       `auto_explain logs plans of role ${role} with parameters or arguments: session data stands in the log.`,
     mend: [
