@@ -66,8 +66,8 @@ function checkPackage(): boolean {
   return results.every(Boolean)
 }
 
-/** Of these, the pages of docs/ are a third: the README's links lead to them. 40 are the dashboard's page, half of that uPlot. */
-const maxKilobytes = 460
+/** Of these, the pages of docs/ are a third: the README's links lead to them. 42 are the dashboard, half of that uPlot. */
+const maxKilobytes = 520
 
 step('build: tsc, and the page of the dashboard', () => run('npm', 'run', '--silent', 'build'))
 step('format and lint: biome', () => run('biome', 'ci', '--colors=off', '--error-on-warnings', '.'))

@@ -59,10 +59,10 @@ interface Dashboard {
   readonly url: string
   readonly origin: string
   readonly port: string
-  overview(): Promise<Overview>
-  sessions(user: string): Promise<UserSessionList>
+  readonly overview: () => Promise<Overview>
+  readonly sessions: (user: string) => Promise<UserSessionList>
   /** As its page would, but for these headers. */
-  post(path: string, body: unknown, headers?: http.OutgoingHttpHeaders): Promise<Answer>
+  readonly post: (path: string, body: unknown, headers?: http.OutgoingHttpHeaders) => Promise<Answer>
 }
 
 async function dashboard(...args: string[]): Promise<Dashboard> {
