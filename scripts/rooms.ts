@@ -8,7 +8,7 @@ const source = fileURLToPath(new URL('../src', import.meta.url))
 
 /** From top to bottom: each may import from those below it. Each file directly in src/ is its own room. */
 const floors = [
-  ['cli', 'adapters', 'memory', 'index'],
+  ['cli', 'adapters', 'memory', 'telemetry', 'index'],
   ['store'],
   ['parts'],
   ['cached-reader'],
@@ -19,7 +19,7 @@ const floors = [
   ['session'],
   ['cache', 'schema'],
   ['cookie', 'database', 'events'],
-  ['packages'],
+  ['packages', 'tracing'],
   ['errors'],
 ]
 

@@ -7,7 +7,7 @@ import { hintName, readHint } from './cookie/hint.ts'
 import type { Refusals } from './cookie/refusals.ts'
 import { readTokens } from './cookie/token-cookie.ts'
 import type { SessionDatabase } from './database/row.ts'
-import type { Database } from './database/session-functions.ts'
+import type { TracedSessions } from './database/traced-sessions.ts'
 import { Reader } from './reader.ts'
 import { CachedKnown, type CachedSessions } from './session/cached-sessions.ts'
 import type { SealedDatabase } from './session/seal.ts'
@@ -26,7 +26,7 @@ export class CachedReader extends Reader {
   readonly #hintNames = new Map<string, string>()
 
   constructor(
-    database: Database,
+    database: TracedSessions,
     sessions: SessionDatabase,
     sealed: SealedDatabase | undefined,
     codecs: readonly Codec[],

@@ -33,3 +33,4 @@ export type { ReadOptions, SaveByTokenOptions, TokenSessions } from './session/t
 export type { IncrementOptions, PutOptions } from './session/token-values.ts'
 export type { ListedSession, ListOptions, RevokeOptions, RevokeTagOptions } from './session/user-sessions.ts'
 export { PGStore } from './store.ts'
+export type { TracedBatch, TracedCall, TracedCleanup, TracedOperation, TracedPurge } from './tracing.ts'

@@ -12,6 +12,7 @@ import { openPool, type Pool, poolProblems, type Queryable } from './database/po
 import type { SessionDatabase } from './database/row.ts'
 import { Database } from './database/session-functions.ts'
 import { economical } from './database/statement-pool.ts'
+import { TracedSessions } from './database/traced-sessions.ts'
 import { PGStoreError } from './errors.ts'
 import type { ChannelEvents } from './events/channel-events.ts'
 import { atMost, Sockets } from './events/deadline.ts'
@@ -76,24 +77,25 @@ export class StoreParts {
     this.listen = lender ? undefined : listenConnection(settings)
     this.sleep = sleep
     this.events = sessionEvents(this.listen, schema, sleep)
-    this.cache = lender ? lender.cache : limits && limits.sessions > 0 ? this.#openCache(limits) : undefined
-    const noted = this.cache ? new NotedSessions(database, this.cache, lender !== undefined) : database
+    const traced = new TracedSessions(database)
+    this.cache = lender ? lender.cache : limits && limits.sessions > 0 ? this.#openCache(limits, traced) : undefined
+    const noted = this.cache ? new NotedSessions(traced, this.cache, lender !== undefined) : traced
     const sealed = sealing && new SealedDatabase(noted, sealing.secrets, sealing.acceptsPlain)
     this.sessions = sealed ?? noted
     this.writer = new Writer(this.sessions, settings)
     this.saver = new Saver(this.sessions, this.writer, settings, lender?.saver)
     this.refusals = lender ? lender.refusals : new Refusals(schema)
-    const reader = new Reader(database, this.sessions, sealed, codecs, this.refusals, limits !== undefined)
+    const reader = new Reader(traced, this.sessions, sealed, codecs, this.refusals, limits !== undefined)
     this.reader = checkedReader(reader, settings.values)
     // A transaction sees what nobody else does: over a client nothing is read from the cache, or put there.
     const cached = lender || !limits ? undefined : this.cache && new CachedSessions(this.cache, sealed, limits.byToken)
-    const cachedReader = cached && new CachedReader(database, this.sessions, sealed, codecs, this.refusals, cached)
+    const cachedReader = cached && new CachedReader(traced, this.sessions, sealed, codecs, this.refusals, cached)
     this.cachedReader = checkedCachedReader(cachedReader, settings.values)
     this.byToken = new TokenSessions(this.sessions, database, this.writer, sealing !== undefined, cached)
     this.users = new UserSessions(database, sealing !== undefined, this.cache)
   }
 
-  #openCache(limits: CacheLimits): SessionCache {
+  #openCache(limits: CacheLimits, traced: TracedSessions): SessionCache {
     const { database, events, settings } = this
     const { schema } = settings
     findPackage('pg-listen') // which the first read loads
@@ -104,7 +106,7 @@ export class StoreParts {
         number: () => database.announcementNumber(),
         ring: (message) => database.notify(`${schema}_sessions`, message),
       },
-      read: (key, sent) => database.get(key, sent),
+      read: (key, sent) => traced.get(key, sent),
       schema,
     })
   }

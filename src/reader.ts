@@ -7,7 +7,7 @@ import type { SessionOptions } from './cookie/cookie-options.ts'
 import type { Refusals } from './cookie/refusals.ts'
 import { type ReadToken, readTokens } from './cookie/token-cookie.ts'
 import type { SessionDatabase, SessionRow } from './database/row.ts'
-import type { Database } from './database/session-functions.ts'
+import type { TracedSessions } from './database/traced-sessions.ts'
 import { knownFrom } from './session/known.ts'
 import type { SealedDatabase } from './session/seal.ts'
 import { internals, Session } from './session/session.ts'
@@ -16,7 +16,7 @@ import { sessionKey } from './session/token.ts'
 type Owner<Values extends object> = ConstructorParameters<typeof Session<Values>>[0]
 
 export class Reader {
-  readonly #database: Database
+  readonly #database: TracedSessions
   readonly #sessions: SessionDatabase
   readonly #sealed: SealedDatabase | undefined
   readonly #codecs: readonly Codec[]
@@ -31,7 +31,7 @@ export class Reader {
    * @param hasHints whether hints stand beside the sessions' cookies, under names of their own
    */
   constructor(
-    database: Database,
+    database: TracedSessions,
     sessions: SessionDatabase,
     sealed: SealedDatabase | undefined,
     codecs: readonly Codec[],

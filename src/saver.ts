@@ -4,6 +4,7 @@ import { checkCookie } from './cookie/check-cookie.ts'
 import type { Codec } from './cookie/codec.ts'
 import { type RequestLike, readCookies } from './cookie/cookie-header.ts'
 import { writeHint } from './cookie/hint.ts'
+import { noteSecureCookie } from './cookie/plain-http.ts'
 import {
   type ClearSiteDataDirective,
   checkCookiesOpen,
@@ -17,6 +18,7 @@ import { parseTime, type SessionDatabase, type SessionRow } from './database/row
 import { PGStoreError } from './errors.ts'
 import type { RegenerateOptions, SaveOptions } from './options.ts'
 import { type Attachment, attachment } from './session/attachment.ts'
+import { checkSession } from './session/check-session.ts'
 import { checkDurability } from './session/durability.ts'
 import { failure } from './session/failure.ts'
 import { checkText } from './session/json.ts'
@@ -59,6 +61,11 @@ export class Saver {
     await this.#inTurn(session, () => this.#save(req, res, session, options))
   }
 
+  async destroy(req: RequestLike, res: ResponseLike, session: Session<object>): Promise<void> {
+    checkSession(session).options.maxAge = -1
+    await this.save(req, res, session)
+  }
+
   async regenerate(
     req: RequestLike,
     res: ResponseLike,
@@ -74,7 +81,7 @@ export class Saver {
   }
 
   async #inTurn<Result>(session: Session<object>, work: () => Promise<Result>): Promise<Result> {
-    const turn = (this.#turns.get(session) ?? Promise.resolve()).then(work)
+    const turn = (this.#turns.get(checkSession(session)) ?? Promise.resolve()).then(work)
     this.#turns.set(
       session,
       turn.then(
@@ -90,7 +97,7 @@ export class Saver {
     if (session.options.maxAge < 0) return await this.#destroy(req, res, session)
     const stored = internals.stored(session)
     const write = writeOptions(session, options)
-    if (!stored) return await this.#create(res, session, write)
+    if (!stored) return await this.#create(req, res, session, write)
     const { known } = stored
     const changes = internals.changes(session, known.row.unsealed)
     if (this.#settings.values) await this.#settings.values.checkSaved(changes)
@@ -117,7 +124,7 @@ export class Saver {
     if (isWritten) internals.saved(session, { known: written.known, cookie: stored.cookie }, written.changes)
     // Before anything else can fail: the visitor must get the cookie for what is stored.
     if (cookie !== undefined && (isWritten || !stored.cookie))
-      this.#writeCookie(res, session, cookie, written.known.row)
+      this.#writeCookie(req, res, session, cookie, written.known.row)
     this.#hint(res, session, stored.isHintDue || (isWritten && !written.changes.isEmpty))
     if (isWritten) await this.#writer.limit(written.known, written.changes)
   }
@@ -133,7 +140,7 @@ export class Saver {
     return parseJson(text)
   }
 
-  async #create(res: ResponseLike, session: Session<object>, write: WriteOptions): Promise<void> {
+  async #create(req: RequestLike, res: ResponseLike, session: Session<object>, write: WriteOptions): Promise<void> {
     const changes = internals.changes(session)
     if (changes.isEmpty) return
     checkCookiesOpen(res)
@@ -143,7 +150,7 @@ export class Saver {
     const known = await this.#writer.create(token, changes, write)
     if (!known) throw failure('session_save', { status: 'conflict' })
     internals.saved(session, { known, cookie: undefined }, changes)
-    this.#writeCookie(res, session, cookie, known.row)
+    this.#writeCookie(req, res, session, cookie, known.row)
     await this.#writer.limit(known, changes)
   }
 
@@ -177,7 +184,7 @@ export class Saver {
     const known = await this.#writer.move(stored.known, token, changes, writeOptions(session))
     if (!known) throw this.#gone(session)
     internals.saved(session, { known, cookie: undefined }, changes)
-    this.#writeCookie(res, session, cookie, known.row)
+    this.#writeCookie(req, res, session, cookie, known.row)
     await this.#writer.limit(known, changes)
   }
 
@@ -207,7 +214,8 @@ export class Saver {
     return signToken(session.name, token, this.#settings.codecs)
   }
 
-  #writeCookie(res: ResponseLike, session: Session<object>, cookie: string, row: SessionRow): void {
+  #writeCookie(req: RequestLike, res: ResponseLike, session: Session<object>, cookie: string, row: SessionRow): void {
+    noteSecureCookie(req, session.options)
     const { maxAge } = session.options
     const late = maxAge > 0 ? this.#writer.touchAfter(maxAge) : 0
     const remaining = (parseTime(row.expiresAt) - parseTime(row.now)) / 1000

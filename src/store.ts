@@ -146,8 +146,8 @@ export class PGStore<Values extends object = Record<string, unknown>> extends Se
    * saved again, for example with a goodbye message. The same as a save with `maxAge = -1`.
    */
   async destroy(req: RequestLike, res: ResponseLike, session: Session<Values>): Promise<void> {
-    session.options.maxAge = -1
-    await this.save(req, res, session)
+    this.#checkOpen()
+    await this.#parts.saver.destroy(req, res, session)
   }
 
   /** `session.take(name)`; of a store that `withClient` returned, inside your transaction. */

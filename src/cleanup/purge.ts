@@ -2,6 +2,7 @@
 
 import type { MaintenanceDatabase } from '../database/cleanup-functions.ts'
 import { PGStoreError } from '../errors.ts'
+import { tellPurge } from '../tracing.ts'
 
 /** The size of a batch after one that took too long. */
 const smallBatch = 100
@@ -24,8 +25,10 @@ export async function purge(
   let total = 0
   while (await goOn(total)) {
     let purged: number
+    const began = performance.now()
     try {
       purged = await database.purgeExpired(limit)
+      tellPurge(database.schema, purged, began)
     } catch (error) {
       const isTooSlow = error instanceof PGStoreError && error.code === 'timeout'
       if (!isTooSlow || limit <= smallBatch) throw error

@@ -8,7 +8,7 @@ import { ChannelListener, type ListenConnection } from '../events/listen.ts'
 import { Alarm } from './alarm.ts'
 import { cleanupChannel } from './cleanup-events.ts'
 import { DeliveryProbe } from './delivery-probe.ts'
-import { purge } from './purge.ts'
+import { runPurge } from './run.ts'
 import { parseWorkerOptions, type RunWorkerOptions, type WorkerSettings } from './worker-options.ts'
 
 export type { RunWorkerOptions } from './worker-options.ts'
@@ -143,7 +143,7 @@ export class CleanupWorker implements CleanupHandle {
       const state = await this.#database.cleanupBeginRun()
       await this.#apply(state).catch((error) => this.#lookAgain(error)) // the run is ours, whatever happens to the next job
       if (state.status !== 'due') return
-      this.#purge ??= this.#runPurge().finally(() => {
+      this.#purge ??= runPurge(this.#database, this.#settings, () => this.#stopping !== undefined).finally(() => {
         this.#purge = undefined
       })
     } catch (error) {
@@ -216,38 +216,6 @@ export class CleanupWorker implements CleanupHandle {
       // Another worker may have been faster, or the job may be lost: read the schedule.
       this.#look = setTimeout(() => void this.#sync(), 250)
     }, wait)
-  }
-
-  /**
-   * Until nothing is due, the cleanup is switched off, or this worker stops. The run was claimed a while ago, and the cleanup
-   * may have been switched off since: then nothing is deleted, and there is nothing to record.
-   */
-  async #runPurge(): Promise<void> {
-    const started = performance.now()
-    let purged = 0
-    let failure: string | null = null
-    let isOff = false
-    const goOn = async (total: number) => {
-      purged = total
-      isOff = this.#stopping !== undefined || !(await this.#database.cleanupBeat()).enabled
-      return !isOff
-    }
-    try {
-      purged = await purge(this.#database, { ...this.#settings, goOn })
-    } catch (error) {
-      const { sqlState, code } = databaseError('The purge', error)
-      failure = sqlState ?? code
-      this.#settings.log('warning', `The purge failed: ${failure}.`)
-    }
-    if (isOff && purged === 0) return
-    const ms = Math.round(performance.now() - started)
-    try {
-      await this.#database.cleanupEndRun(purged, ms, failure)
-      this.#settings.log('info', `Purged ${purged} sessions in ${ms} ms.`)
-    } catch (error) {
-      const reason = databaseError('cleanup_end_run', error).message
-      this.#settings.log('warning', `A run that purged ${purged} sessions could not be recorded: ${reason}.`)
-    }
   }
 }
 

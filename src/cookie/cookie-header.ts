@@ -1,4 +1,5 @@
 // Reading cookies: the values of a name in a request's Cookie header, or those that a framework has parsed.
+import { PGStoreError } from '../errors.ts'
 
 /** What a framework knows of a request: its cookies by name. */
 export interface CookieSource {
@@ -20,8 +21,13 @@ const mostValues = 4
  * §4.1.1), as Python's http.cookies and Go's net/http write some.
  */
 export function readCookies(req: RequestLike, name: string): string[] {
-  if (!('headers' in req)) return readParsed(req.getCookie(name))
+  checkRequest(req)
+  if (!('headers' in req)) {
+    if (typeof req.getCookie !== 'function') throw notRequest()
+    return readParsed(req.getCookie(name))
+  }
   const { headers } = req
+  if (typeof headers !== 'object' || headers === null) throw notRequest()
   const header = 'get' in headers && typeof headers.get === 'function' ? headers.get('cookie') : cookieField(headers)
   const values: string[] = []
   if (typeof header !== 'string' || !header.includes(name)) return values
@@ -39,6 +45,18 @@ export function readCookies(req: RequestLike, name: string): string[] {
     at = end + 1
   }
   return values
+}
+
+/** @throws {PGStoreError} `invalid_option` if it is missing, or another argument is in its place */
+export function checkRequest(req: unknown): void {
+  if (typeof req !== 'object' || req === null) throw notRequest()
+}
+
+function notRequest(): PGStoreError {
+  return new PGStoreError(
+    'invalid_option',
+    "The first argument must be the request: Node's, a fetch Request, or an object with getCookie.",
+  )
 }
 
 function readParsed(given: ReturnType<CookieSource['getCookie']>): string[] {

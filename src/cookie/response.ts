@@ -57,20 +57,35 @@ const clearSiteDataDirectives: readonly string[] = Object.keys(directives)
 
 const tooLate = 'The response headers have already been sent: save the session before the response.'
 
-/** @throws {PGStoreError} `headers_sent` when it is too late to set a header on this response */
+/**
+ * @throws {PGStoreError} `headers_sent` when it is too late to set a header on this response; `invalid_option` for what is not a
+ * response
+ */
 export function checkHeadersOpen(res: ResponseLike): void {
+  if (typeof res !== 'object' || res === null) throw notResponse()
   if ('setHeader' in res) {
     if (res.headersSent) throw new PGStoreError('headers_sent', tooLate)
     return
   }
   try {
     headersOf(res)?.delete('x-pgstore-probe') // throws on immutable headers, does nothing on others
+    if (!(res instanceof Request)) return
   } catch {
+    if (typeof headersOf(res)?.append !== 'function') throw notResponse()
     throw new PGStoreError(
       'headers_sent',
       'These headers are immutable: save the session to a new Response or Headers.',
     )
   }
+  throw notResponse()
+}
+
+/** An argument is missing, or the request is in its place. */
+function notResponse(): PGStoreError {
+  return new PGStoreError(
+    'invalid_option',
+    "The second argument must be the response: Node's, a fetch Response or Headers, or an object with setCookie.",
+  )
 }
 
 /**

@@ -36,6 +36,7 @@ export class BatchedDatabase extends Database {
         sharesKeys: true,
       },
       limits,
+      { operation: 'get', schema },
     )
     this.#toldGets = new Batcher(
       {
@@ -54,6 +55,7 @@ export class BatchedDatabase extends Database {
         sharesKeys: true,
       },
       limits,
+      { operation: 'get', schema },
     )
     this.#saves = new Batcher(
       {
@@ -72,6 +74,7 @@ export class BatchedDatabase extends Database {
         sharesKeys: false,
       },
       limits,
+      { operation: 'save', schema },
     )
     this.#destroys = new Batcher(
       {
@@ -84,6 +87,7 @@ export class BatchedDatabase extends Database {
         sharesKeys: false,
       },
       limits,
+      { operation: 'destroy', schema },
     )
   }
 

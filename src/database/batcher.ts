@@ -1,5 +1,6 @@
 // Many callers, one call: sends at once when idle, batches while calls are in flight.
 import { PGStoreError } from '../errors.ts'
+import { batchTime, type TracedBatch, tellBatch } from '../tracing.ts'
 import type { BatchLimits } from './batch-limits.ts'
 import { queryTimeoutMs } from './pool.ts'
 import { takeFitting } from './take.ts'
@@ -13,6 +14,8 @@ const longestWaitMs = 4000
 
 /** Single calls in flight beside the batches: they wait for others' locks, and must leave connections to the rest. */
 const mostAlone = 4
+
+export type BatchName = Pick<TracedBatch, 'operation' | 'schema'>
 
 interface Call<Item, Result> {
   item: Item
@@ -28,6 +31,7 @@ interface Call<Item, Result> {
 export class Batcher<Item, Result> {
   readonly #transport: Transport<Item, Result>
   readonly #limits: BatchLimits
+  readonly #name: BatchName | undefined
   #queue: Call<Item, Result>[] = []
   /** For each key in flight, the calls whose turn comes next. */
   readonly #parked = new Map<string, Call<Item, Result>[]>()
@@ -42,9 +46,11 @@ export class Batcher<Item, Result> {
   #clock: NodeJS.Timeout | undefined
   #answeredAt = 0
 
-  constructor(transport: Transport<Item, Result>, limits: BatchLimits) {
+  /** @param name by which subscribers are told of each batch */
+  constructor(transport: Transport<Item, Result>, limits: BatchLimits, name?: BatchName) {
     this.#transport = transport
     this.#limits = limits
+    this.#name = name
   }
 
   get isIdle(): boolean {
@@ -109,14 +115,17 @@ export class Batcher<Item, Result> {
 
   /** Sends them in one call. Returns those that must be sent alone. */
   async #settle(calls: readonly Call<Item, Result>[]): Promise<readonly Call<Item, Result>[]> {
+    const sent = batchTime()
     try {
       let left: readonly Call<Item, Result>[] = []
       if (calls.length > 1) left = await this.#sendMany(calls)
       else for (const call of calls) this.#answer(call, await this.#transport.sendOne(call.item))
       this.#answeredAt = performance.now()
+      if (sent > 0) this.#tell(calls, sent)
       return left
     } catch (error) {
       const known = error instanceof PGStoreError ? error : undefined
+      if (sent > 0) this.#tell(calls, sent, known?.code ?? 'database')
       // One of them contains something that Postgres rejects: the others must not fail with it.
       if (calls.length > 1 && /^(22|54)/.test(known?.sqlState ?? '')) return calls
       const repeated: Call<Item, Result>[] = []
@@ -133,6 +142,10 @@ export class Batcher<Item, Result> {
       if (repeated.length === 0) return []
       return await this.#settle(repeated)
     }
+  }
+
+  #tell(calls: readonly Call<Item, Result>[], sent: number, code?: string): void {
+    if (this.#name && calls[0]) tellBatch(this.#name, calls.length, calls[0].since, sent, code)
   }
 
   #answer(call: Call<Item, Result>, result: Result): void {

@@ -1,4 +1,5 @@
 // Each session once per request: a second read gets the same object.
+import { checkRequest } from '../cookie/cookie-header.ts'
 import { attachment } from './attachment.ts'
 
 /**
@@ -21,6 +22,7 @@ export class Registry<Session> {
     req: Request,
     name: string,
   ): Promise<Session> {
+    checkRequest(req)
     const first = this.#sessions.get(req)
     let found = first
     while (found && (found.name !== name || found.isLost)) found = found.next

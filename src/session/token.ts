@@ -1,4 +1,5 @@
 import { hash, randomBytes } from 'node:crypto'
+import { PGStoreError } from '../errors.ts'
 
 const tokenBytes = 32
 const drawsAtOnce = 64
@@ -21,5 +22,6 @@ export function newToken(oldKey?: Uint8Array): string {
 
 /** The primary key of the session that a token opens; the same as SQL's session_key(). The token never leaves this process. */
 export function sessionKey(token: string): Buffer {
+  if (typeof token !== 'string') throw new PGStoreError('invalid_option', 'The token must be a string.')
   return Buffer.from(hash('sha256', token, 'binary'), 'latin1') // twice as fast as asking for a buffer
 }

@@ -5,6 +5,7 @@ import { readJson } from '../database/read-json.ts'
 import { parseTime } from '../database/row.ts'
 import type { Database } from '../database/session-functions.ts'
 import { PGStoreError } from '../errors.ts'
+import { checkSession } from './check-session.ts'
 import { checkText } from './json.ts'
 import { internals, type Session } from './session.ts'
 import { sessionKey } from './token.ts'
@@ -114,6 +115,10 @@ export class UserSessions {
 }
 
 function checkGiven(method: string, options: object): void {
+  // An id in place of the options would end all.
+  if (typeof options !== 'object' || options === null) {
+    throw new PGStoreError('invalid_option', `${method}: the second argument must be an object of options: { id }.`)
+  }
   for (const [name, value] of Object.entries(options)) {
     if (value === undefined || value === null) {
       throw new PGStoreError('invalid_option', `${method}: ${name} is ${value}; leave it out to end all.`)
@@ -128,6 +133,6 @@ function checkGiven(method: string, options: object): void {
 }
 
 function keyOf(except: Session<object> | string | undefined): Buffer | null {
-  const token = typeof except === 'string' ? except : except && internals.stored(except)?.known.token
+  const token = typeof except === 'string' ? except : except && internals.stored(checkSession(except))?.known.token
   return token === undefined ? null : sessionKey(token)
 }

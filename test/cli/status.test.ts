@@ -147,7 +147,7 @@ test('a bloated table and dead rows give warnings', async () => {
 test('a missing schema is an error that says what to do', async () => {
   const { code, stderr } = await pgstore(['status', '--schema', 'nowhere'])
   assert.is(code, 1)
-  assert.match(stderr, /run "npx pgstore migrate"/)
+  assert.match(stderr, /run "npx pgstore migrate --schema nowhere"/)
 })
 
 test('every command has its own help, which lists only its own options', async () => {

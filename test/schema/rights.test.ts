@@ -155,7 +155,7 @@ test('B1: a right granted by hand, to a role, to PUBLIC, on a column or with gra
   assert.is(told.length, 3)
   assert.match(
     told.join('\n'),
-    /EXECUTE on function pgstore\.count_live\(\)\. As the owner .* run "npx pgstore migrate"/,
+    /EXECUTE on function pgstore\.count_live\(\)\. As the owner .* Run "npx pgstore migrate"/,
   )
   assert.equal(await migrate(pool), [])
   assert.equal(await reach(pool, app), granted('client'))

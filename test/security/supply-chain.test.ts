@@ -57,8 +57,9 @@ requirement(
     const { dependencies, peerDependencies, peerDependenciesMeta, optionalDependencies, bundleDependencies } =
       readJson('package.json')
     assert.equal(Object.keys(dependencies), Object.keys(tree))
-    // Frameworks and the worker: applications that do not use them install none of them.
+    // Frameworks, the worker and telemetry: applications that do not use them install none of them.
     const choices = [
+      '@opentelemetry/api',
       'elysia',
       'express',
       'express-session',
@@ -68,6 +69,7 @@ requirement(
       'koa',
       'mongodb',
       'next',
+      'prom-client',
       'react-router',
       'redis',
     ]

@@ -24,23 +24,11 @@ import {
   relationFindings,
 } from './schema.ts'
 import { RoleSettings, serverFindings, serverSettings, settingFindings } from './settings.ts'
-import { type Situation, situation } from './situation.ts'
+import { type DiagnoseOptions, type Situation, situation } from './situation.ts'
 import { tableFindings } from './table.ts'
 
 export type { Finding } from './finding.ts'
-
-export interface DiagnoseOptions {
-  /** The environment that the application runs with. Default: none, and its keys are not looked at. */
-  readonly env?: NodeJS.ProcessEnv | undefined
-  /** The application's folder, whose packages are looked at. Default: none, and they are not. */
-  readonly folder?: string | undefined
-  /** The application's role. Default: those with the right client; without any, the one that is connected. */
-  readonly role?: string | undefined
-  /** How long to wait for a notification, in milliseconds. Default: 10,000. */
-  readonly patienceMs?: number | undefined
-  /** This machine's clock, in milliseconds since 1970. Default: Date.now. */
-  readonly now?: (() => number) | undefined
-}
+export type { DiagnoseOptions } from './situation.ts'
 
 export interface Examination {
   readonly findings: readonly Finding[]

@@ -139,12 +139,12 @@ export async function rightsFindings({ pool, schema }: Pick<Situation, 'pool' | 
       return isMissing
         ? wrong(
             'right_missing',
-            `${holder} lacks a right that it was granted: ${privileges[0]}${more}. The owner of the schema can grant it again.`,
+            `${holder} lacks a right that it was granted: ${privileges[0]}${more}. As the owner of the schema, grant it again.`,
             migrate,
           )
         : wrong(
             'right_not_granted',
-            `${holder} has a right that pgstore did not grant: ${privileges[0]}${more}. The owner of the schema can revoke it; to keep it, use "npx pgstore grant".`,
+            `${holder} has a right that pgstore did not grant: ${privileges[0]}${more}. As the owner of the schema, revoke it, or keep it by "npx pgstore grant".`,
             migrate,
           )
     })

@@ -1,6 +1,18 @@
 // What every subject needs to know first: who is connected to what, and what that role may ask.
 import type pg from 'pg'
-import type { DiagnoseOptions } from './diagnose.ts'
+
+export interface DiagnoseOptions {
+  /** The environment that the application runs with. Default: none, and its keys are not looked at. */
+  readonly env?: NodeJS.ProcessEnv | undefined
+  /** The application's folder, whose packages are looked at. Default: none, and they are not. */
+  readonly folder?: string | undefined
+  /** The application's role. Default: those with the right client; without any, the one that is connected. */
+  readonly role?: string | undefined
+  /** How long to wait for a notification, in milliseconds. Default: 10,000. */
+  readonly patienceMs?: number | undefined
+  /** This machine's clock, in milliseconds since 1970. Default: Date.now. */
+  readonly now?: (() => number) | undefined
+}
 
 /** Our functions that the doctor calls, or that tell what a role was granted. */
 const asked = ['session_get', 'session_stats', 'cleanup_status', 'rights_granted'] as const
