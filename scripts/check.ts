@@ -66,10 +66,10 @@ function checkPackage(): boolean {
   return results.every(Boolean)
 }
 
-/** Of these, the pages of docs/ are a third: the README's links lead to them. */
-const maxKilobytes = 420
+/** Of these, the pages of docs/ are a third: the README's links lead to them. 42 are the dashboard, half of that uPlot. */
+const maxKilobytes = 520
 
-step('build: tsc', () => run('tsc', '-p', 'tsconfig.build.json'))
+step('build: tsc, and the page of the dashboard', () => run('npm', 'run', '--silent', 'build'))
 step('format and lint: biome', () => run('biome', 'ci', '--colors=off', '--error-on-warnings', '.'))
 step('types: tsc', () => run('tsc') && run('tsc', '-p', 'examples')) // the examples see the package as its users do
 step('promises: oxlint', () => run('oxlint', '--type-aware', '--deny-warnings', 'src', 'test', 'scripts', 'examples'))

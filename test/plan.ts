@@ -15,6 +15,8 @@ const slow: Readonly<Record<string, number>> = {
   'cache/servers.test.ts': 15,
   'schema/migrate.test.ts': 15,
   'cli/cleanup.test.ts': 15,
+  'cli/dashboard-browser.test.ts': 20,
+  'cli/dashboard.test.ts': 12,
   'schema/grants.test.ts': 10,
   'schema/settings.test.ts': 8,
   'sql/concurrency.test.ts': 10,

@@ -28,6 +28,8 @@ export interface Flags {
   /** The application's role. */
   readonly role: string | undefined
   readonly print: boolean
+  readonly port: string | undefined
+  readonly showData: boolean
 }
 
 export interface Command {

@@ -30,6 +30,20 @@ The exit code is 1 if something is wrong, and 0 if there are only warnings. --js
     run: async (flags) => await (await import('./doctor/doctor.ts')).doctor(flags),
   },
   {
+    name: 'dashboard',
+    summary: 'show a page for operators on 127.0.0.1, until Ctrl-C',
+    options: ['port', 'showData'],
+    right: 'admin',
+    details: `It prints the page's address, which holds a token: whoever has the address sees the page. Sessions and sizes over time, the
+recurring purge, what "doctor" finds, and the sessions of a user whose id you enter, which you can end. Nothing else is changed. The
+data of sessions is shown only with --show-data. What it has seen is kept in memory and gone when it ends.
+
+For a server elsewhere, forward a port of the same number: ssh -L 4321:127.0.0.1:4321 HOST, and there "pgstore dashboard --port 4321".
+
+It needs a role with the right "admin"; with "cleanup" all but the sessions of a user is there.`,
+    run: async (flags) => await (await import('./dashboard/dashboard.ts')).dashboard(flags),
+  },
+  {
     name: 'migrate',
     summary: 'install or upgrade the schema',
     details: `Applies everything that is missing in one transaction, or nothing; any number of processes may run it at once. The role

@@ -52,6 +52,8 @@ const options: Readonly<
   as: { flag: 'as', value: 'RIGHTS', help: 'client, account, cleanup or admin, or several: client,account' },
   role: { flag: 'role', value: 'ROLE', help: "the application's role; default: those with the right client" },
   print: { flag: 'print', help: 'print the SQL without connecting to a database' },
+  port: { flag: 'port', value: 'NUMBER', help: 'the port on 127.0.0.1; default: a free one' },
+  'show-data': { flag: 'showData', help: "show the sessions' data too" },
   json: { flag: 'json', help: 'print JSON' },
 }
 
@@ -166,6 +168,8 @@ async function main(args: readonly string[]): Promise<number> {
       maxLength: values['max-length'] as string | undefined,
       lifetime: values['lifetime'] as string | undefined,
       dryRun: values['dry-run'] === true,
+      port: values['port'] as string | undefined,
+      showData: values['show-data'] === true,
     })
     return 0
   } catch (error) {
