@@ -72,10 +72,10 @@ export interface TracedPurge {
 
 export type Mutable<Message> = { -readonly [Name in keyof Message]: Message[Name] }
 
-type Traced<Message extends object> = TracingChannel<unknown, Message>
+type Traced<Message extends object> = TracingChannel<object, Message>
 
 const tracedCalls = (operation: TracedOperation) =>
-  tracingChannel<unknown, TracedCall>(`pgstore.${operation}`) as Traced<TracedCall>
+  tracingChannel<object, TracedCall>(`pgstore.${operation}`) as Traced<TracedCall>
 
 export const tracedOperations: Readonly<Record<TracedOperation, Traced<TracedCall>>> = {
   get: tracedCalls('get'),

@@ -110,7 +110,7 @@ function listener(client: Client, change: 'on' | 'off'): void {
 function lost(): void {}
 
 /** A client that cannot be used any more after its transaction, by a consumer that was stopped from outside meanwhile. */
-function lent(client: Client): { readonly proxy: TransactionClient; revoke(): void } {
+function lent(client: Client): { readonly proxy: TransactionClient; readonly revoke: () => void } {
   return Proxy.revocable(client as unknown as TransactionClient, {
     get(target, name) {
       const member: unknown = Reflect.get(target, name, target)

@@ -74,7 +74,7 @@ for (const [name, signIn] of Object.entries(signIns)) {
   })
 }
 
-const ends: Readonly<Record<string, { reason: string; end(user_id: string): Promise<unknown> }>> = {
+const ends: Readonly<Record<string, { reason: string; end: (user_id: string) => Promise<unknown> }>> = {
   'a destroy': {
     reason: 'signed_out',
     end: async (user_id) => await call('session_destroy', { key: await create({}, { user_id }) }),
@@ -163,7 +163,7 @@ for (const [name, key] of [
   ['session_destroy', (former: Buffer) => ({ keys: [former] })],
   ['session_try_destroy', (former: Buffer) => ({ keys: [former] })],
 ] as const) {
-  test(`${name} by a former key, ${Object.keys(key(newKey()))}, is one end`, async () => {
+  test(`${name} by a former key, ${Object.keys(key(newKey())).join()}, is one end`, async () => {
     const user_id = newUser()
     const { former } = await regenerated(user_id)
     await call(name, key(former))
@@ -335,7 +335,9 @@ test('switched off, nothing is written, and what there was stays', async () => {
 test('audit_set keeps the time unless it is given one, and refuses what is none', async () => {
   const set = async (args: object) => {
     const [{ status, days }] = (await sql<{ status: string; days: string }>(
-      `select status, extract(epoch from keep) / 86400 as days from pgstore.audit_set(${Object.values(args).map((_, n) => `$${n + 1}`)})`,
+      `select status, extract(epoch from keep) / 86400 as days from pgstore.audit_set(${Object.values(args)
+        .map((_, n) => `$${n + 1}`)
+        .join()})`,
       ...Object.values(args),
     )) as [{ status: string; days: string | null }]
     return [status, days === null ? null : Number(days)]

@@ -29,7 +29,7 @@ export async function revokeSessions(database: Database, user: string, id: strin
   checkUser(user)
   if (id !== null && !/^\d{1,18}$/.test(id))
     throw new PGStoreError('invalid_value', 'id must be the number of a session.')
-  return { ended: await allowed(database.revoke(user, id, null, reason)) }
+  return { ended: await allowed(database.revoke(user, id, null, reason, null)) }
 }
 
 function checkUser(user: string): void {
