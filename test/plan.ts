@@ -40,6 +40,9 @@ const otherSeconds = 2
 const once =
   /-browser\.test|^examples\/demo|^project\/|^cache\/(model|rules)|^cookie\/codec|^cli\/gob|^session\/(json|attachment)|^database\/read-json|^security\/(page|supply-chain)\./
 
+/** What they look at is the browser's. */
+const inBrowser = /-browser\.test/
+
 export interface Job<Target> {
   readonly file: string
   readonly target: Target
@@ -76,7 +79,7 @@ export function plan<Target>(
     const chosen = once.test(file) ? targets.slice(0, 1) : turn === undefined ? targets : targets.slice(turn, turn + 1)
     const [first] = targets
     const others = variants
-      .filter((variant) => variant.files.test(file))
+      .filter((variant) => variant.files.test(file) && !inBrowser.test(file))
       .map((variant) => ({ variant, target: first as Target }))
     return [...chosen.map((target) => ({ variant: undefined, target })), ...others].map((job) => ({ file, ...job }))
   })

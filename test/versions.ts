@@ -24,7 +24,7 @@ export interface Variant {
 
 /** What node's version can have a part in: two minutes a version. */
 const core =
-  /^(adapters|cookie|events|session|store)\/|^database\/(batcher|pools|read-json)|^cleanup\/|^cli\/(key|main)/
+  /^(adapters|cookie|events|session|store)\/|^database\/(batcher|pools|read-json)|^cleanup\/|^cli\/(key|main)|^telemetry\/channels/
 
 const node = (major: number) => [path.join(modules, `node-${major}/bin/node`), '--enable-source-maps'] as const
 

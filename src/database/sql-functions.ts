@@ -7,13 +7,17 @@ const types = { getTypeParser: () => (text: string) => text }
 
 export abstract class Calls {
   readonly #client: Queryable
-  readonly schema: string
+  readonly #schema: string
   #running = 0
   #isEnded = false
 
   constructor(client: Queryable, schema: string) {
     this.#client = client
-    this.schema = schema
+    this.#schema = schema
+  }
+
+  get schema(): string {
+    return this.#schema
   }
 
   protected get isIdle(): boolean {
@@ -46,7 +50,7 @@ export abstract class Calls {
     values: Parameter[],
     sent?: () => void,
   ): Promise<(string | null)[][]> {
-    const text = `select ${columns} from ${this.schema}.${name}(${parameters})`
+    const text = `select ${columns} from ${this.#schema}.${name}(${parameters})`
     if (this.#isEnded) throw closedError()
     this.#running++
     try {
