@@ -55,6 +55,12 @@ begin
 
   if p_lease is not null then
     if not exists (select from :PGSTORE_SCHEMA.ending_consumers as c where c.name = p_consumer) then
+      -- While the history is off nothing is owed to a name that is new, or misspelt.
+      if not (select a.is_on from :PGSTORE_SCHEMA.audit as a where a.id) then
+        status := 'off';
+        return next;
+        return;
+      end if;
       -- See endings_spread. What is there by now is not for the new one.
       update :PGSTORE_SCHEMA.ending_consumers as c
       set added_at = v_now

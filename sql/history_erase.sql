@@ -9,12 +9,25 @@ create or replace function :PGSTORE_SCHEMA.history_erase(p_user_id text)
   set enable_seqscan = off
 as $$
 declare
-  v_erased bigint;
+  v_ids bigint[];
 begin
-  delete from :PGSTORE_SCHEMA.history as h
-  where h.user_id = p_user_id;
-  get diagnostics v_erased = row_count;
-  return v_erased;
+  with erased as (
+    delete from :PGSTORE_SCHEMA.history as h
+    where h.user_id = p_user_id
+    returning h.id
+  )
+  select coalesce(array_agg(erased.id), '{}') into v_ids
+  from erased;
+  -- One that a consumer holds in its transaction stays, and endings_take deletes it if that transaction does not.
+  delete from :PGSTORE_SCHEMA.ending_deliveries as d
+  where d.ctid = any (array(
+    select e.ctid
+    from :PGSTORE_SCHEMA.ending_consumers as c
+    join :PGSTORE_SCHEMA.ending_deliveries as e on e.consumer = c.name
+    where e.id = any (v_ids)
+    for update of e skip locked
+  ));
+  return cardinality(v_ids);
 end
 $$;
 comment on function :PGSTORE_SCHEMA.history_erase(text) is

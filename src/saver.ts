@@ -18,7 +18,7 @@ import { parseTime, type SessionDatabase, type SessionRow } from './database/row
 import { PGStoreError } from './errors.ts'
 import type { RegenerateOptions, SaveOptions } from './options.ts'
 import { type Attachment, attachment } from './session/attachment.ts'
-import { checkSession } from './session/check-session.ts'
+import { checkSaveOptions, checkSession } from './session/check-session.ts'
 import { checkDurability } from './session/durability.ts'
 import { failure } from './session/failure.ts'
 import { checkText } from './session/json.ts'
@@ -58,6 +58,7 @@ export class Saver {
   }
 
   async save(req: RequestLike, res: ResponseLike, session: Session<object>, options: SaveOptions = {}): Promise<void> {
+    checkSaveOptions(options)
     await this.#inTurn(session, () => this.#save(req, res, session, options))
   }
 

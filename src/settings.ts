@@ -79,8 +79,9 @@ export function parseOptions(given: PGStoreOptions): Settings {
   }
   const problems = unknownNames(given, names)
   const { connectionString, pool, directConnectionString, maxLength = 4096, lifetime = 90 * 86400 } = given
-  if ((connectionString === undefined) === (pool === undefined))
-    problems.push('give either connectionString or pool, not both')
+  if (connectionString === undefined && pool === undefined)
+    problems.push('connectionString is not set, nor is pool: is DATABASE_URL there?')
+  if (connectionString !== undefined && pool !== undefined) problems.push('give connectionString or pool, not both')
   for (const [name, value] of Object.entries({ connectionString, directConnectionString })) {
     problems.push(...connectionStringProblems(value).map((problem) => `${name} ${problem}`))
   }

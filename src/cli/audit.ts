@@ -32,5 +32,6 @@ function publicConsumer({ consumer, waiting, oldestAt }: AuditConsumer): object 
 
 function line({ consumer, waiting, oldestAt }: AuditConsumer): string {
   const since = oldestAt ? `, the oldest of ${oldestAt.toISOString()}` : ''
-  return `Consumer ${consumer}: ${waiting.toLocaleString('en-US')} endings wait${since}.`
+  const endings = waiting === 1 ? '1 ending waits' : `${waiting.toLocaleString('en-US')} endings wait`
+  return `Consumer ${consumer}: ${endings}${since}.`
 }

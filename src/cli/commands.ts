@@ -135,6 +135,7 @@ directly to Postgres: behind a pooler in transaction mode nothing arrives.
   },
   {
     name: 'audit on',
+    right: 'admin',
     summary: 'switch the history of sessions on, for all servers',
     options: ['keep'],
     details: `Every sign-in, regeneration and end of a session is then a row of the history, written in the same transaction: who, when,
@@ -146,6 +147,7 @@ miss one. A row is kept as long as --keep says and deleted by the recurring purg
   },
   {
     name: 'audit off',
+    right: 'admin',
     summary: 'switch the history of sessions off, for all servers',
     options: ['keep'],
     details: `What is kept stays until its time is over, and consumers of endings are still given what ended before. Delete it sooner with
@@ -154,6 +156,7 @@ a shorter --keep and the next purge.`,
   },
   {
     name: 'audit status',
+    right: 'admin',
     summary: 'show whether the history is on, and what waits for its consumers',
     details: `For each consumer of store.endings(): how many endings wait and since when the oldest does. One that will not come back is
 forgotten with the SQL function endings_forget.`,

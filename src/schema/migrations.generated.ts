@@ -4369,7 +4369,7 @@ comment on function :PGSTORE_SCHEMA.session_put(bytea, jsonb, interval, text, in
   {
     name: '000006-history.sql',
     sql: `--! Previous: sha1:3394c49e58e0cb370e184c31b8999da794188b4e
---! Hash: sha1:6fc51f5b0e553be3fdd1385427cde172ac77d2c8
+--! Hash: sha1:8a31c28692248ccaedf6b7e3b0d7d78fdb959cb2
 --! Message: history
 
 --! split: 1-current.sql
@@ -4553,12 +4553,25 @@ create or replace function :PGSTORE_SCHEMA.history_erase(p_user_id text)
   set enable_seqscan = off
 as $$
 declare
-  v_erased bigint;
+  v_ids bigint[];
 begin
-  delete from :PGSTORE_SCHEMA.history as h
-  where h.user_id = p_user_id;
-  get diagnostics v_erased = row_count;
-  return v_erased;
+  with erased as (
+    delete from :PGSTORE_SCHEMA.history as h
+    where h.user_id = p_user_id
+    returning h.id
+  )
+  select coalesce(array_agg(erased.id), '{}') into v_ids
+  from erased;
+  -- One that a consumer holds in its transaction stays, and endings_take deletes it if that transaction does not.
+  delete from :PGSTORE_SCHEMA.ending_deliveries as d
+  where d.ctid = any (array(
+    select e.ctid
+    from :PGSTORE_SCHEMA.ending_consumers as c
+    join :PGSTORE_SCHEMA.ending_deliveries as e on e.consumer = c.name
+    where e.id = any (v_ids)
+    for update of e skip locked
+  ));
+  return cardinality(v_ids);
 end
 $$;
 comment on function :PGSTORE_SCHEMA.history_erase(text) is
@@ -4724,6 +4737,12 @@ begin
 
   if p_lease is not null then
     if not exists (select from :PGSTORE_SCHEMA.ending_consumers as c where c.name = p_consumer) then
+      -- While the history is off nothing is owed to a name that is new, or misspelt.
+      if not (select a.is_on from :PGSTORE_SCHEMA.audit as a where a.id) then
+        status := 'off';
+        return next;
+        return;
+      end if;
       -- See endings_spread. What is there by now is not for the new one.
       update :PGSTORE_SCHEMA.ending_consumers as c
       set added_at = v_now

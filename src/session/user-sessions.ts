@@ -94,7 +94,7 @@ export class UserSessions {
 
   async revoke(userId: string, options: RevokeOptions): Promise<number> {
     checkText(userId, 'userId')
-    checkGiven('revoke', options)
+    checkGiven('revoke', options, ['id', 'except', 'reason', 'actor'])
     const { id, except, reason, actor } = options
     if (id !== undefined && !/^\d{1,18}$/.test(String(id))) return 0 // no session has such a number
     try {
@@ -108,7 +108,7 @@ export class UserSessions {
 
   async revokeTag(tag: string, options: RevokeTagOptions): Promise<number> {
     checkText(tag, 'tag')
-    checkGiven('revokeTag', options)
+    checkGiven('revokeTag', options, ['except', 'reason', 'actor'])
     try {
       return await this.#database.revokeTag(tag, keyOf(options.except), options.reason ?? null, options.actor ?? null)
     } finally {
@@ -117,12 +117,16 @@ export class UserSessions {
   }
 }
 
-function checkGiven(method: string, options: object): void {
-  // An id in place of the options would end all.
+/** What is not understood must not end more than was meant: an id in place of the options, or a misspelt name, would end all. */
+function checkGiven(method: string, options: object, names: readonly string[]): void {
   if (typeof options !== 'object' || options === null) {
-    throw new PGStoreError('invalid_option', `${method}: the second argument must be an object of options: { id }.`)
+    throw new PGStoreError(
+      'invalid_option',
+      `${method}: the second argument must be an object of options: { ${names[0]} }.`,
+    )
   }
   for (const [name, value] of Object.entries(options)) {
+    if (!names.includes(name)) throw new PGStoreError('invalid_option', `${method}: unknown option "${name}".`)
     if (value === undefined || value === null) {
       throw new PGStoreError('invalid_option', `${method}: ${name} is ${value}; leave it out to end all.`)
     }

@@ -28,7 +28,7 @@ test('--json prints it for programs, with the consumers', async () => {
   assert.match(consumers[0]?.oldest_at as string, /^20.*Z$/)
   assert.equal(consumers, [{ consumer: 'mailer', waiting: 1, oldest_at: consumers[0]?.oldest_at }])
   const { stdout } = await pgstore(['audit', 'status'])
-  assert.match(stdout, /\nConsumer mailer: 1 endings wait, the oldest of 20.*Z\.\n$/)
+  assert.match(stdout, /\nConsumer mailer: 1 ending waits, the oldest of 20.*Z\.\n$/)
 })
 
 test('a time that is none is a usage error and changes nothing', async () => {

@@ -199,10 +199,24 @@ test('what was erased meanwhile is not given, and does not wait any longer', asy
   await call('session_destroy', { key: await create({}, { user_id }) })
   const id = await ended()
   await taken(consumer, { limit: 0 })
+  const waiting = async () =>
+    (await row('select count(*)::integer as n from pgstore.ending_deliveries where consumer = $1', consumer))['n']
+  assert.is(await waiting(), 2)
   await call('history_erase', { user_id })
+  assert.is(await waiting(), 1)
   assert.equal(await taken(consumer, { holder: 'h' }), [id])
   const { n } = await row('select count(*)::integer as n from pgstore.ending_deliveries where consumer = $1', consumer)
   assert.is(n, 1)
+})
+
+test('a name that is new while the history is off is owed nothing', async () => {
+  await call('audit_set', { on: false })
+  const consumer = `consumer ${++consumers}`
+  const [{ status }] = (await call('endings_take', { consumer })) as [{ status: string }]
+  await call('audit_set', { on: true })
+  assert.is(status, 'off')
+  const { n } = await row('select count(*)::integer as n from pgstore.ending_consumers where name = $1', consumer)
+  assert.is(n, 0)
 })
 
 test('a consumer that is forgotten leaves nothing behind, and begins anew if it comes back', async () => {

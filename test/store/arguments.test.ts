@@ -2,7 +2,8 @@
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { cameInClear, noteSecureCookie } from '../../src/cookie/plain-http.ts'
-import { closeAll, rejection, TestResponse, testStore, Visitor } from '../support/harness.ts'
+import { PGStore } from '../../src/index.ts'
+import { closeAll, hashKey, rejection, TestResponse, testStore, Visitor } from '../support/harness.ts'
 
 test.after(closeAll)
 
@@ -66,6 +67,26 @@ test('an id in place of options does not end all sessions of a user', async () =
   await assertRefused(/object of options/, 'revoke', 'ann', session.id)
   await assertRefused(/object of options/, 'revokeTag', 'tenant', 'reason')
   assert.is((await store.list('ann')).length, 1)
+})
+
+test('an option that is not known is refused where it would end or overwrite more', async () => {
+  const visitor = new Visitor()
+  const { session } = await visitor.visit(store, (fresh) => {
+    fresh.userId = 'eve'
+  })
+  await assertRefused(/unknown option "exept"/, 'revoke', 'eve', { exept: session })
+  await assertRefused(/unknown option "id"/, 'revokeTag', 'tenant', { id: session.id })
+  assert.is((await store.list('eve')).length, 1)
+  const res = new TestResponse()
+  await assertRefused(/unknown option "ifUnchangd"/, 'save', visitor.request(), res, session, { ifUnchangd: true })
+})
+
+test('a connection string that is not set is named', async () => {
+  const error = await rejection(
+    Promise.resolve().then(() => new PGStore({ connectionString: undefined, keys: [hashKey] })),
+  )
+  assert.is(error.code, 'invalid_option')
+  assert.match(error.message, /connectionString is not set.*DATABASE_URL/)
 })
 
 test('a token that is no string is invalid_option', async () => {
