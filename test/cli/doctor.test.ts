@@ -9,8 +9,10 @@ import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { type DiagnoseOptions, diagnose, examine, type Finding } from '../../src/cli/doctor/diagnose.ts'
 import { serverFindings } from '../../src/cli/doctor/settings.ts'
-import { migrate } from '../../src/index.ts'
+import { migrate, type PGStoreError } from '../../src/index.ts'
 import { grantStatements, type Right } from '../../src/schema/grants.ts'
+import { runMigrations } from '../../src/schema/migrate.ts'
+import { migrations } from '../../src/schema/migrations.generated.ts'
 import { closeAll, databaseUrl, emptyDatabase, sql } from '../support/harness.ts'
 import { startPooler } from '../support/pooler.ts'
 import { pgstore } from './pgstore.ts'
@@ -23,10 +25,19 @@ let url: URL
 let database = ''
 let master: pg.Pool
 
+async function sqlOf<Row extends pg.QueryResultRow>(text: string): Promise<Row[]> {
+  return (await master.query<Row>(text)).rows
+}
+
 /** The same database as another role. */
 function as(role: string): string {
   const { href } = Object.assign(new URL(url), { username: role, password })
   return href
+}
+
+/** As the owner, whom nobody logs in as. */
+function asOwner(): string {
+  return `${url.href}?options=-c%20role%3D${owner}`
 }
 
 async function run(text: string): Promise<void> {
@@ -158,7 +169,11 @@ const faults: readonly Fault[] = [
     level: 'warning',
     make: `insert into pgstore.grants (role, "right") values ('nobody''s', 'client')`,
   },
-  { id: 'superuser_as_application', make: `alter role ${app} superuser` },
+  {
+    id: 'superuser_as_application',
+    make: `alter role ${app} superuser`,
+    undo: `alter role ${app} nosuperuser`,
+  },
   { id: 'member_of_owner', make: `grant ${owner} to ${app}` },
   { id: 'powerful_member', make: `grant pg_read_all_data to ${app}` },
   { id: 'createrole_as_application', level: 'warning', make: `alter role ${app} createrole` },
@@ -182,7 +197,7 @@ const faults: readonly Fault[] = [
 
 test('it finds nothing on a right installation, whoever asks', async () => {
   for (const role of [app, cleaner]) assert.equal(await findings(as(role)), [], role)
-  assert.equal(await findings(`${url.href}?options=-c%20role%3D${owner}`), [])
+  assert.equal(await findings(asOwner()), [])
 })
 
 for (const { id, level = 'wrong', make, undo, by } of faults) {
@@ -205,6 +220,168 @@ for (const { id, level = 'wrong', make, undo, by } of faults) {
     assert.equal(await findings(as(cleaner)), [])
   })
 }
+
+/** What these roles find alike, while the fault is there. */
+async function seenByAll(make: string, undo: string, roles: readonly string[] = [as(cleaner), asOwner(), url.href]) {
+  await run(make)
+  try {
+    const seen: (readonly Finding[])[] = []
+    for (const role of roles) seen.push(await findings(role))
+    return seen
+  } finally {
+    await run(undo)
+  }
+}
+
+const ids = (found: readonly Finding[]) => found.map(({ id }) => id)
+
+for (const table of ['sessions', 'cleanup', 'grants', 'migrations', 'history']) {
+  test(`a wrong owner of table ${table} is found by every role, and its advice mends it`, async () => {
+    const taken = `alter table pgstore.${table} owner to current_user`
+    const seen = await seenByAll(taken, `alter table pgstore.${table} owner to ${owner}`)
+    for (const found of seen) assert.equal(ids(found), ['owners_differ'], JSON.stringify(found, null, 1))
+    assert.is(seen[0]?.[0]?.mend, `alter table pgstore.${table} owner to ${owner};`)
+  })
+}
+
+test('a schema that has another owner than all that is in it is found, and goes back to that owner', async () => {
+  const back = `alter schema pgstore owner to ${owner}`
+  for (const found of await seenByAll('alter schema pgstore owner to current_user', back)) {
+    const first = found.find(({ id }) => id === 'owners_differ')
+    assert.is(first?.mend, `${back};`, JSON.stringify(found, null, 1))
+    assert.not.ok(ids(found).includes('no_right'))
+  }
+})
+
+test('what the database refuses of the examination is named, and --json still has findings', async () => {
+  await run('alter table pgstore.sessions owner to current_user')
+  let outcome: Awaited<ReturnType<typeof pgstore>>
+  try {
+    outcome = await pgstore(['doctor', '--json'], { DATABASE_URL: as(cleaner) })
+  } finally {
+    await run(`alter table pgstore.sessions owner to ${owner}`)
+  }
+  const report = JSON.parse(outcome.stdout) as { findings: Finding[]; not_looked_at: string[] }
+  assert.ok(ids(report.findings).includes('owners_differ'))
+  assert.match(report.not_looked_at.join('\n'), /^The state of the table: permission denied for table sessions\.$/m)
+  assert.is(outcome.code, 1)
+})
+
+test('a refusal that nothing else explains is a finding', async () => {
+  const [found] = await seenByAll(
+    `revoke all on table pgstore.cleanup from ${owner}`,
+    `grant all on table pgstore.cleanup to ${owner}`,
+    [as(cleaner)],
+  )
+  assert.equal(ids(found ?? []), ['unusable'])
+  assert.match(found?.[0]?.says ?? '', /The purge: permission denied for table cleanup\.$/)
+})
+
+for (const table of ['sessions', 'cleanup', 'grants', 'audit', 'history', 'ending_consumers', 'ending_deliveries']) {
+  test(`a missing table ${table} is found by every role`, async () => {
+    const undo = `alter table pgstore.elsewhere rename to ${table}`
+    const roles = [as(app), as(cleaner), asOwner(), url.href]
+    for (const found of await seenByAll(`alter table pgstore.${table} rename to elsewhere`, undo, roles)) {
+      assert.equal(ids(found), ['table_missing'], JSON.stringify(found, null, 1))
+      assert.match(found[0]?.says ?? '', new RegExp(`^Table pgstore\\.${table} is missing`))
+    }
+  })
+}
+
+test('a missing sequence is found', async () => {
+  for (const name of ['session_number', 'announcement', 'history_number']) {
+    const make = `alter sequence pgstore.${name} rename to elsewhere`
+    const [found] = await seenByAll(make, `alter sequence pgstore.elsewhere rename to ${name}`, [as(cleaner)])
+    assert.equal(ids(found ?? []), ['table_missing'])
+    assert.match(found?.[0]?.says ?? '', new RegExp(`^Sequence pgstore\\.${name} is missing`))
+  }
+})
+
+test('tables that an older schema does not have yet are not missed', async () => {
+  const { schema, pool } = { schema: 'earlier', pool: new pg.Pool({ connectionString: url.href, max: 2 }) }
+  try {
+    await runMigrations(pool, schema, migrations.slice(0, 3))
+    const found = await diagnose(pool, schema, { patienceMs: 60_000 })
+    assert.ok(ids(found).includes('schema_older'), JSON.stringify(found, null, 1))
+    assert.not.ok(ids(found).includes('table_missing'), JSON.stringify(found, null, 1))
+  } finally {
+    await pool.end()
+    await run(`drop schema if exists ${schema} cascade`)
+  }
+})
+
+test('a missing function that no migration brings back is explained in words', async () => {
+  for (const name of ['session_clear', 'session_get', 'session_stats']) {
+    const signature = (
+      await sqlOf<{ args: string }>(
+        `select pg_get_function_identity_arguments(p.oid) as args from pg_proc as p where p.proname = '${name}' and p.pronamespace = 'pgstore'::regnamespace`,
+      )
+    ).map((row) => row.args)
+    assert.ok(signature.length > 0)
+    const rename = async (from: string, to: string) => {
+      for (const each of signature) await run(`alter function pgstore.${from}(${each}) rename to ${to}`)
+    }
+    await rename(name, 'elsewhere')
+    try {
+      for (const role of [asOwner(), url.href]) {
+        const found = await findings(role)
+        assert.equal(ids(found), ['functions_missing'], JSON.stringify(found, null, 1))
+        assert.is(found[0]?.mend, null)
+        assert.match(found[0]?.says ?? '', /"npx pgstore sql"/)
+      }
+    } finally {
+      await rename('elsewhere', name)
+    }
+  }
+})
+
+test('a superuser as the application is not to be changed', async () => {
+  const [found] = await seenByAll(`alter role ${app} superuser`, `alter role ${app} nosuperuser`, [as(cleaner)])
+  assert.is(found?.[0]?.mend, 'npx pgstore grant ROLE --as client')
+})
+
+test('a schema that belongs to a superuser is found, whoever is connected', async () => {
+  const everything = async (from: string, to: string) => {
+    const rows = await sqlOf<{ statement: string }>(
+      `select format('alter %s %s owner to ${to}', kind, name) as statement
+       from (
+         select 'table' as kind, c.oid::regclass::text as name from pg_class as c
+         where c.relnamespace = 'pgstore'::regnamespace and c.relkind = 'r' and c.relowner = '${from}'::regrole
+         union all
+         select 'sequence', c.oid::regclass::text from pg_class as c
+         where c.relnamespace = 'pgstore'::regnamespace and c.relkind = 'S' and c.relowner = '${from}'::regrole
+         union all
+         select 'function', p.oid::regprocedure::text from pg_proc as p
+         where p.pronamespace = 'pgstore'::regnamespace and p.proowner = '${from}'::regrole
+         union all
+         select 'schema', 'pgstore'
+       ) as o`,
+    )
+    await run(rows.map(({ statement }) => statement).join('; '))
+  }
+  const [me = ''] = (await sqlOf<{ name: string }>('select current_user::text as name')).map(({ name }) => name)
+  await everything(owner, `"${me}"`)
+  try {
+    for (const role of [as(app), as(cleaner), url.href])
+      assert.equal(ids(await findings(role)), ['superuser_owns'], role === url.href ? 'superuser' : 'role')
+  } finally {
+    await everything(me, owner)
+  }
+  assert.equal(await findings(as(cleaner)), [])
+})
+
+test('a role of the application that does not exist is refused', async () => {
+  try {
+    await findings(as(cleaner), { role: 'nope' })
+    assert.unreachable()
+  } catch (error) {
+    assert.is((error as PGStoreError).code, 'invalid_option')
+    assert.match((error as PGStoreError).message, /role nope does not exist/)
+  }
+  const outcome = await pgstore(['doctor', '--role', 'nope', '--json'], { DATABASE_URL: as(cleaner) })
+  assert.is(outcome.code, 2)
+  assert.is(JSON.parse(outcome.stdout).error, 'invalid_option')
+})
 
 test('a server that does not sync, vacuum or take more connections is told', async () => {
   const right = { fsync: 'on', full_page_writes: 'on', autovacuum: 'on', track_counts: 'on', max_connections: '100' }
@@ -244,9 +421,11 @@ test('a role without any right is told so', async () => {
 })
 
 test('a database that is not there, or a wrong password, is a finding with advice', async () => {
-  const ids = async (target: string) => (await findings(target)).map(({ id }) => id)
-  assert.equal(await ids('postgres://127.0.0.1:1/nowhere'), ['unreachable'])
-  assert.equal(await ids(Object.assign(new URL(url), { pathname: '/pgstore_no_such' }).href), ['no_database'])
+  assert.equal(ids(await findings('postgres://127.0.0.1:1/nowhere')), ['unreachable'])
+  const [unknown] = await findings(Object.assign(new URL(url), { pathname: '/pgstore_no_such' }).href)
+  assert.is(unknown?.id, 'no_database')
+  // The command takes either.
+  assert.match(unknown?.says ?? '', /DATABASE_URL, or PGDATABASE/)
 })
 
 test('a schema that is missing, or somewhere else, is a finding that names the schema', async () => {

@@ -6,7 +6,7 @@ const minute = 60_000
 const day = 24 * 60 * minute
 
 export function cleanupFindings(
-  { expired, oldestExpiredAt, now }: SessionStats,
+  { expired, oldestExpiredAt, now }: Pick<SessionStats, 'expired' | 'oldestExpiredAt' | 'now'>,
   cleanup: CleanupStatus,
   schema: string,
 ): Finding[] {

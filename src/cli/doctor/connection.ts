@@ -11,10 +11,10 @@ export function unreachable(error: unknown): Finding {
   const says = `The database cannot be used: ${message.replace(/^Connecting: /, '')}.`
   const known: Record<string, readonly [id: string, more: string]> = {
     ECONNREFUSED: ['unreachable', ' Nothing listens there: is the server running, and are host and port right?'],
-    ENOTFOUND: ['unreachable', " The host's name is unknown: check DATABASE_URL."],
-    '28P01': ['password', ' Check user and password in DATABASE_URL.'],
+    ENOTFOUND: ['unreachable', " The host's name is unknown: check DATABASE_URL, or PGHOST."],
+    '28P01': ['password', ' Check user and password: in DATABASE_URL, or PGUSER and PGPASSWORD.'],
     '28000': ['login', ' Does the role exist, may it log in, and does pg_hba.conf let it in?'],
-    '3D000': ['no_database', ' Check the name of the database in DATABASE_URL.'],
+    '3D000': ['no_database', ' Check the name of the database: in DATABASE_URL, or PGDATABASE.'],
     '42501': ['no_connect', ' Grant the role CONNECT on the database.'],
     '53300': ['connections_scarce', ' Make the pools smaller, or put a pooler in front.'],
   }
@@ -25,7 +25,7 @@ export function unreachable(error: unknown): Finding {
 function standby(): Finding {
   return wrong(
     'standby',
-    'The server is a standby: it takes no writes, and what it reads is old. Name the primary in DATABASE_URL.',
+    'The server is a standby: it takes no writes, and what it reads is old. Name the primary in DATABASE_URL, or PGHOST.',
   )
 }
 

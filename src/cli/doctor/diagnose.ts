@@ -1,12 +1,21 @@
 // `pgstore doctor` as a function: looks at one installation and returns what is wrong with it. What each subject knows stands in
 // a file of its own.
 import type pg from 'pg'
-import { type CleanupStatus, MaintenanceDatabase, type SessionStats } from '../../database/cleanup-functions.ts'
+import {
+  type CleanupState,
+  type CleanupStatus,
+  MaintenanceDatabase,
+  type SessionStats,
+} from '../../database/cleanup-functions.ts'
+import { refuse } from '../../errors.ts'
 import { cleanupFindings } from './cleanup.ts'
 import { clockFindings, notificationFindings, standbyFindings, unreachable } from './connection.ts'
 import type { Finding } from './finding.ts'
 import { keyFindings, packageFindings } from './machine.ts'
+import { functionFindings, missingFindings, ownerFindings } from './objects.ts'
+import { failureFindings, part } from './part.ts'
 import {
+  type ApplicationRole,
   applicationRoles,
   ownerRoleFindings,
   recordFindings,
@@ -14,17 +23,9 @@ import {
   rightsFindings,
   roleFindings,
 } from './roles.ts'
-import {
-  foreignFindings,
-  functionFindings,
-  migrationFindings,
-  missingSchema,
-  ownerFindings,
-  pendingMigrations,
-  relationFindings,
-} from './schema.ts'
+import { foreignFindings, ledgerMigration, migrationFindings, missingSchema, relationFindings } from './schema.ts'
 import { RoleSettings, serverFindings, serverSettings, settingFindings } from './settings.ts'
-import { type DiagnoseOptions, type Situation, situation } from './situation.ts'
+import { type Asked, type DiagnoseOptions, type Situation, situation } from './situation.ts'
 import { tableFindings } from './table.ts'
 
 export type { Finding } from './finding.ts'
@@ -43,6 +44,8 @@ export interface Examination {
 /**
  * What is wrong with this installation, the worst first; empty if nothing is. It changes nothing, and asks what the pool's role
  * may know: a role with the right "cleanup" or "admin" sees most. A database that cannot be reached is a finding, not an error.
+ *
+ * @throws {PGStoreError} `invalid_option` if the options name a role that does not exist
  */
 export async function diagnose(
   pool: pg.Pool,
@@ -66,75 +69,113 @@ export async function examine(pool: pg.Pool, schema: string, options: DiagnoseOp
   } catch (error) {
     return { findings: sorted([unreachable(error), ...machine]), unseen: [], stats: undefined, roles: [] }
   }
-  const elsewhere = [...(await standbyFindings(found)), ...(await clockFindings(found))]
+  if (!found.hasRole) refuse([`role ${options.role} does not exist: name the role that the application connects as`])
+  const elsewhere = [
+    ...(await part(found, 'Whether the server is a standby', [], standbyFindings)),
+    ...(await part(found, 'The clocks', [], clockFindings)),
+  ]
   if (elsewhere.some(({ id }) => id === 'standby'))
     return { findings: sorted([...elsewhere, ...machine]), unseen: [], stats: undefined, roles: [] }
-  const missing = await missingSchema(found)
-  const { stats, findings } = missing ? { stats: undefined, findings: [missing] } : await installed(found)
-  const { roles, findings: roleFound } = await roleSituation(found, missing === undefined)
-  const heard = await notificationFindings(found)
+  const missing = await part(found, 'Whether pgstore is installed', undefined, missingSchema)
+  const roles = missing ? [] : await part(found, "The application's roles", [], applicationRoles)
+  const { stats, findings } = missing ? { stats: undefined, findings: [missing] } : await installed(found, roles)
+  const roleFound = await settingsOf(found, roles)
+  const heard = await part(found, 'Whether notifications are heard', [], notificationFindings)
+  const failed = failureFindings(found, findings)
   return {
-    findings: sorted([...elsewhere, ...findings, ...roleFound, ...heard, ...machine]),
+    findings: sorted([...elsewhere, ...failed, ...findings, ...roleFound, ...heard, ...machine]),
     unseen: found.unseen,
     stats,
-    roles,
+    roles: roles.map(({ name }) => name),
   }
 }
 
-async function installed(found: Situation): Promise<{ stats: SessionStats | undefined; findings: Finding[] }> {
-  const foreign = await foreignFindings(found)
+async function installed(
+  found: Situation,
+  roles: readonly ApplicationRole[],
+): Promise<{ stats: SessionStats | undefined; findings: Finding[] }> {
+  const foreign = await part(found, 'Whether all is ours', [], foreignFindings)
   if (foreign.length > 0) return { stats: undefined, findings: foreign }
+  const owners = await part(found, 'The owners', [], ownerFindings)
   const findings = [
-    ...rightlessFinding(found),
-    ...(await relationFindings(found)),
-    ...(await ownerFindings(found)),
-    ...(await ownerRoleFindings(found)),
+    // The owner of what is in the schema has lost its right with the schema itself.
+    ...(owners.length > 0 ? [] : rightlessFinding(found)),
+    ...(await part(found, 'Whether all tables are there', [], missingFindings)),
+    ...(await part(found, 'The table and its indexes', [], relationFindings)),
+    ...owners,
+    ...(await part(found, 'The owner of the schema', [], async () => await ownerRoleFindings(found, roles))),
   ]
-  const state = await maintenance(found)
-  const migration = state ? migrationFindings(state.stats.migration, found.schema) : []
-  findings.push(...migration)
+  const { stats, cleanup, migration } = await maintenance(found)
+  const migrated = migrationFindings(migration, found.schema)
+  findings.push(...migrated)
   // Functions of a version that is yet to be installed are missing for that reason.
-  const isComplete = migration.every(({ id }) => id !== 'schema_older')
-  if (isComplete) findings.push(...(await functionFindings(found)))
-  if (state) findings.push(...stateFindings(state.stats, state.cleanup, found.schema))
-  const isOlder = state === undefined || pendingMigrations(state.stats.migration).length > 0
-  if (found.can.has('rights_granted') && !isOlder)
-    findings.push(...(await rightsFindings(found)), ...(await recordFindings(found)))
-  return { stats: state?.stats, findings }
+  const isPending = migrated.some(({ id }) => id === 'schema_older')
+  const recorded = migration === undefined ? 'unknown' : migrated.length > 0 ? 'newer' : 'same'
+  const lacking = isPending
+    ? []
+    : await part(found, 'The functions', [], async () => await functionFindings(found, recorded))
+  findings.push(...lacking, ...stateFindings(stats, cleanup, found.schema))
+  // Where the newest migration is not known, the functions tell the version.
+  const isOlder = isPending || (migration === undefined && lacking.length > 0)
+  if (found.can.has('rights_granted') && !isOlder) {
+    findings.push(...(await part(found, 'The rights', [], rightsFindings)))
+    findings.push(...(await part(found, 'The record of rights', [], recordFindings)))
+  }
+  return { stats, findings }
 }
 
-async function maintenance({
-  pool,
-  schema,
-  can,
-  role,
-  unseen,
-}: Situation): Promise<{ stats: SessionStats; cleanup: CleanupStatus } | undefined> {
-  if (!can.has('session_stats') || !can.has('cleanup_status')) {
+interface Maintenance {
+  readonly stats: SessionStats | undefined
+  readonly cleanup: CleanupState | undefined
+  /** The newest migration on record; undefined if it is not known. */
+  readonly migration: string | undefined
+}
+
+async function maintenance(found: Situation): Promise<Maintenance> {
+  const { pool, schema, can, role, unseen, isOwner } = found
+  const isWhole = can.has('session_stats') && can.has('cleanup_status')
+  if (!isWhole && !isOwner) {
     unseen.push(
       `The rights on record, the purge, and the state of the table: role ${role} has not the right "cleanup" or "admin". Run this once more as one that has.`,
     )
-    return undefined
+    return { stats: undefined, cleanup: undefined, migration: undefined }
   }
   const database = new MaintenanceDatabase(pool, schema)
-  return { stats: await database.sessionStats(), cleanup: await database.cleanupStatus() }
-}
-
-/** What `pgstore status` warns of too. */
-export function stateFindings(stats: SessionStats, cleanup: CleanupStatus, schema: string): Finding[] {
-  return [...cleanupFindings(stats, cleanup, schema), ...tableFindings(stats, schema)]
-}
-
-async function roleSituation(
-  found: Situation,
-  isInstalled: boolean,
-): Promise<{ roles: string[]; findings: Finding[] }> {
-  const roles = isInstalled ? await applicationRoles(found) : []
-  const findings = serverFindings(await serverSettings(found, found.role), found.version)
-  for (const role of roles) {
-    const settings = new RoleSettings(role, await serverSettings(found, role.name), found.database)
-    const own = roleFindings(role, found)
-    findings.push(...own, ...settingFindings(settings, role.is_superuser || role.is_owner))
+  const see = async <Result>(what: string, asked: Asked, look: () => Promise<Result>): Promise<Result | undefined> => {
+    if (can.has(asked)) return await part(found, what, undefined, look)
+    unseen.push(`${what}: the function ${asked} is missing.`)
+    return undefined
   }
-  return { roles: roles.map(({ name }) => name), findings }
+  const stats = await see('The state of the table', 'session_stats', async () => await database.sessionStats())
+  const cleanup = await see('The purge', 'cleanup_status', async () => await database.cleanupStatus())
+  const recorded = stats ? undefined : await part(found, 'The record of migrations', undefined, ledgerMigration)
+  return { stats, cleanup, migration: stats ? stats.migration : recorded }
+}
+
+/** What `pgstore status` warns of too. Without `stats`, nothing is known to have expired. */
+export function stateFindings(
+  stats: SessionStats | undefined,
+  cleanup: (CleanupStatus & { readonly now?: Date }) | undefined,
+  schema: string,
+): Finding[] {
+  const expired = stats ?? (cleanup?.now && { expired: 0, oldestExpiredAt: undefined, now: cleanup.now })
+  return [
+    ...(cleanup && expired ? cleanupFindings(expired, cleanup, schema) : []),
+    ...(stats ? tableFindings(stats, schema) : []),
+  ]
+}
+
+async function settingsOf(found: Situation, roles: readonly ApplicationRole[]): Promise<Finding[]> {
+  const server = async (of: string) =>
+    await part(found, "The server's settings", undefined, async () => await serverSettings(found, of))
+  const own = await server(found.role)
+  const findings = own ? serverFindings(own, found.version) : []
+  for (const role of roles) {
+    findings.push(...roleFindings(role, found))
+    const settings = await server(role.name)
+    if (settings === undefined) continue
+    const ofRole = new RoleSettings(role, settings, found.database)
+    findings.push(...settingFindings(ofRole, role.is_superuser || role.is_owner))
+  }
+  return findings
 }

@@ -1,6 +1,7 @@
 // The roles that the application connects as: what else they can reach than what they were granted.
 import { rightsDifferences } from '../../schema/rights.ts'
 import { type Finding, listed, pgstoreCommand, quoted, warning, wrong } from './finding.ts'
+import { part } from './part.ts'
 import type { Situation } from './situation.ts'
 
 /** A role of the application, as far as every role may know it. */
@@ -35,9 +36,11 @@ const powerful = [
  */
 export async function applicationRoles(found: Situation): Promise<ApplicationRole[]> {
   const { pool, schema, can, role, options } = found
-  const granted = can.has('rights_granted') ? await grantedRoles(found, 'client') : []
-  const isApplications = granted.length === 0 && (found.isOwner || can.has('session_get'))
-  const names = options.role !== undefined ? [options.role] : isApplications ? [role] : granted
+  const granted = can.has('rights_granted')
+    ? await part(found, 'The rights on record', undefined, async (of) => await grantedRoles(of, 'client'))
+    : []
+  const isApplications = granted?.length === 0 && (found.isOwner || can.has('session_get'))
+  const names = options.role !== undefined ? [options.role] : isApplications ? [role] : (granted ?? [])
   const { rows } = await pool.query<ApplicationRole>(
     `select
        r.rolname::text as name,
@@ -95,8 +98,9 @@ export function roleFindings(role: ApplicationRole, { schema, owner = '' }: Situ
   const name = quoted(role.name)
   const reach = 'it reads and changes every session, as does an SQL injection into the application'
   if (role.is_superuser) {
-    const says = `The application's role ${role.name} is a superuser: ${reach}. Give the application a role of its own that has only the right client.`
-    return [wrong('superuser_as_application', says, `alter role ${name} nosuperuser;`)]
+    const says = `The application's role ${role.name} is a superuser: ${reach}. Create a role of its own for it, grant that role the right client, and open the store with migrate: false.`
+    // Not to change the superuser: it may be the only one.
+    return [wrong('superuser_as_application', says, pgstoreCommand('grant ROLE --as client', schema))]
   }
   if (role.name === owner) {
     const says = `The application connects as ${role.name}, the owner of the schema: ${reach}. Create another role for it, grant that role what it needs, and open the store with migrate: false.`
@@ -177,13 +181,16 @@ export function rightlessFinding({ schema, role, can, isOwner }: Situation): Fin
 }
 
 /** The functions run as the owner, and so do not protect the rest of the server from a fault in them if that is a superuser. */
-export async function ownerRoleFindings({ pool, owner = '', schema, role }: Situation): Promise<Finding[]> {
+export async function ownerRoleFindings(
+  { pool, owner = '', schema }: Situation,
+  roles: readonly ApplicationRole[],
+): Promise<Finding[]> {
   const { rows } = await pool.query(
     'select from pg_catalog.pg_roles as r join pg_catalog.pg_namespace as n on n.nspowner = r.oid where n.nspname = $1 and r.rolsuper',
     [schema],
   )
   // As the application's role, it is named elsewhere.
-  if (rows.length === 0 || role === owner) return []
+  if (rows.length === 0 || roles.some(({ name }) => name === owner)) return []
   const says = `Schema ${schema} belongs to ${owner}, a superuser, as whom its functions run. Give it, and what is in it, to a role that nobody logs in as (docs/operations.md, "Roles").`
   return [warning('superuser_owns', says)]
 }

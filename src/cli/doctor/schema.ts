@@ -1,10 +1,12 @@
-// What is installed: pgstore of this version, whole and unaltered, or something else.
+// What is installed: pgstore of this version, unaltered, or something else.
 import { PGStoreError } from '../../errors.ts'
-import { grantedFunctions, internalFunctions, ownObjects } from '../../schema/grants.ts'
 import { checkWorkable, inspect } from '../../schema/inspection.ts'
 import { migrations } from '../../schema/migrations.generated.ts'
 import { type Finding, listed, pgstoreCommand, quoted, warning, wrong } from './finding.ts'
 import type { Situation } from './situation.ts'
+
+/** Any of these in the schema tells that pgstore was installed there: one alone may have been dropped. */
+const telling = ['session_get', 'session_save', 'session_regenerate', 'purge_expired']
 
 /** Nothing of ours is there; undefined if something is. */
 export async function missingSchema({ pool, schema, database }: Situation): Promise<Finding | undefined> {
@@ -12,10 +14,11 @@ export async function missingSchema({ pool, schema, database }: Situation): Prom
     `select n.nspname::text as name
      from pg_catalog.pg_proc as p
      join pg_catalog.pg_namespace as n on n.oid = p.pronamespace
-     where p.proname = 'session_get'
+     where p.proname = 'session_get' or (n.nspname = $1 and p.proname = any ($2))
      group by n.nspname
-     order by n.nspname
+     order by n.nspname <> $1, n.nspname
      limit 3`,
+    [schema, telling],
   )
   const places = rows.map(({ name }) => name)
   if (places.includes(schema)) return undefined
@@ -43,6 +46,18 @@ export function pendingMigrations(migration: string | undefined): string[] {
   return migration === undefined ? [] : names.filter((name) => name > migration)
 }
 
+/** The newest migration on record, for a role that may read the record itself; undefined if it may not, or there is none. */
+export async function ledgerMigration({ pool, schema }: Situation): Promise<string | undefined> {
+  const table = `${schema}.migrations`
+  const { rows } = await pool.query<{ may: boolean | null }>(
+    `select has_table_privilege(to_regclass($1), 'select') and has_schema_privilege($2, 'usage') as may`,
+    [table, schema],
+  )
+  if (!rows[0]?.may) return undefined
+  const newest = await pool.query<{ name: string | null }>(`select max(m.name) as name from ${table} as m`)
+  return newest.rows[0]?.name ?? undefined
+}
+
 /** @param migration the newest applied; undefined if the application keeps its own history */
 export function migrationFindings(migration: string | undefined, schema: string): Finding[] {
   const pending = pendingMigrations(migration)
@@ -53,27 +68,6 @@ export function migrationFindings(migration: string | undefined, schema: string)
   if (migration === undefined || migrations.some(({ name }) => name === migration)) return []
   const says = 'The schema is newer than this package. Upgrade the package.'
   return [warning('schema_newer', says, 'npm install pgstore@latest')]
-}
-
-/** The functions of this version that are not there: readable by every role. */
-export async function functionFindings({ pool, schema }: Situation): Promise<Finding[]> {
-  const wanted = [...new Set([...grantedFunctions.admin, ...internalFunctions])]
-  const { rows } = await pool.query<{ signature: string }>(
-    `select s.signature
-     from unnest($2::text[]) as s (signature)
-     where not exists (
-       select
-       from pg_catalog.pg_proc as p
-       join pg_catalog.pg_namespace as n on n.oid = p.pronamespace
-       where n.nspname = $1 and p.proname || '(' || oidvectortypes(p.proargtypes) || ')' = s.signature
-     )`,
-    [schema, wanted],
-  )
-  if (rows.length === 0) return []
-  const [first] = rows
-  const more = rows.length > 1 ? ` and ${rows.length - 1} more` : ''
-  const says = `Schema ${schema} lacks functions of this version: ${first?.signature}${more}. It is older than the package, or they were dropped.`
-  return [wrong('functions_missing', says, pgstoreCommand('migrate', schema))]
 }
 
 /** The indexes of "sessions", and what makes each anew: a test compares them with a fresh installation. */
@@ -120,7 +114,7 @@ export async function relationFindings({ pool, schema }: Situation): Promise<Fin
     [schema],
   )
   const [table] = rows
-  if (table === undefined) return [wrong('table_missing', `Table ${schema}.sessions is missing.`)]
+  if (table === undefined) return [] // among the missing
   const name = `${schema}.sessions`
   const found: Finding[] = []
   if (table.is_unlogged)
@@ -171,30 +165,4 @@ function indexFindings({ indexes }: Relation, schema: string): Finding[] {
     }
   }
   return found
-}
-
-/** Everything of ours belongs to the owner of the schema: functions run as their owner, and must reach the tables. */
-export async function ownerFindings({ pool, schema, owner = '' }: Situation): Promise<Finding[]> {
-  const tables = [...ownObjects.table, ...ownObjects.sequence]
-  const functions = [...grantedFunctions.admin, ...internalFunctions].map((signature) => signature.split('(')[0])
-  const { rows } = await pool.query<{ kind: string; name: string; owner: string }>(
-    `with schema as (select n.oid, n.nspowner from pg_catalog.pg_namespace as n where n.nspname = $1)
-     select case c.relkind when 'S' then 'sequence' else 'table' end as kind, c.oid::regclass::text as name, c.relowner::regrole::text as owner
-     from pg_catalog.pg_class as c
-     join schema as s on s.oid = c.relnamespace
-     where c.relname = any ($2) and c.relkind in ('r', 'p', 'S') and c.relowner <> s.nspowner
-     union all
-     select 'function', p.oid::regprocedure::text, p.proowner::regrole::text
-     from pg_catalog.pg_proc as p
-     join schema as s on s.oid = p.pronamespace
-     where p.proname = any ($3) and p.proowner <> s.nspowner
-     order by 1 desc, 2`,
-    [schema, tables, functions],
-  )
-  const [first] = rows
-  if (first === undefined) return []
-  const more = rows.length > 1 ? `, as do ${rows.length - 1} more` : ''
-  const says = `The ${first.kind} ${first.name} belongs to ${first.owner}${more}, and the schema to ${owner}: functions run as their owner, who must own the tables too.`
-  const mend = rows.map(({ kind, name }) => `alter ${kind} ${name} owner to ${owner};`).join(' ')
-  return [wrong('owners_differ', says, mend)]
 }

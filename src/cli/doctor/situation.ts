@@ -1,5 +1,6 @@
 // What every subject needs to know first: who is connected to what, and what that role may ask.
 import type pg from 'pg'
+import type { Failure } from './part.ts'
 
 export interface DiagnoseOptions {
   /** The environment that the application runs with. Default: none, and its keys are not looked at. */
@@ -28,7 +29,7 @@ export interface Situation {
   readonly database: string
   /** As in 180004. */
   readonly version: number
-  /** The owner of the schema; undefined if there is no such schema. */
+  /** The owner of the schema, unquoted; undefined if there is no such schema. */
   readonly owner: string | undefined
   /** Whether the role acts as the owner, or is a superuser. */
   readonly isOwner: boolean
@@ -36,6 +37,10 @@ export interface Situation {
   readonly can: ReadonlySet<Asked>
   /** What could not be looked at, and why, one sentence each: filled by the subjects. */
   readonly unseen: string[]
+  /** The parts that the database refused. */
+  readonly failures: Failure[]
+  /** Whether the role that the options name exists; true if they name none. */
+  readonly hasRole: boolean
 }
 
 interface Row {
@@ -44,6 +49,7 @@ interface Row {
   readonly version: number
   readonly owner: string | null
   readonly is_owner: boolean | null
+  readonly has_role: boolean
   readonly can: Asked[]
 }
 
@@ -54,6 +60,7 @@ const query = `select
   current_setting('server_version_num')::integer as version,
   n.owner,
   n.is_owner,
+  $3::text is null or exists (select from pg_catalog.pg_roles as r where r.rolname = $3) as has_role,
   array(
     select distinct p.proname::text
     from pg_catalog.pg_proc as p
@@ -64,14 +71,14 @@ const query = `select
   ) as can
 from (select) as one
 left join lateral (
-  select s.oid, s.nspowner::regrole::text as owner, pg_has_role(s.nspowner, 'usage') as is_owner
+  select s.oid, pg_get_userbyid(s.nspowner)::text as owner, pg_has_role(s.nspowner, 'usage') as is_owner
   from pg_catalog.pg_namespace as s
   where s.nspname = $1
 ) as n on true`
 
 export async function situation(pool: pg.Pool, schema: string, options: DiagnoseOptions): Promise<Situation> {
-  const { rows } = await pool.query<Row>(query, [schema, asked])
-  const { owner, is_owner: isOwner, can, ...row } = rows[0] as Row
+  const { rows } = await pool.query<Row>(query, [schema, asked, options.role ?? null])
+  const { owner, is_owner: isOwner, has_role: hasRole, can, ...row } = rows[0] as Row
   return {
     pool,
     schema,
@@ -81,5 +88,7 @@ export async function situation(pool: pg.Pool, schema: string, options: Diagnose
     isOwner: isOwner === true,
     can: new Set(can),
     unseen: [],
+    failures: [],
+    hasRole,
   }
 }
