@@ -4,12 +4,6 @@ import { unreachable } from './connection.ts'
 import { type Finding, wrong } from './finding.ts'
 import type { Situation } from './situation.ts'
 
-/** A part that failed: its subject, and why. */
-export interface Failure {
-  readonly what: string
-  readonly error: PGStoreError
-}
-
 /** @param otherwise the result if the database refuses it */
 export async function part<Result>(
   found: Situation,

@@ -1,6 +1,6 @@
 // What every subject needs to know first: who is connected to what, and what that role may ask.
 import type pg from 'pg'
-import type { Failure } from './part.ts'
+import type { PGStoreError } from '../../errors.ts'
 
 export interface DiagnoseOptions {
   /** The environment that the application runs with. Default: none, and its keys are not looked at. */
@@ -19,6 +19,12 @@ export interface DiagnoseOptions {
 const asked = ['session_get', 'session_stats', 'cleanup_status', 'rights_granted'] as const
 
 export type Asked = (typeof asked)[number]
+
+/** A part of the examination that failed: its subject, and why. */
+interface Failure {
+  readonly what: string
+  readonly error: PGStoreError
+}
 
 export interface Situation {
   readonly pool: pg.Pool
