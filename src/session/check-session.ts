@@ -24,7 +24,7 @@ export function checkSession<Given extends object>(session: Given): Given {
  * @throws {PGStoreError} `invalid_option`
  */
 export function checkSaveOptions(options: object): void {
-  for (const name in options) {
+  for (const name of Object.keys(options)) {
     if (name !== 'ifUnchanged' && name !== 'announce' && name !== 'durability')
       throw new PGStoreError('invalid_option', `save: unknown option "${name}".`)
   }

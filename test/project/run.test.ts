@@ -64,7 +64,13 @@ test('an error after the last test is a failure', async () => {
 
 test('no test file awaits nothing of an async assert.throws', () => {
   const here = fileURLToPath(new URL('..', import.meta.url))
-  const files = fs.readdirSync(here, { recursive: true, encoding: 'utf8' }).filter((name) => name.endsWith('.test.ts'))
+  // Not in versions: other tests make folders there, with links, while this one looks.
+  const files = fs.readdirSync(here).flatMap((folder) => {
+    if (folder === 'versions' || !fs.statSync(path.join(here, folder)).isDirectory()) return []
+    const found = fs.readdirSync(path.join(here, folder), { recursive: true, encoding: 'utf8' })
+    return found.filter((name) => name.endsWith('.test.ts')).map((name) => path.join(folder, name))
+  })
+  assert.ok(files.length > 100)
   const offending = files.filter((name) =>
     /assert\.throws\(\s*async/.test(fs.readFileSync(path.join(here, name), 'utf8')),
   )
