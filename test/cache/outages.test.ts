@@ -142,10 +142,12 @@ outageTest('what is cached is not served when the primary has become a standby',
     ),
   )
   const { hits } = cacheOf(store)
-  // Or that it was not answered in time, on a busy machine: but never a session.
   for (let n = 0; n < 3; n++) {
-    const { code } = await rejection(store.get(visitor.request(), 'sid'))
-    assert.ok(code === 'unavailable' || code === 'timeout', code)
+    let error = await rejection(store.get(visitor.request(), 'sid'))
+    // On a busy machine the question whether it is a standby may time out.
+    for (let again = 0; again < 5 && error.code === 'timeout'; again++)
+      error = await rejection(store.get(visitor.request(), 'sid'))
+    assert.match(error.message, /standby/)
   }
   assert.equal([cacheOf(store).hits, cacheOf(store).entries, cacheOf(store).state], [hits, 0, 'connecting'])
 })

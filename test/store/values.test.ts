@@ -261,6 +261,7 @@ test('this process does not show from its cache what it has put, taken or counte
   assert.equal(await values(), { n: 3 })
   await byToken.take(token)
   assert.is(await values(), undefined)
+  assert.ok((cached.stats().cache?.hits ?? 0) >= 1)
 })
 
 test('inside a transaction a take is taken back by a rollback', async () => {
