@@ -67,6 +67,13 @@ export function refuse(problems: readonly string[]): void {
   if (problems.length > 0) throw new PGStoreError('invalid_option', `${problems.join('; ')}.`)
 }
 
+/** A problem for each name that is not among the known ones. */
+export function unknownNames(given: object, known: object): string[] {
+  return Object.keys(given)
+    .filter((name) => !Object.hasOwn(known, name))
+    .map((name) => `unknown option "${name}"`)
+}
+
 export function closedError(): PGStoreError {
   return new PGStoreError('closed', 'The store is closed.')
 }

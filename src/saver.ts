@@ -15,10 +15,10 @@ import {
 } from './cookie/response.ts'
 import { deleteToken, signToken, writeToken } from './cookie/token-cookie.ts'
 import { parseTime, type SessionDatabase, type SessionRow } from './database/row.ts'
-import { PGStoreError } from './errors.ts'
+import { PGStoreError, refuse, unknownNames } from './errors.ts'
 import type { RegenerateOptions, SaveOptions } from './options.ts'
 import { type Attachment, attachment } from './session/attachment.ts'
-import { checkSaveOptions, checkSession } from './session/check-session.ts'
+import { checkSession } from './session/check-session.ts'
 import { checkDurability } from './session/durability.ts'
 import { failure } from './session/failure.ts'
 import { checkText } from './session/json.ts'
@@ -42,6 +42,9 @@ export interface SaverSettings {
   readonly values: ValuesSchema | undefined
 }
 
+/** A misspelt `ifUnchanged` would let a counter be overwritten. */
+const saveNames = { ifUnchanged: true, announce: true, durability: true } satisfies Record<keyof SaveOptions, true>
+
 /** Saves sessions; saves of one session take turns, since two at once would create it twice. */
 export class Saver {
   readonly #sessions: SessionDatabase
@@ -58,7 +61,7 @@ export class Saver {
   }
 
   async save(req: RequestLike, res: ResponseLike, session: Session<object>, options: SaveOptions = {}): Promise<void> {
-    checkSaveOptions(options)
+    refuse(unknownNames(options, saveNames).map((problem) => `save: ${problem}`))
     await this.#inTurn(session, () => this.#save(req, res, session, options))
   }
 

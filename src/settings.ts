@@ -12,7 +12,7 @@ import {
 import { type ClearSiteDataDirective, parseClearSiteData } from './cookie/response.ts'
 import { type BatchLimits, defaultBatchLimits } from './database/batch-limits.ts'
 import { connectionStringProblems, type Pool, poolProblems } from './database/pool.ts'
-import { PGStoreError, refuse } from './errors.ts'
+import { PGStoreError, refuse, unknownNames } from './errors.ts'
 import { listenConnection } from './events/listen.ts'
 import { sleepProblems } from './events/sleep.ts'
 import type { PGStoreOptions } from './options.ts'
@@ -163,12 +163,6 @@ export function parseOptions(given: PGStoreOptions): Settings {
 export function maxLengthProblems(maxLength: unknown): string[] {
   const isLimit = Number.isInteger(maxLength) && Number(maxLength) >= 0 && Number(maxLength) < 2 ** 31
   return isLimit ? [] : ['maxLength must be a whole number of bytes, or 0 for no limit']
-}
-
-function unknownNames(given: object, known: object): string[] {
-  return Object.keys(given)
-    .filter((name) => !Object.hasOwn(known, name))
-    .map((name) => `unknown option "${name}"`)
 }
 
 /** `{ path: undefined }` means the default, as everywhere. */

@@ -5,6 +5,7 @@ import { messageOf, PGStoreError } from '../errors.ts'
 import { schemaProblems } from '../schema/schema-name.ts'
 import { type Command, type Flags, print, Unfinished, UsageError } from './command.ts'
 import { commands } from './commands.ts'
+import { pgstoreCommand } from './doctor/finding.ts'
 
 /** All options, including those of single commands: the name of the value and what the option does. */
 const options: Readonly<
@@ -195,12 +196,11 @@ function explained(code: string, message: string, args: readonly string[]): stri
   const { values, positionals } = parse(args)
   const command = commands.find(({ name }) => name === positionals.slice(0, name.split(' ').length).join(' '))
   const schema = (values['schema'] as string | undefined) ?? 'pgstore'
-  const option = schema === 'pgstore' ? '' : ` --schema ${schema}`
   if (code === 'not_installed') {
-    return `pgstore is not installed in schema ${schema} of this database, or an older version is: run "npx pgstore migrate${option}", or name another schema with --schema.`
+    return `pgstore is not installed in schema ${schema} of this database, or an older version is: run "${pgstoreCommand('migrate', schema)}", or name another schema with --schema.`
   }
   if (code === 'forbidden' && command?.right !== undefined && /permission denied/.test(message)) {
-    return `This role may not do that in schema ${schema}: as the owner of the schema, run "npx pgstore grant ROLE --as ${command.right}${option}".`
+    return `This role may not do that in schema ${schema}: as the owner of the schema, run "${pgstoreCommand(`grant ROLE --as ${command.right}`, schema)}".`
   }
   // The name of the function that was called, before what the server or the connection says.
   return message.replace(/^[a-z]+(_[a-z]+)+: /, '')

@@ -1,6 +1,6 @@
 // A transaction in which a consumer works on one ending.
 import { type EndingsTaken, HistoryDatabase, type SessionEnding } from '../database/history-functions.ts'
-import type { ArrayQuery, Pool } from '../database/pool.ts'
+import { type ArrayQuery, type Pool, queryTimeoutMs } from '../database/pool.ts'
 import { economical } from '../database/statement-pool.ts'
 import { databaseError, PGStoreError } from '../errors.ts'
 
@@ -16,8 +16,6 @@ export interface SessionEndingInTransaction extends SessionEnding {
 }
 
 type Client = Awaited<ReturnType<Pool['connect']>>
-
-const queryTimeoutMs = 5000
 
 export class EndingTransaction {
   readonly ending: SessionEnding

@@ -17,15 +17,3 @@ export function checkSession<Given extends object>(session: Given): Given {
       : 'The session must be what store.get(req, name) resolves to, after the request and the response: (req, res, session).',
   )
 }
-
-/**
- * A misspelt `ifUnchanged` would let a counter be overwritten.
- *
- * @throws {PGStoreError} `invalid_option`
- */
-export function checkSaveOptions(options: object): void {
-  for (const name of Object.keys(options)) {
-    if (name !== 'ifUnchanged' && name !== 'announce' && name !== 'durability')
-      throw new PGStoreError('invalid_option', `save: unknown option "${name}".`)
-  }
-}

@@ -4,7 +4,7 @@ import type { SessionCache } from '../cache/session-cache.ts'
 import { readJson } from '../database/read-json.ts'
 import { parseTime } from '../database/row.ts'
 import type { Database } from '../database/session-functions.ts'
-import { PGStoreError } from '../errors.ts'
+import { PGStoreError, refuse, unknownNames } from '../errors.ts'
 import { checkSession } from './check-session.ts'
 import { checkText } from './json.ts'
 import { internals, type Session } from './session.ts'
@@ -60,6 +60,9 @@ export interface RevokeOptions extends RevokeTagOptions {
   readonly except?: Session<object> | string
 }
 
+const revokeTagNames = { except: true, reason: true, actor: true } satisfies Record<keyof RevokeTagOptions, true>
+const revokeNames = { id: true, ...revokeTagNames } satisfies Record<keyof RevokeOptions, true>
+
 /** Lists and ends the sessions of a user, and ends those of a tag. */
 export class UserSessions {
   readonly #database: Database
@@ -94,7 +97,7 @@ export class UserSessions {
 
   async revoke(userId: string, options: RevokeOptions): Promise<number> {
     checkText(userId, 'userId')
-    checkGiven('revoke', options, ['id', 'except', 'reason', 'actor'])
+    checkGiven('revoke', options, revokeNames)
     const { id, except, reason, actor } = options
     if (id !== undefined && !/^\d{1,18}$/.test(String(id))) return 0 // no session has such a number
     try {
@@ -108,7 +111,7 @@ export class UserSessions {
 
   async revokeTag(tag: string, options: RevokeTagOptions): Promise<number> {
     checkText(tag, 'tag')
-    checkGiven('revokeTag', options, ['except', 'reason', 'actor'])
+    checkGiven('revokeTag', options, revokeTagNames)
     try {
       return await this.#database.revokeTag(tag, keyOf(options.except), options.reason ?? null, options.actor ?? null)
     } finally {
@@ -118,15 +121,15 @@ export class UserSessions {
 }
 
 /** What is not understood must not end more than was meant: an id in place of the options, or a misspelt name, would end all. */
-function checkGiven(method: string, options: object, names: readonly string[]): void {
+function checkGiven(method: string, options: object, names: object): void {
   if (typeof options !== 'object' || options === null) {
     throw new PGStoreError(
       'invalid_option',
-      `${method}: the second argument must be an object of options: { ${names[0]} }.`,
+      `${method}: the second argument must be an object of options: { ${Object.keys(names)[0]} }.`,
     )
   }
+  refuse(unknownNames(options, names).map((problem) => `${method}: ${problem}`))
   for (const [name, value] of Object.entries(options)) {
-    if (!names.includes(name)) throw new PGStoreError('invalid_option', `${method}: unknown option "${name}".`)
     if (value === undefined || value === null) {
       throw new PGStoreError('invalid_option', `${method}: ${name} is ${value}; leave it out to end all.`)
     }
