@@ -118,12 +118,12 @@ function testFiles(folder: string): string[] {
 }
 
 async function runJob(
-  { file, target, variant }: Job<Target>,
+  { file, target, variant, isLong }: Job<Target>,
   bundled: Bundle,
   { isFull, isFaults }: Counts,
 ): Promise<Run> {
   const { env, drop } = await target.database()
-  const counts = isFull && !variant && (isFaults || !isFault(file)) ? 'full' : ''
+  const counts = isFull && isLong && (isFaults || !isFault(file)) ? 'full' : ''
   const started = performance.now()
   const command = variant?.command ?? [process.execPath, ...bundled.flags]
   const { output, code } = await runProcess(
