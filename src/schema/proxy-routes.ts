@@ -20,20 +20,6 @@ export interface Route {
   readonly select?: string
 }
 
-/** Where the functions stay what they are: they know no session. In this order, as some return what others made. */
-export const localFiles: readonly string[] = [
-  'session_key.sql',
-  'valid_lives.sql',
-  'rights_granted.sql',
-  'cleanup_announce.sql',
-  'cleanup_status.sql',
-  'cleanup_start.sql',
-  'cleanup_stop.sql',
-  'cleanup_beat.sql',
-  'cleanup_begin_run.sql',
-  'cleanup_end_run.sql',
-]
-
 const byKey: Route = { on: byteOf('p_key') }
 
 /** A count over all partitions. */

@@ -10,6 +10,15 @@ const chosen = /^sql\/|^store\/(store|life|values|limits|model|sign-in|endings)\
 /** Tests that cannot pass there, by file and a pattern of their names; `.` is the whole file. */
 const reasons: readonly (readonly [file: RegExp, name: string, reason: string])[] = []
 
+/** Files that regenerate in SQL: there all keys share a first byte, or none could, as each pair that a client makes does. */
+const ofOneByte =
+  /^sql\/(session_(regenerate|save|announce|take|history)|concurrency|races|value_lives|statement_time|catalog|purge_expired|plans)\./
+
+/** The first byte of all keys that the file makes by `newKey`; undefined where they may differ. */
+export function firstByte(file: string): number | undefined {
+  return ofOneByte.test(file) ? [...file].reduce((sum, letter) => sum + letter.charCodeAt(0), 0) % 256 : undefined
+}
+
 export function runsThroughProxy(file: string, isAll: boolean): boolean {
   return (isAll ? files : chosen).test(file) && !leftOut(file).some(([name]) => name === '.')
 }

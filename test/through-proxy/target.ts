@@ -9,7 +9,7 @@ import { Cluster, type ClusterDatabase, plproxyBin, query, schema } from '../../
 import { grantStatements } from '../../src/schema/grants.ts'
 import type { Target } from '../targets.ts'
 import type { Variant } from '../versions.ts'
-import { leftOut, runsThroughProxy } from './left-out.ts'
+import { firstByte, leftOut, runsThroughProxy } from './left-out.ts'
 
 /** The other tables of sessions have a session's number, whose low byte is the key's first. */
 const views = [
@@ -68,6 +68,7 @@ export async function startProxyTarget(): Promise<Target> {
           PGSTORE_TEST_PARTITION_URLS: database.partitionUrls.join(' '),
           PGSTORE_TEST_BIN: plproxyBin(),
           PGSTORE_TEST_LEFT_OUT: JSON.stringify(leftOut(file)),
+          PGSTORE_TEST_FIRST_BYTE: firstByte(file)?.toString(),
         },
         drop: async () => {
           await relay.end()
