@@ -141,7 +141,7 @@ $$;`,
   language plproxy volatile ${pinned}
 as $$ cluster ':schema'; run on all; select 1; $$;`,
   `create function :schema.proxy_session_sign_ins(p_user_id text, p_except bytea)
-  returns table (id bigint, signed_in_at timestamptz, is_spared boolean, asked_at timestamptz)
+  returns table (id bigint, signed_in_at timestamptz, is_spared boolean)
   language plproxy volatile ${pinned}
 as $$ cluster ':schema'; run on all; target :schema.session_sign_ins; $$;`,
   `create function :schema.proxy_session_revoke_one(p_user_id text, p_id bigint, p_except bytea, p_reason text, p_actor text)
