@@ -1,4 +1,1 @@
--- What a partition needs for a cap over all partitions, which a proxy in front of them keeps.
-
---! include session_sign_ins.sql
---! include session_revoke_some.sql
+-- Tables and indexes here; functions by include, one line a changed file.
