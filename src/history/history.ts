@@ -20,7 +20,7 @@ export abstract class SessionHistory extends SessionCleanup {
   readonly #endings = new Set<Endings>()
   #isClosed = false
 
-  protected constructor(source: EndingSource, listen: ListenConnection | undefined) {
+  protected constructor(source: EndingSource, listen: readonly ListenConnection[]) {
     super(source.database, listen, source.schema, source.sleep)
     this.#source = source
   }

@@ -96,6 +96,7 @@ class Server {
     const { process, ear, pool } = this
     let heard = 0
     ear.alter = (message) => {
+      if ('echo' in message) return rules.numbers ? message : { ...message, n: heard }
       if (!('n' in message)) return message
       if (world.chance(rules.numbers ? 0.01 : 0.05)) {
         ear.upSince = world.now // lost on the way, which no network does: nothing is promised for what was announced before
@@ -110,13 +111,10 @@ class Server {
         clocks: rules.catchingUp ? process.clocks : { ...process.clocks, polled: (work) => work() },
         ear,
         bell: {
-          number: async () => {
-            const number = await pool.number()
-            return rules.numbers ? number : heard
-          },
-          ring: async (message) => {
-            await pool.ring(message)
-            if (!rules.echo) ear.hear(message)
+          ring: async (echo) => {
+            const told = await pool.ring(echo)
+            if (!rules.echo) ear.hear(database.echo(echo))
+            return told
           },
         },
         read: async (key, sent) => {
