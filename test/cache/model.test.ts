@@ -415,7 +415,7 @@ for (const [rule, violation] of Object.entries(broken) as [keyof Rules, keyof Vi
   test(`the model finds it where the rule "${rule}" is off`, async () => {
     let found = 0
     let seeds = 0
-    for (let seed = 1; seed <= 20 && found === 0; seed++) {
+    for (let seed = 1; seed <= 60 && found === 0; seed++) {
       seeds++
       const model = await run(seed, { ...all, [rule]: false }, 6)
       found += model.violations[violation]

@@ -3,7 +3,7 @@ import pg from 'pg'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import type { PGStore, PGStoreOptions, Pool } from '../../src/index.ts'
-import { clientUrl, closeAll, rejection, row, testStore, Visitor } from '../support/harness.ts'
+import { clientUrl, closeAll, rejection, row, TestResponse, testStore, Visitor } from '../support/harness.ts'
 
 type Values = { n?: number; word?: string }
 
@@ -183,13 +183,16 @@ test('of several cookies in different lanes the first whose session lives counts
 test('closing finishes what was begun in every lane, also what follows from it', async () => {
   const options: Partial<PGStoreOptions> = { connectionString: clientUrl, batch: { lanes: 4 }, sessionsPerUser: 1 }
   const store = testStore<Values>(options)
-  const signIns = Array.from({ length: 100 }, async (_, place) => {
-    await new Visitor().visit(store, (session) => {
-      session.userId = `closing ${place % 10}`
-    })
-  })
+  const signIns: Promise<void>[] = []
+  for (let place = 0; place < 100; place++) {
+    const req = new Visitor().request()
+    const session = await store.get(req, 'sid')
+    session.userId = `closing ${place % 10}`
+    signIns.push(store.save(req, new TestResponse(), session))
+  }
+  const settled = Promise.allSettled(signIns)
   await store.close()
-  const failed = (await Promise.allSettled(signIns)).filter(({ status }) => status === 'rejected')
+  const failed = (await settled).filter(({ status }) => status === 'rejected')
   assert.equal(failed, [])
   const { count } = await row<{ count: string }>("select count(*) from pgstore.sessions where user_id like 'closing %'")
   assert.is(count, '10')
