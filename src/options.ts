@@ -18,7 +18,7 @@ export interface PGStoreOptions {
   /**
    * A direct connection to Postgres, if the above leads to a transaction pooler: LISTEN, which `events()` needs,
    * delivers nothing behind one. Behind PL/Proxy a list, one for each partition: what ends there is announced there, and the cache
-   * counts as listening only while all are heard. Default: the same connection.
+   * counts as listening only while all are heard; the cleanup then uses the connection above. Default: the same connection.
    */
   readonly directConnectionString?: string | readonly string[] | undefined
   /**

@@ -17,7 +17,7 @@ import { TracedSessions } from './database/traced-sessions.ts'
 import { PGStoreError } from './errors.ts'
 import type { ChannelEvents } from './events/channel-events.ts'
 import { atMost, Sockets } from './events/deadline.ts'
-import { type ListenConnection, listenConnections } from './events/listen.ts'
+import { controlConnection, type ListenConnection, listenConnections } from './events/listen.ts'
 import { type SessionEvent, sessionEvents } from './events/session-events.ts'
 import { Sleep } from './events/sleep.ts'
 import { findPackage } from './packages.ts'
@@ -57,6 +57,8 @@ export class StoreParts {
   readonly users: UserSessions
   /** Where to LISTEN; empty if no connection for it is known. */
   readonly listen: readonly ListenConnection[]
+  /** Where the cleanup runs, and is listened to: behind PL/Proxy on the proxy. */
+  readonly control: ListenConnection | undefined
   readonly events: ChannelEvents<SessionEvent>
   /** Puts to sleep what a silent store keeps open, where that is asked for. */
   readonly sleep: Sleep | undefined
@@ -81,6 +83,7 @@ export class StoreParts {
     this.#sockets = sockets
     this.database = database
     this.listen = lender ? [] : listenConnections(settings)
+    this.control = lender ? undefined : controlConnection(settings)
     this.sleep = sleep
     this.events = sessionEvents(this.listen, schema, sleep)
     const traced = new TracedSessions(database)

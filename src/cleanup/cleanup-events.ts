@@ -29,7 +29,7 @@ export function publicStatus({ status: _status, now: _now, ...rest }: CleanupSta
 
 export function cleanupEvents(
   database: MaintenanceDatabase,
-  connections: readonly ListenConnection[],
+  connection: ListenConnection | undefined,
   schema: string,
   sleep?: Sleep,
 ): ChannelEvents<CleanupEvent> {
@@ -38,7 +38,7 @@ export function cleanupEvents(
     status: publicStatus(await database.cleanupStatus()),
   })
   const handlers = { parse: parseEvent, connected: present }
-  return new ChannelEvents<CleanupEvent>(connections, cleanupChannel(schema), handlers, sleep)
+  return new ChannelEvents<CleanupEvent>(connection ? [connection] : [], cleanupChannel(schema), handlers, sleep)
 }
 
 export function cleanupChannel(schema: string): string {

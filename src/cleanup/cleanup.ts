@@ -32,13 +32,13 @@ export abstract class SessionCleanup {
 
   protected constructor(
     database: MaintenanceDatabase,
-    connections: readonly ListenConnection[],
+    connection: ListenConnection | undefined,
     schema: string,
     sleep: Sleep | undefined,
   ) {
     this.#database = database
-    this.#events = cleanupEvents(database, connections, schema, sleep)
-    this.#worker = new StoreWorker(connections, schema, sleep)
+    this.#events = cleanupEvents(database, connection, schema, sleep)
+    this.#worker = new StoreWorker(connection, schema, sleep)
   }
 
   /** How many expired sessions are waiting to be purged. */

@@ -10,21 +10,19 @@ import { type CleanupHandle, CleanupWorker } from './worker.ts'
 const restartMs = 5000
 
 type Part = Pick<CleanupHandle, 'stop' | 'done'>
-type Stoppable = Pick<CleanupHandle, 'stop'>
 
 export class StoreWorker implements Sleeper {
-  readonly #connections: readonly ListenConnection[]
+  readonly #connection: ListenConnection | undefined
   readonly #schema: string
   #workerSchema: string | undefined
   /** undefined while nobody needs it, and asleep. */
-  #handle: Promise<Stoppable> | undefined
+  #handle: Promise<CleanupHandle> | undefined
   readonly #users = new Set<() => void>()
   readonly #ending = new Set<Promise<void>>()
   #restart: NodeJS.Timeout | undefined
 
-  /** @param connections one for each database with sessions: each needs a worker */
-  constructor(connections: readonly ListenConnection[], schema: string, sleep: Sleep | undefined) {
-    this.#connections = connections
+  constructor(connection: ListenConnection | undefined, schema: string, sleep: Sleep | undefined) {
+    this.#connection = connection
     this.#schema = schema
     sleep?.add(this)
   }
@@ -85,17 +83,9 @@ export class StoreWorker implements Sleeper {
     this.#users.clear()
   }
 
-  async #start(): Promise<Stoppable> {
-    if (this.#connections.length === 0) throw new PGStoreError('invalid_option', noConnection)
-    const options = { schema: this.#schema, workerSchema: this.#workerSchema }
-    const starts = this.#connections.map((connection) => CleanupWorker.start(connection, options))
-    const begun = await Promise.allSettled(starts)
-    const workers = begun.flatMap((start) => (start.status === 'fulfilled' ? [start.value] : []))
-    const stop = async () => void (await Promise.all(workers.map((worker) => worker.stop())))
-    const failed = begun.find((start) => start.status === 'rejected')
-    if (!failed) return { stop }
-    await stop()
-    throw failed.reason
+  async #start(): Promise<CleanupHandle> {
+    if (this.#connection === undefined) throw new PGStoreError('invalid_option', noConnection)
+    return await CleanupWorker.start(this.#connection, { schema: this.#schema, workerSchema: this.#workerSchema })
   }
 
   async #end(): Promise<void> {

@@ -16,7 +16,7 @@ export async function dashboard(flags: Flags): Promise<void> {
     const place = await whereTo(pool, schema)
     const database = new Database(pool, schema)
     const monitor = await Monitor.start({ database, schema, place, showsData, diagnose: () => diagnose(pool, schema) })
-    const channel = cleanupEvents(database, [{ connectionString: databaseUrl(flags) }], schema)
+    const channel = cleanupEvents(database, { connectionString: databaseUrl(flags) }, schema)
     try {
       const serving = await serve({ monitor, database, showsData, port })
       try {
