@@ -30,6 +30,8 @@ export interface Flags {
   readonly print: boolean
   readonly port: string | undefined
   readonly showData: boolean
+  readonly engine: string | undefined
+  readonly partitions: string | undefined
 }
 
 export interface Command {

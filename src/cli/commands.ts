@@ -55,10 +55,16 @@ needs CREATE on the database, or must own the schema. PGStore.open() does the sa
   {
     name: 'sql',
     summary: 'print the schema as SQL, for your own migration history',
+    options: ['engine', 'partitions'],
     details: `Prints what "migrate" would run on an empty database, for your own migration tool. Run it in one transaction, and open
 the store with migrate: false. No database is needed.
 
-  pgstore sql --schema sessions > migrations/0042_sessions.sql`,
+  pgstore sql --schema sessions > migrations/0042_sessions.sql
+
+With --engine plproxy and --partitions, a power of two, it prints what a PL/Proxy proxy in front of that many partitions needs: the same
+functions, each running on the partition that holds its key, or on all. Its first lines say how to prepare the proxy and the partitions.
+
+  pgstore sql --engine plproxy --partitions 4 | psql -1 -v ON_ERROR_STOP=1 postgres://owner@proxy/sessions`,
     run: async (flags) => await (await import('./schema.ts')).printSql(flags),
   },
   {
@@ -77,8 +83,8 @@ database is needed.
     argument: 'ROLE',
     summary: 'let a role run the functions',
     options: ['as', 'print'],
-    details: `Rights: client (the application), account (its pages that list and end a user's sessions), cleanup (the worker), admin (all). They
-add to those granted to the role before, and the table "grants" records them. Rights on pgstore's objects that are not recorded there,
+    details: `Rights: client (the application), account (its pages that list and end a user's sessions), cleanup (the worker), admin (all), and
+on a partition proxy (the role that a PL/Proxy proxy connects as). They add to those granted to the role before, and the table "grants" records them. Rights on pgstore's objects that are not recorded there,
 of this role or any other, are revoked, now and at each "migrate".
 
   pgstore grant app --as client,account`,

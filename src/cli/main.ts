@@ -50,11 +50,13 @@ const options: Readonly<
     help: "graphile-worker's schema; default: graphile_worker",
   },
   'dry-run': { flag: 'dryRun', help: 'report what would be done, without doing it' },
-  as: { flag: 'as', value: 'RIGHTS', help: 'client, account, cleanup or admin, or several: client,account' },
+  as: { flag: 'as', value: 'RIGHTS', help: 'client, account, cleanup, admin or proxy, or several: client,account' },
   role: { flag: 'role', value: 'ROLE', help: "the application's role; default: those with the right client" },
   print: { flag: 'print', help: 'print the SQL without connecting to a database' },
   port: { flag: 'port', value: 'NUMBER', help: 'the port on 127.0.0.1; default: a free one' },
   'show-data': { flag: 'showData', help: "show the sessions' data too" },
+  engine: { flag: 'engine', value: 'ENGINE', help: 'plproxy: the functions of a proxy in front of partitions' },
+  partitions: { flag: 'partitions', value: 'NUMBER', help: 'how many partitions: 1, 2, 4, … 256' },
   json: { flag: 'json', help: 'print JSON' },
 }
 
@@ -171,6 +173,8 @@ async function main(args: readonly string[]): Promise<number> {
       dryRun: values['dry-run'] === true,
       port: values['port'] as string | undefined,
       showData: values['show-data'] === true,
+      engine: values['engine'] as string | undefined,
+      partitions: values['partitions'] as string | undefined,
     })
     return 0
   } catch (error) {

@@ -1,5 +1,6 @@
 import { migrate, schemaSql } from '../schema/migrate.ts'
-import { type Flags, print, withPool } from './command.ts'
+import { proxySql } from '../schema/proxy.ts'
+import { type Flags, print, UsageError, withPool } from './command.ts'
 
 export async function migrateSchema(flags: Flags): Promise<void> {
   const { schema, json } = flags
@@ -9,7 +10,13 @@ export async function migrateSchema(flags: Flags): Promise<void> {
   else print(`Schema ${schema}: applied ${applied.join(', ')}.`)
 }
 
-export async function printSql({ schema, json }: Flags): Promise<void> {
-  const sql = schemaSql({ schema })
+export async function printSql({ schema, json, engine, partitions }: Flags): Promise<void> {
+  if (engine !== undefined && engine !== 'plproxy') {
+    throw new UsageError(`Unknown engine "${engine}": leave --engine out, or give plproxy.`)
+  }
+  if ((engine === undefined) !== (partitions === undefined)) {
+    throw new UsageError('Give --engine plproxy and --partitions NUMBER together.')
+  }
+  const sql = engine === undefined ? schemaSql({ schema }) : proxySql({ schema, partitions: Number(partitions) })
   print(json ? JSON.stringify({ schema, sql }) : sql.trimEnd())
 }

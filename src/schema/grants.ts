@@ -7,9 +7,10 @@ import { schemaProblems } from './schema-name.ts'
 
 /**
  * `client` is for the application, `account` for its pages that list and end a user's sessions, `cleanup` for the worker, `admin`
- * for people: all of these, and the sessions of all users.
+ * for people: all of these, and the sessions of all users; `proxy` for the role that a PL/Proxy proxy has on its partitions: what
+ * `admin` may, and what a proxy alone calls.
  */
-export type Right = 'client' | 'account' | 'cleanup' | 'admin'
+export type Right = 'client' | 'account' | 'cleanup' | 'admin' | 'proxy'
 
 const client = [
   'session_key(text)',
@@ -65,12 +66,18 @@ const everybody = [
   'history_erase(text)',
 ] as const
 
+/** Parts of what the proxy's own functions do, each on one partition. */
+const proxied = ['session_sign_ins(text, bytea)', 'session_revoke_some(text, bigint[], text)'] as const
+
+const admin = [...client, ...account, ...cleanup, ...everybody]
+
 /** The functions that each right may run, in this version. */
 export const grantedFunctions: Readonly<Record<Right, readonly string[]>> = {
   client,
   account,
   cleanup,
-  admin: [...client, ...account, ...cleanup, ...everybody],
+  admin,
+  proxy: [...admin, ...proxied],
 }
 
 /** Internal functions, called by our other functions and by no role. */
@@ -111,7 +118,7 @@ export const ownObjects: Readonly<Record<'table' | 'sequence' | 'type', readonly
 export function grantStatements(role: string, rights: readonly Right[], schema: string): string[] {
   const problems = [...roleProblems(role), ...schemaProblems(schema)]
   if (rights.length === 0 || !rights.every((right) => Object.hasOwn(grantedFunctions, right))) {
-    problems.push('the right must be client, account, cleanup or admin, or several separated by commas')
+    problems.push('the right must be client, account, cleanup, admin or proxy, or several separated by commas')
   }
   refuse(problems)
   const to = `to ${escapeIdentifier(role)}`

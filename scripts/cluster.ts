@@ -1,0 +1,17 @@
+// `npm run cluster -- COMMAND`: a PL/Proxy proxy and four partitions, each a Postgres server on this machine, and what is asked of them.
+import { howToInstall, plproxyBin } from './cluster/cluster.ts'
+
+/** By name; each is loaded when it is asked for, and returns an exit code. */
+const commands: Readonly<Record<string, (args: readonly string[]) => Promise<number>>> = {}
+
+const [name = '', ...args] = process.argv.slice(2)
+const command = Object.hasOwn(commands, name) ? commands[name] : undefined
+if (command === undefined) {
+  console.log(`npm run cluster -- ${Object.keys(commands).join(' | ')}`)
+  process.exitCode = 2
+} else if (plproxyBin() === undefined) {
+  console.log(howToInstall())
+  process.exitCode = 1
+} else {
+  process.exitCode = await command(args)
+}

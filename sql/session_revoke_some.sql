@@ -1,0 +1,47 @@
+-- Ends those of a user's sessions that have these numbers: what a cap over several partitions has chosen. Locked in key order.
+create or replace function :PGSTORE_SCHEMA.session_revoke_some(p_user_id text, p_ids bigint[], p_reason text default null)
+  returns bigint
+  language plpgsql
+  volatile parallel unsafe
+  security definer
+  set search_path = pg_catalog, pg_temp
+  set plan_cache_mode = force_generic_plan
+  set enable_seqscan = off
+as $$
+declare
+  v_keys bytea[];
+  v_ids bigint[];
+  v_ended jsonb;
+begin
+  -- Two statements, as in session_revoke.
+  select array_agg(locked.key) into v_keys
+  from (
+    select s.key
+    from :PGSTORE_SCHEMA.sessions as s
+    where s.user_id = p_user_id
+      and s.id = any (p_ids)
+      and s.expires_at > statement_timestamp()
+    order by s.key
+    for update
+  ) as locked;
+
+  with ended as (
+    delete from :PGSTORE_SCHEMA.sessions as s
+    where s.key = any (v_keys)
+      and s.user_id = p_user_id
+    returning s.id, s.user_id, s.label, s.tags, statement_timestamp() as ended_at
+  )
+  select
+    coalesce(array_agg(ended.id), '{}'),
+    jsonb_agg(to_jsonb(ended)) filter (where (select a.is_on from :PGSTORE_SCHEMA.audit as a where a.id))
+  into v_ids, v_ended
+  from ended;
+  perform :PGSTORE_SCHEMA.session_announce('revoked', v_ids, coalesce(p_reason, 'revoked'));
+  if v_ended is not null then
+    perform :PGSTORE_SCHEMA.history_end(v_ended, coalesce(p_reason, 'revoked'));
+  end if;
+  return cardinality(v_ids);
+end
+$$;
+comment on function :PGSTORE_SCHEMA.session_revoke_some(text, bigint[], text) is
+  'Ends the live sessions of a user that have these numbers, and announces them; returns how many ended.';

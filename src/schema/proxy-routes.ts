@@ -1,0 +1,270 @@
+// Where each function of ours runs when it is called on a PL/Proxy proxy: on the partition of its key, on those of its keys, on all of
+// them, or on the proxy itself.
+//
+// A key's partition is its first byte modulo their number. A null or empty key goes to the first one, which answers as ever.
+
+/**
+ * `on`: what PL/Proxy hashes, or `all`; `split`: the arrays that it deals out. Without a `body` the function itself is PL/Proxy's.
+ * With one, that is plpgsql around helpers, which are PL/Proxy's, and whose names begin with `proxy_`.
+ */
+export interface Route {
+  readonly on?: string
+  readonly split?: string
+  /** Variables of the body. */
+  readonly declare?: string
+  /** `proxy` stands for this function's helper, with all its arguments; `helper(…)` for the same with others. */
+  readonly body?: string
+  /** Parameters of the helper and what it returns, where they are not the function's. */
+  readonly helper?: string
+  /** What the helper runs there, where that is not the function. */
+  readonly select?: string
+}
+
+/** Where the functions stay what they are: they know no session. In this order, as some return what others made. */
+export const localFiles: readonly string[] = [
+  'session_key.sql',
+  'valid_lives.sql',
+  'rights_granted.sql',
+  'cleanup_announce.sql',
+  'cleanup_status.sql',
+  'cleanup_start.sql',
+  'cleanup_stop.sql',
+  'cleanup_beat.sql',
+  'cleanup_begin_run.sql',
+  'cleanup_end_run.sql',
+]
+
+const byKey: Route = { on: byteOf('p_key') }
+
+/** A count over all partitions. */
+const sum: Route = {
+  on: 'all',
+  body: 'return (select coalesce(sum(n), 0)::bigint from :proxy as n);',
+}
+
+const result = 'key, status, id, version, expires_at, data'
+
+/**
+ * PL/Proxy prints jsonb to send it, and a number of eight characters may print as 131,072: what is larger than what the function there
+ * would print goes as a stand-in that gets the same verdict.
+ */
+function fitting(set: string, unset: string): string {
+  return `if p_max_length is distinct from 0 and pg_column_size(${set}) > 5 * greatest(coalesce(p_max_length, 0), 0)::bigint + 64 then
+    ${set} := :schema.proxy_stand_in(${set}, ${unset}, p_max_length);
+  end if;`
+}
+
+const lives = `if :schema.valid_lives(p_lives) is not true then
+    p_lives := '[]';
+  end if;`
+
+/** A row moves with its key only within its partition: the client draws tokens until the first byte is the same. */
+const sameByte = `if octet_length(p_key) = 32 and octet_length(p_new_key) = 32 and get_byte(p_key, 0) <> get_byte(p_new_key, 0) then
+    key := p_key;
+    status := 'invalid';
+    return;
+  end if;`
+
+const into = `select r.key, r.status, r.id, r.version, r.expires_at, r.data
+  into ${result}
+  from :proxy as r;`
+
+/** A body of these statements around one call. */
+function around(...statements: readonly string[]): Route {
+  return { ...byKey, body: [...statements, into].join('\n  ') }
+}
+
+const actor = `nullif(current_setting('pgstore.actor', true), '')`
+const acted = (parameter: string) =>
+  `case when set_config('pgstore.actor', coalesce(p_actor, ''), true) is not null then ${parameter} end`
+
+/** By signature, as in grants.ts; what is neither here nor in `localFiles` is missing on a proxy. */
+export const routes: Readonly<Record<string, Route>> = {
+  'session_get(bytea)': byKey,
+  'session_get(bytea[])': { on: byteOf('p_keys'), split: 'p_keys' },
+  'session_save(bytea, jsonb, text[], interval, integer, text, integer, interval, jsonb, text[], boolean, boolean)':
+    around(fitting('p_set', 'p_unset')),
+  'session_save(bytea, jsonb, text[], interval, integer, text, integer, interval, jsonb, text[], boolean, boolean, jsonb)':
+    around(lives, fitting('p_set', 'p_unset')),
+  'session_save(bytea[], jsonb[], jsonb[], interval[], integer[], text[], integer, interval, boolean)': {
+    on: byteOf('p_keys'),
+    split: 'p_keys, p_sets, p_unsets, p_ttls, p_versions, p_user_ids',
+    declare: `v_length integer := least(
+    coalesce(cardinality(p_keys), 0), coalesce(cardinality(p_sets), 0), coalesce(cardinality(p_unsets), 0),
+    coalesce(cardinality(p_ttls), 0), coalesce(cardinality(p_versions), 0), coalesce(cardinality(p_user_ids), 0)
+  );
+  v_most integer := greatest(
+    cardinality(p_keys), cardinality(p_sets), cardinality(p_unsets), cardinality(p_ttls), cardinality(p_versions),
+    cardinality(p_user_ids)
+  );
+  v_surely_fits bigint := 5 * greatest(coalesce(p_max_length, 0), 0)::bigint + 64;`,
+    body: `if p_max_length is distinct from 0 and pg_column_size(p_sets) > v_surely_fits or pg_column_size(p_unsets) > 65536 then
+    p_unsets := array(
+      select case when u.unset is null or pg_column_size(u.unset) <= 65536 or jsonb_typeof(u.unset) = 'array' and not jsonb_path_exists(
+        u.unset, 'strict $[*] ? (@.type() != "string")'
+      ) then u.unset else 'null' end
+      from unnest(p_unsets) with ordinality as u (unset, position)
+      order by u.position
+    );
+    p_sets := array(
+      select case when i.set is null or p_max_length = 0 or pg_column_size(i.set) <= v_surely_fits then i.set else :schema.proxy_stand_in(
+        i.set,
+        case when jsonb_typeof(i.unset) = 'array' then array(select jsonb_array_elements_text(i.unset)) end,
+        p_max_length
+      ) end
+      from unnest(p_sets, p_unsets) with ordinality as i (set, unset, position)
+      where i.position <= cardinality(p_sets)
+      order by i.position
+    );
+  end if;
+  if v_length = v_most then
+    return query select * from :proxy;
+    return;
+  end if;
+  -- To PL/Proxy arrays of different lengths are an error: what is too long is answered here.
+  return query select * from :helper(
+    p_keys[:v_length], p_sets[:v_length], p_unsets[:v_length], p_ttls[:v_length], p_versions[:v_length],
+    p_user_ids[:v_length], p_max_length, p_lifetime, p_relaxed
+  );
+  return query
+    select p_keys[place], 'invalid', null::bigint, null::integer, null::timestamptz, null::jsonb
+    from generate_series(v_length + 1, v_most) as place;`,
+  },
+  'session_destroy(bytea, text)': byKey,
+  'session_destroy(bytea[], text)': { ...sum, on: byteOf('p_keys'), split: 'p_keys' },
+  'session_try_destroy(bytea[])': { on: byteOf('p_keys'), split: 'p_keys' },
+  'session_regenerate(bytea, bytea, interval, text, interval)': around(sameByte),
+  'session_regenerate(bytea, bytea, interval, text, interval, jsonb, text[], integer, integer, jsonb, text[], boolean, boolean)':
+    around(sameByte, fitting('p_set', 'p_unset')),
+  'session_regenerate(bytea, bytea, interval, text, interval, jsonb, text[], integer, integer, jsonb, text[], boolean, boolean, jsonb)':
+    around(sameByte, lives, fitting('p_set', 'p_unset')),
+  'session_limit(text, integer, bytea, text)': {
+    on: 'int8and(p_ids, 255)',
+    split: 'p_ids',
+    helper: '(p_user_id text, p_ids bigint[], p_reason text) returns setof bigint',
+    select: 'session_revoke_some',
+    // No lock spans the partitions. So sign-ins at once, each followed by its call, have to choose alike: by time, and not each itself.
+    // What signed in more than ten seconds after one that has just signed in did so by a clock that is ahead: it is the oldest then.
+    body: `if coalesce(p_max, 0) < 1 then
+    return 0;
+  end if;
+  return (
+    with signed_in as (
+      select s.id, s.signed_in_at, s.is_spared, s.asked_at
+      from :schema.proxy_session_sign_ins(p_user_id, p_except) as s
+    ), newcomer as (
+      select s.signed_in_at + interval '10 seconds' as horizon
+      from signed_in as s
+      where s.is_spared
+        and s.signed_in_at > s.asked_at - interval '10 seconds'
+      limit 1
+    )
+    select coalesce(sum(n), 0)::bigint
+    from :helper(p_user_id, array(
+      select s.id
+      from signed_in as s
+      left join newcomer on true
+      order by
+        case when newcomer.horizon is null then not s.is_spared else s.signed_in_at > newcomer.horizon end,
+        s.signed_in_at desc nulls last,
+        s.id desc
+      offset p_max
+    ), coalesce(p_reason, 'limited')) as n
+  );`,
+  },
+  'session_take(bytea, text)': byKey,
+  'session_increment(bytea, text, numeric, interval, integer)': byKey,
+  'session_put(bytea, jsonb, interval, text, integer, interval)': around(fitting('p_data', `'{}'`)),
+  'announcement_number()': sum,
+  'session_list(text, boolean)': {
+    on: 'all',
+    body: 'return query select l.* from :proxy as l order by l.created_at desc, l.id desc;',
+  },
+  'session_revoke(text, bigint, bytea, text)': {
+    on: 'all',
+    helper: '(p_user_id text, p_id bigint, p_except bytea, p_reason text, p_actor text) returns setof bigint',
+    select: `select :schema.session_revoke(${acted('p_user_id')}, p_id, p_except, p_reason)`,
+    // A number's low byte is its key's first one.
+    body: `if p_id is not null then
+    return (
+      select coalesce(sum(n), 0)::bigint from :schema.proxy_session_revoke_one(p_user_id, p_id, p_except, p_reason, ${actor}) as n
+    );
+  end if;
+  return (
+    select coalesce(sum(n), 0)::bigint from :helper(p_user_id, p_id, p_except, p_reason, ${actor}) as n
+  );`,
+  },
+  'session_revoke_tag(text, bytea, text)': {
+    on: 'all',
+    helper: '(p_tag text, p_except bytea, p_reason text, p_actor text) returns setof bigint',
+    select: `select :schema.session_revoke_tag(${acted('p_tag')}, p_except, p_reason)`,
+    body: `return (select coalesce(sum(n), 0)::bigint from :helper(p_tag, p_except, p_reason, ${actor}) as n);`,
+  },
+  'session_history(text, bigint, integer)': {
+    on: 'all',
+    body: `return query
+    select h.* from :proxy as h order by h.id desc limit greatest(coalesce(p_limit, 0), 0);`,
+  },
+  // Without a lease endings are done with the caller's transaction, which does not reach the partitions.
+  'endings_take(text, bigint[], text, integer, interval)': {
+    on: 'all',
+    body: `if p_lease is null then
+    status := 'invalid';
+    return next;
+    return;
+  end if;
+  return query
+    with answers as materialized (
+      select e.* from :proxy as e
+    )
+    select a.* from answers as a where a.status = 'ended'
+    union all
+    select distinct a.* from answers as a where a.status = 'invalid'
+    union all
+    select distinct a.*
+    from answers as a
+    where a.status = 'off'
+      and (select count(*) from answers as o where o.status = 'off') = (select count(*) from :schema.proxy_partitions())
+    order by id;`,
+  },
+  'count_expired()': sum,
+  // The limit is each partition's, so that all work at once. One that was full makes the sum no less than the limit.
+  'purge_expired(integer)': sum,
+  'session_stats(integer)': {
+    on: 'all',
+    body: `select
+    sum(s.live), sum(s.expired), sum(s.anonymous), bool_or(s.is_estimate), min(s.oldest_expired_at), sum(s.table_bytes),
+    sum(s.used_bytes), sum(s.index_bytes), sum(s.total_bytes), sum(s.updates), sum(s.heap_only_updates), sum(s.dead_rows),
+    min(s.vacuumed_at), min(s.migration)
+  into
+    live, expired, anonymous, is_estimate, oldest_expired_at, table_bytes, used_bytes, index_bytes, total_bytes, updates,
+    heap_only_updates, dead_rows, vacuumed_at, migration
+  from :proxy as s;`,
+  },
+  'count_live()': sum,
+  'session_all(bytea, integer)': {
+    on: 'all',
+    body: 'return query select a.* from :proxy as a order by a.place limit greatest(p_limit, 0);',
+  },
+  'session_changed(text)': sum,
+  'session_clear(integer)': sum,
+  'audit_set(boolean, interval)': {
+    on: 'all',
+    body: 'select a.status, a.keep into status, keep from :proxy as a order by a.status, a.keep limit 1;',
+  },
+  'audit_status()': {
+    on: 'all',
+    body: `return query
+    select min(a.status), min(a.keep), a.consumer, sum(a.waiting)::bigint, min(a.oldest_at)
+    from :proxy as a
+    group by a.consumer
+    order by a.consumer;`,
+  },
+  'endings_forget(text)': sum,
+  'history_erase(text)': sum,
+}
+
+/** The first byte of a key; PL/Proxy takes a function's call, which this begins like. */
+function byteOf(key: string): string {
+  return `coalesce(get_byte(nullif(${key}, ''), 0), 0)`
+}
