@@ -2,7 +2,9 @@
 import { howToInstall, plproxyBin } from './cluster/cluster.ts'
 
 /** By name; each is loaded when it is asked for, and returns an exit code. */
-const commands: Readonly<Record<string, (args: readonly string[]) => Promise<number>>> = {}
+const commands: Readonly<Record<string, (args: readonly string[]) => Promise<number>>> = {
+  test: async (args) => (await import('./cluster/test.ts')).test(args),
+}
 
 const [name = '', ...args] = process.argv.slice(2)
 const command = Object.hasOwn(commands, name) ? commands[name] : undefined

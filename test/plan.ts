@@ -73,6 +73,7 @@ export function plan<Target>(
   atOnce: number,
   isTurnAbout: boolean,
   variants: readonly Variant[],
+  proxy: { readonly target: Target; readonly variant: Variant } | undefined,
 ): Plan<Target> {
   const ordered = [...files].sort((one, other) => secondsOf(other) - secondsOf(one))
   const jobs = ordered.flatMap((file, place) => {
@@ -82,7 +83,11 @@ export function plan<Target>(
     const others = variants
       .filter((variant) => variant.files.test(file) && !inBrowser.test(file))
       .map((variant) => ({ variant, target: first as Target }))
-    return [...chosen.map((target) => ({ variant: undefined, target })), ...others].map((job) => ({ file, ...job }))
+    const proxied = proxy?.variant.files.test(file) ? [proxy] : []
+    return [...chosen.map((target) => ({ variant: undefined, target })), ...others, ...proxied].map((job) => ({
+      file,
+      ...job,
+    }))
   })
   const all = jobs.reduce((sum, { file }) => sum + secondsOf(file), 0)
   const longest = Math.max(...files.map(secondsOf))

@@ -5,6 +5,7 @@
 //   DATABASE_URL=…          only this server, in place of the embedded one and the newest one installed here
 //   PGSTORE_COUNTS=full     long counts, as in CI, and faults/ with short ones; with long ones by name: `npm run faults`
 //   PGSTORE_SEED=random     new examples for the property tests, as in `npm run faults`, or those of a seed
+//   PGSTORE_TARGET=proxy    only through PL/Proxy: `npm run cluster -- test`
 //   PGSTORE_NO_SKIPS=1      a skipped test is a failure
 //   VERBOSE=1               shows what every file prints
 import { spawn } from 'node:child_process'
@@ -12,10 +13,12 @@ import fs from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { howToInstall, plproxyBin } from '../scripts/cluster/cluster.ts'
 import { type Bundle, bundle } from './bundle.ts'
 import { type Job, plan } from './plan.ts'
 import { requirementVerdicts } from './security/verdicts.ts'
 import { startTargets, type Target } from './targets.ts'
+import { startProxyTarget, throughProxy } from './through-proxy/target.ts'
 import { type Result, verdict } from './verdict.ts'
 import { areInstalled, type Variant, variants } from './versions.ts'
 
@@ -34,32 +37,44 @@ const isFault = (file: string) => file.startsWith('faults/')
 async function main(filters: readonly string[]): Promise<number> {
   const started = performance.now()
   const all = testFiles(here)
+  const isProxied = process.env['PGSTORE_TARGET'] === 'proxy'
+  const through = throughProxy(isProxied)
   const isWanted = (file: string) =>
-    filters.length > 0 ? filters.some((part) => file.includes(part)) : isFull || !isFault(file)
+    (!isProxied || through.files.test(file)) &&
+    (filters.length > 0 ? filters.some((part) => file.includes(part)) : isFull || !isFault(file))
   const files = all.filter(isWanted)
   if (files.length === 0) throw new Error(`No test file has ${filters.join(' or ')} in its name.`)
   const counts = countsOf(files)
-  const wanted = counts.isFull && !counts.isFaults && areInstalled ? variants : []
-  const [targets, own, ...others] = await Promise.all([
-    startTargets(),
-    bundle(files),
-    ...wanted.map(({ packages }) => bundle(files, packages)),
+  const isAll = counts.isFull && !counts.isFaults && !isProxied
+  const wanted = isAll && areInstalled ? variants : []
+  const isProxyWanted = isAll && plproxyBin() !== undefined && files.some((file) => through.files.test(file))
+  const bundled = isProxyWanted ? [...wanted, through] : wanted
+  const [targets, proxy, own, ...others] = await Promise.all([
+    isProxied ? startProxyTarget().then((target) => [target]) : startTargets(),
+    isProxyWanted ? startProxyTarget() : undefined,
+    bundle(files, isProxied ? through.packages : {}),
+    ...bundled.map(({ packages }) => bundle(files, packages)),
   ])
-  const bundleOf = (variant: Variant | undefined) => (variant && others[wanted.indexOf(variant)]) ?? own
+  const bundleOf = (variant: Variant | undefined) => (variant && others[bundled.indexOf(variant)]) ?? own
   const results: Result[] = []
   try {
     const atOnce = counts.isFaults ? 1 : filesAtOnce()
-    const { jobs, minutes } = plan(files, targets, atOnce, !counts.isFull && filters.length === 0, wanted)
+    const proxied = proxy && { target: proxy, variant: through }
+    const { jobs, minutes } = plan(files, targets, atOnce, !counts.isFull && filters.length === 0, wanted, proxied)
     const length = counts.isFull ? 'with full counts' : `about ${Math.ceil(minutes)} min on an idle machine`
     const on = targets.map(({ name }) => name).join(' and ')
     console.log(`${files.length} files on ${on}: ${jobs.length} runs, ${atOnce} side by side; ${length}`)
     if (filters.length === 0 && files.length < all.length)
       console.log(`Left to CI and npm run faults: the ${all.length - files.length} files of test/faults.`)
-    if (targets.length === 1 && !process.env['DATABASE_URL']) {
+    if (isAll && plproxyBin() === undefined) {
+      console.log(`Skipped: tests through a proxy. ${howToInstall()}`)
+      results.push({ passed: 0, failed: 0, skipped: 1 })
+    }
+    if (targets.length === 1 && !process.env['DATABASE_URL'] && !isProxied) {
       console.log('Skipped: a second Postgres version. None is installed here (initdb and postgres on the path).')
       results.push({ passed: 0, failed: 0, skipped: 1 })
     }
-    if (counts.isFull && !areInstalled) {
+    if (isAll && !areInstalled) {
       console.log(
         'Skipped: other versions of Node and of peers. They are not installed: npm ci --prefix test/versions.',
       )
@@ -81,7 +96,7 @@ async function main(filters: readonly string[]): Promise<number> {
       console.log(`  ${seconds.toFixed(1).padStart(6)} s  ${name}`)
   } finally {
     for (const bundled of [own, ...others]) bundled.remove()
-    await Promise.all(targets.map((target) => target.stop()))
+    await Promise.all([...targets, ...(proxy ? [proxy] : [])].map((target) => target.stop()))
   }
   const sum = (count: keyof Result) => results.reduce((total, result) => total + result[count], 0)
   const skipped = sum('skipped')
@@ -122,7 +137,7 @@ async function runJob(
   bundled: Bundle,
   { isFull, isFaults }: Counts,
 ): Promise<Run> {
-  const { env, drop } = await target.database()
+  const { env, drop } = await target.database(file)
   const counts = isFull && !variant && (isFaults || !isFault(file)) ? 'full' : ''
   const started = performance.now()
   const command = variant?.command ?? [process.execPath, ...bundled.flags]
@@ -137,7 +152,7 @@ async function runJob(
   const name = `${file} on ${variant?.name ?? target.name}`
   console.log(`${result.failed ? '✘' : '•'} ${name} (${told(result)}, ${seconds.toFixed(1)} s)`)
   if (result.failed || process.env['VERBOSE']) console.log(output)
-  else for (const [line] of output.matchAll(/^Skipped: .*$/gm)) console.log(`  ${line}`)
+  else for (const [line] of output.matchAll(/^(?:Skipped|Left out): .*$/gm)) console.log(`  ${line}`)
   return { ...result, name, output: isSecurity(file) ? output : '', seconds }
 }
 

@@ -8,7 +8,7 @@ import { grantStatements } from '../src/schema/grants.ts'
 export interface Target {
   readonly name: string
   /** The environment of a test file, with a newly created database. */
-  readonly database: () => Promise<{ readonly env: NodeJS.ProcessEnv; readonly drop: () => Promise<void> }>
+  readonly database: (file: string) => Promise<{ readonly env: NodeJS.ProcessEnv; readonly drop: () => Promise<void> }>
   readonly stop: () => Promise<void>
 }
 

@@ -19,7 +19,7 @@ export interface Variant {
   readonly command: readonly [string, ...string[]]
   /** The folder of the package to find, by the name under which it is imported. */
   readonly packages: Readonly<Record<string, string>>
-  readonly files: RegExp
+  readonly files: Pick<RegExp, 'test'>
 }
 
 /** What node's version can have a part in: two minutes a version. */
