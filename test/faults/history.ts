@@ -42,19 +42,21 @@ export interface Place {
 }
 
 export class History {
+  /** None if they go to a file. */
   readonly calls: Call[] = []
   readonly #file: number | undefined
   readonly #numbers = new Map<Call, number>()
+  #begun = 0
 
-  /** @param file gets a line when a call begins and one when it ends, each at once */
+  /** @param file gets a line when a call begins and one when it ends, each at once, so that it outlives the process */
   constructor(file?: string) {
     if (file !== undefined) this.#file = fs.openSync(file, 'a')
   }
 
   begin(asked: Asked): Call {
     const call: Call = { ...asked, began: now(), answer: 'unknown' }
-    this.calls.push(call)
-    this.#write(call)
+    if (this.#file === undefined) this.calls.push(call)
+    else this.#write(call, this.#begun++)
     return call
   }
 
@@ -62,7 +64,9 @@ export class History {
     call.ended = now()
     call.answer = answer
     if (values !== undefined) call.values = values
-    this.#write(call)
+    if (this.#file === undefined) return
+    this.#write(call, this.#numbers.get(call) ?? 0)
+    this.#numbers.delete(call)
   }
 
   /** Notes the cookie that opens a session, for another process to go on with. */
@@ -71,11 +75,9 @@ export class History {
     fs.writeSync(this.#file, `${JSON.stringify({ session, token, cookies: [...visitor.jar] })}\n`)
   }
 
-  #write(call: Call): void {
-    if (this.#file === undefined) return
-    const number = this.#numbers.get(call) ?? this.#numbers.size
+  #write(call: Call, number: number): void {
     this.#numbers.set(call, number)
-    fs.writeSync(this.#file, `${JSON.stringify({ number, call })}\n`)
+    fs.writeSync(this.#file as number, `${JSON.stringify({ number, call })}\n`)
   }
 
   close(): void {

@@ -42,8 +42,9 @@ export class Load {
   readonly codes: Record<string, number> = {}
   /** Errors that a store does not have. */
   readonly strange: unknown[] = []
-  /** Milliseconds that each call took, failed ones too. */
+  /** Milliseconds that each call took, failed ones too; `reads` those of reads alone. */
   readonly durations: number[] = []
+  readonly reads: number[] = []
   readonly places: Place[]
   /** Where somebody has signed out, with the cookie that opened it. */
   readonly ended: Place[] = []
@@ -71,7 +72,10 @@ export class Load {
 
   /** Resolves when each client has a session. */
   async start(): Promise<void> {
-    while (this.places.length < this.#many) await this.#create()
+    await until(async () => {
+      if (this.places.length < this.#many) await this.#create()
+      return this.places.length >= this.#many
+    })
     this.#clients = Array.from({ length: this.#many }, async (_, who) => {
       while (!this.#isOver) {
         const started = now()
@@ -113,11 +117,16 @@ export class Load {
   /** Stops, reads every session once more, those that ended too, and fails unless the checker finds an order for all. */
   async judged(options: JudgeOptions = {}): Promise<Judgement & { readonly text: string }> {
     await this.stop()
-    for (const place of [...this.places, ...this.ended.slice(-200)])
-      await until(async () => (await this.#read(place)) !== 'unknown', 60)
+    await this.sweep()
     assert.equal(this.strange, [])
     const judgement = judge(this.history.calls, options)
     return { ...judgement, text: `${this.text}; ${soundness(judgement)}` }
+  }
+
+  /** Reads every session, those too that ended of late. */
+  async sweep(): Promise<void> {
+    for (const place of [...this.places, ...this.ended])
+      await until(async () => (await this.#read(place)) !== 'unknown', 60)
   }
 
   get text(): string {
@@ -149,7 +158,7 @@ export class Load {
     const at = this.places.indexOf(place)
     if (at < 0) return
     this.places.splice(at, 1)
-    this.ended.push(place)
+    if (this.ended.push(place) > 200) this.ended.shift()
     await this.#create()
   }
 
@@ -171,6 +180,7 @@ export class Load {
       if (answer !== 'unknown') this.history.end(call, answer)
     }
     this.durations.push(now() - call.began)
+    if (call.kind === 'read') this.reads.push(now() - call.began)
     return answer
   }
 
@@ -218,7 +228,8 @@ export class Load {
     })
   }
 
-  async #save({ session, token, visitor }: Place): Promise<void> {
+  async #save(place: Place): Promise<void> {
+    const { session, token, visitor } = place
     const [req, res, set] = [visitor.request(), new TestResponse(), this.#values()]
     const store = this.#store()
     let found: Awaited<ReturnType<PGStore['get']>> | undefined
@@ -233,7 +244,7 @@ export class Load {
       await store.save(req, res, read)
       return 'ok'
     })
-    // The cookie is the same, or signed anew; another client may have regenerated the session meanwhile.
+    if (place.token === token) visitor.receive(res)
   }
 
   async #regenerate(place: Place): Promise<void> {

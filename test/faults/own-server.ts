@@ -36,8 +36,13 @@ export class OwnServer {
     return Object.assign(new URL(this.url), { username: clientRole, password: this.#password }).href
   }
 
+  /** Folder of `data` and `log`. */
+  get home(): string {
+    return path.join(this.#home, 'server')
+  }
+
   get log(): string {
-    return fs.readFileSync(path.join(this.#home, 'server/log'), 'latin1')
+    return fs.readFileSync(path.join(this.home, 'log'), 'latin1')
   }
 
   async start(settings: Readonly<Record<string, string>> = {}): Promise<void> {
@@ -45,7 +50,7 @@ export class OwnServer {
     fs.chmodSync(this.#home, 0o755) // the server's user must get in
     this.#server = await startPostgres({
       bin: serverBin,
-      home: path.join(this.#home, 'server'),
+      home: this.home,
       settings: { ...this.#settings, ...settings },
       ...port,
     })
@@ -136,7 +141,7 @@ export class OwnServer {
   async demote(primary?: OwnServer): Promise<void> {
     await this.stop()
     this.#becomeStandby(primary)
-    await this.start()
+    await this.startAgain()
   }
 
   /** A standby that follows this server, which stops for a moment to be copied. */
@@ -144,8 +149,8 @@ export class OwnServer {
     const other = new OwnServer(settings)
     await this.stop()
     // With its owner: `fs.cp` would make it root's.
-    spawnSync('cp', ['-a', path.join(this.#home, 'server'), other.#home])
-    fs.rmSync(path.join(other.#home, 'server/keeper.pid'), { force: true })
+    spawnSync('cp', ['-a', this.home, other.#home])
+    fs.rmSync(path.join(other.home, 'keeper.pid'), { force: true })
     await this.start()
     other.#becomeStandby(this)
     await other.start()
@@ -158,7 +163,7 @@ export class OwnServer {
   }
 
   #becomeStandby(primary: OwnServer | undefined): void {
-    const data = path.join(this.#home, 'server/data')
+    const data = path.join(this.home, 'data')
     const { uid, gid } = fs.statSync(data)
     const write = (name: string, text: string) => {
       fs.appendFileSync(path.join(data, name), text)
@@ -172,7 +177,7 @@ export class OwnServer {
   }
 
   #postmaster(): number {
-    return Number.parseInt(fs.readFileSync(path.join(this.#home, 'server/data/postmaster.pid'), 'utf8'), 10)
+    return Number.parseInt(fs.readFileSync(path.join(this.home, 'data/postmaster.pid'), 'utf8'), 10)
   }
 
   async remove(): Promise<void> {
