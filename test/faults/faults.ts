@@ -1,13 +1,21 @@
 // Fault experiments: which of them run, and their results.
 import * as uvu from 'uvu'
 import * as assert from 'uvu/assert'
+import { stopLoads } from './load.ts'
 
 /** The numbers that `npm run faults` was asked for; all, if for none. */
 const wanted = (process.env['PGSTORE_FAULTS'] ?? '').split(',').filter(Boolean)
 
-/** The tests of experiments, of which those run that are wanted: their names begin with a number. */
+/** The tests of experiments, of which those run that are wanted: their names begin with a number. Their load ends with them. */
 export const test: typeof uvu.test = Object.assign((name: string, body: uvu.Callback) => {
-  if (isWanted(name)) uvu.test(name, body)
+  if (!isWanted(name)) return
+  uvu.test(name, async (context) => {
+    try {
+      await body(context)
+    } finally {
+      stopLoads()
+    }
+  })
 }, uvu.test)
 
 function isWanted(name: string): boolean {

@@ -29,6 +29,13 @@ interface Count {
 
 const pause = async (ms: number) => await new Promise((resolve) => setTimeout(resolve, ms))
 
+const running = new Set<Load>()
+
+/** Those of a test that failed would go on for ever. */
+export function stopLoads(): void {
+  for (const load of running) void load.stop()
+}
+
 export class Load {
   readonly history: History
   readonly counts: Readonly<Record<'create' | 'read' | 'save' | 'regenerate' | 'end', Count>> = {
@@ -76,6 +83,7 @@ export class Load {
       if (this.places.length < this.#many) await this.#create()
       return this.places.length >= this.#many
     })
+    running.add(this)
     this.#clients = Array.from({ length: this.#many }, async (_, who) => {
       while (!this.#isOver) {
         const started = now()
@@ -111,6 +119,7 @@ export class Load {
   /** Lets the clients finish what they have begun. */
   async stop(): Promise<void> {
     this.#isOver = true
+    running.delete(this)
     await Promise.all(this.#clients)
   }
 

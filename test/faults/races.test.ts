@@ -81,7 +81,7 @@ test('F21: of 8 servers that merge into one session, each in names of its own, n
     stores.map(async (store, who) => {
       let known = await store.byToken.get(token)
       for (let n = 0; n < each; n++) {
-        const values = { ...known?.values, [`${who}.${n}`]: n }
+        const values = { ...known?.values(), [`${who}.${n}`]: n }
         known = await store.byToken.save(token, values, { known, ttl: 3600 })
       }
     }),

@@ -95,7 +95,7 @@ diskTest('F10: while there is no room for sessions, reads go on and saves say so
   await load.more(counts(100, 2000))
   const reads = load.counts.read
   const [asked, failed] = [reads.calls - before.calls, reads.failed - before.failed]
-  await server.ask('truncate filler')
+  await server.ask('drop table filler')
   const success = await duration(() =>
     until(() =>
       full.byToken.put('another token', { a: 1 }, { ttl: 60 }).then(
@@ -120,7 +120,7 @@ diskTest('F10: while there is no room for sessions, reads go on and saves say so
 diskTest('F10: when there is no room for its log the server stops; with room again it has lost nothing', async () => {
   if (mounts.length === 0) await server.install()
   await server.stop()
-  const folder = small('wal', 160)
+  const folder = small('wal', 96)
   const wal = path.join(server.home, 'data/pg_wal')
   assert.is(spawnSync('cp', ['-a', `${wal}/.`, folder]).status, 0)
   fs.rmSync(wal, { recursive: true })
@@ -133,7 +133,7 @@ diskTest('F10: when there is no room for its log the server stops; with room aga
   // What a backup that nobody fetches does.
   await server.ask(`select pg_create_physical_replication_slot('nobody', true)`)
   const filling = server.ask(
-    `create table log_filler as select repeat(md5(n::text), 50) from generate_series(1, 300000) as n`,
+    `create table log_filler as select repeat(md5(n::text), 50) from generate_series(1, 100000) as n`,
   )
   assert.ok(
     await filling.then(
@@ -143,7 +143,7 @@ diskTest('F10: when there is no room for its log the server stops; with room aga
     'It did not get full.',
   )
   await load.more(counts(30, 300))
-  assert.ok(mount(folder, 'remount,size=600m'))
+  assert.ok(mount(folder, 'remount,size=400m'))
   // It may have restarted by itself and gone down again, or wait for somebody to start it.
   await server.stop()
   await server.startAgain()
