@@ -4,6 +4,7 @@ import * as assert from 'uvu/assert'
 import { type PGStore, PGStoreError } from '../../src/index.ts'
 import { TestResponse, until, Visitor } from '../support/harness.ts'
 import { type Judgement, type JudgeOptions, judge } from './checker.ts'
+import type { Figure } from './faults.ts'
 import { type Answer, type Asked, History, now, type Place, type Values } from './history.ts'
 
 export interface LoadOptions {
@@ -45,7 +46,7 @@ export class Load {
     regenerate: { calls: 0, failed: 0 },
     end: { calls: 0, failed: 0 },
   }
-  /** How often a call failed with each code. */
+  /** How often a call failed with each code and SQLSTATE. */
   readonly codes: Record<string, number> = {}
   /** Errors that a store does not have. */
   readonly strange: unknown[] = []
@@ -138,6 +139,11 @@ export class Load {
       await until(async () => (await this.#read(place)) !== 'unknown', 60)
   }
 
+  /** A figure of the table: in an experiment that fails no call, one still may on a machine that is too busy to answer in time. */
+  get noneFailed(): Readonly<Record<string, Figure>> {
+    return { 'calls failed': { is: this.failed, most: 0, unit: '' } }
+  }
+
   get text(): string {
     const codes = Object.entries(this.codes).map(([code, many]) => `${many} ${code}`)
     return `${this.calls} calls, ${this.failed} failed${codes.length > 0 ? ` (${codes.join(', ')})` : ''}`
@@ -197,7 +203,8 @@ export class Load {
     const code = error instanceof PGStoreError ? error.code : 'strange'
     if (code === 'gone') return 'gone'
     count.failed++
-    this.codes[code] = (this.codes[code] ?? 0) + 1
+    const told = [code, error instanceof PGStoreError && error.sqlState].filter(Boolean).join(' ')
+    this.codes[told] = (this.codes[told] ?? 0) + 1
     if (code === 'full') return 'refused'
     if (code !== 'unavailable' && code !== 'timeout') this.strange.push(error)
     return 'unknown'
