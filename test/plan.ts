@@ -9,6 +9,11 @@ const slow: Readonly<Record<string, number>> = {
   'faults/store.test.ts': 30,
   'faults/cache.test.ts': 25,
   'faults/durability.test.ts': 10,
+  'faults/soak.test.ts': 310,
+  'faults/crashes.test.ts': 30,
+  'faults/network.test.ts': 30,
+  'faults/failover.test.ts': 15,
+  'faults/storage.test.ts': 20,
   'cleanup/worker.test.ts': 22,
   'examples/demo-browser.test.ts': 25,
   'examples/demo.test.ts': 20,
@@ -39,7 +44,7 @@ const otherSeconds = 2
 
 /** Tests that do not depend on the server's version, and those in a browser, run only on the first server. */
 const once =
-  /-browser\.test|^examples\/demo|^project\/|^cache\/(model|rules)|^cookie\/codec|^cli\/gob|^session\/(json|attachment)|^database\/read-json|^faults\/partitions|^security\/(page|supply-chain)\./
+  /-browser\.test|^examples\/demo|^project\/|^cache\/(model|rules)|^cookie\/codec|^cli\/gob|^session\/(json|attachment)|^database\/read-json|^faults\/(checker|partitions|soak)\.|^security\/(page|supply-chain)\./
 
 /** Their long counts look for rare orders of events in our own code: on the first server, and short ones on the others. */
 const longOnce = /^adapters\/express\/redirects|^store\/(model|endings)/

@@ -132,6 +132,11 @@ function testFiles(folder: string): string[] {
   return names.filter((name) => name.endsWith('.test.ts')).sort()
 }
 
+function secondsAllowed(file: string, isFull: boolean): number {
+  if (!isFull) return 420
+  return file.includes('soak') ? 2400 : file.includes('crashes') ? 1800 : 900
+}
+
 async function runJob(
   { file, target, variant, isLong }: Job<Target>,
   bundled: Bundle,
@@ -144,7 +149,7 @@ async function runJob(
   const { output, code } = await runProcess(
     [...command, bundled.pathOf(file)],
     { ...env, PGSTORE_COUNTS: counts },
-    counts ? 900 : 420,
+    secondsAllowed(file, counts === 'full'),
   )
   const seconds = (performance.now() - started) / 1000
   await drop()

@@ -14,6 +14,14 @@ const notPrepared = new Set(['26000', '42P05', '0A000'])
 /** Rolled back, as another transaction was in its way: a serialization failure or a deadlock. Nothing has happened. */
 const rolledBack = new Set(['40001', '40P01'])
 
+/**
+ * Whether nothing has happened and the call can be sent again: another transaction was in its way, or a migration replaced the function
+ * between finding it and calling it, which is an error of no code of its own and in no language but English.
+ */
+function isRolledBack({ code = '', message }: { readonly code?: string; readonly message: string }): boolean {
+  return rolledBack.has(code) || (code === 'XX000' && message.startsWith('cache lookup failed for function'))
+}
+
 /** How often to send a call again that was rolled back. */
 const mostRollbacks = 10
 
@@ -83,9 +91,8 @@ export class StatementPool implements Queryable {
           if (!isRetired) return { rows: await this.#run(client, query, known, call) }
         } catch (error) {
           failure = error
-          const { code } = error as { code?: string }
-          if (code === readOnly && !isOfPartition(error)) this.#clients.retire()
-          if (!rolledBack.has(code ?? '') || rollbacks++ === mostRollbacks) throw error
+          if ((error as { code?: string }).code === readOnly && !isOfPartition(error)) this.#clients.retire()
+          if (!isRolledBack(error as Error) || rollbacks++ === mostRollbacks) throw error
         } finally {
           client.release(isRetired || (failure !== undefined && endsConnection(failure)))
         }

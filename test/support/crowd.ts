@@ -2,18 +2,21 @@
 import pg from 'pg'
 import { databaseUrl, row, sql, until } from './harness.ts'
 
+/** Runs a statement as the owner: on this file's database, or another. */
+export type Run = (text: string, ...values: unknown[]) => Promise<unknown>
+
 /** Adds `many` sessions that expired a moment ago. */
-export async function addExpired(many: number, schema = 'pgstore'): Promise<void> {
-  await add(many, `now() - interval '1 second'`, schema)
+export async function addExpired(many: number, schema = 'pgstore', run: Run = sql): Promise<void> {
+  await add(many, `now() - interval '1 second'`, schema, run)
 }
 
 /** Adds `many` sessions that live for an hour. */
-export async function addLive(many: number, schema = 'pgstore'): Promise<void> {
-  await add(many, `now() + interval '1 hour'`, schema)
+export async function addLive(many: number, schema = 'pgstore', run: Run = sql): Promise<void> {
+  await add(many, `now() + interval '1 hour'`, schema, run)
 }
 
-async function add(many: number, expiresAt: string, schema: string): Promise<void> {
-  await sql(
+async function add(many: number, expiresAt: string, schema: string, run: Run): Promise<void> {
+  await run(
     `insert into ${schema}.sessions (id, created_at, updated_at, seen_at, expires_at, purge_at, key, version, data)
      select nextval('${schema}.session_number') * 256, now(), now(), now(), ${expiresAt}, ${expiresAt}, sha256(uuid_send(gen_random_uuid())), 1, '{}'
      from generate_series(1, $1::integer)`,
