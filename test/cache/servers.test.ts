@@ -2,7 +2,7 @@
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import type { PGStore, Session } from '../../src/index.ts'
-import { canStartServers } from '../faults/faults.ts'
+import { canStartServers } from '../faults/own-server.ts'
 import { connections, terminate } from '../support/crowd.ts'
 import { clientUrl, closeAll, row, sql, TestResponse, until, Visitor } from '../support/harness.ts'
 import { type Proxy as DatabaseProxy, startProxy } from '../support/proxy.ts'

@@ -1,71 +1,27 @@
 // Behind PgBouncer in transaction mode, which lends a server connection for one transaction and hands the next one another.
-import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
-import fs from 'node:fs'
-import net from 'node:net'
-import os from 'node:os'
-import path from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { openPool } from '../../src/database/pool.ts'
 import { migrate, PGStore } from '../../src/index.ts'
-import { closeAll, databaseUrl, emptyDatabase, sql, testStore, until, Visitor } from '../support/harness.ts'
+import { closeAll, databaseUrl, emptyDatabase, sql, testStore, Visitor } from '../support/harness.ts'
+import { hasPgBouncer, type PgBouncer, startPgBouncer } from '../support/pgbouncer.ts'
 
-const isInstalled = spawnSync('pgbouncer', ['--version']).status === 0
-const behind = (name: string, body: () => Promise<void>) => (isInstalled ? test(name, body) : test.skip(name, body))
-if (!isInstalled) console.log('Skipped: tests behind a transaction pooler. pgbouncer is not installed.')
+const behind = (name: string, body: () => Promise<void>) => (hasPgBouncer ? test(name, body) : test.skip(name, body))
+if (!hasPgBouncer) console.log('Skipped: tests behind a transaction pooler. pgbouncer is not installed.')
 
-let pooler: ChildProcess | undefined
+let pooler: PgBouncer | undefined
 let pooledUrl = ''
-const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'pgstore-pooler-'))
 
 test.before(async () => {
-  if (!isInstalled) return
-  const port = await freePort()
-  const server = new URL(databaseUrl)
-  const user = decodeURIComponent(server.username)
-  const lines = [
-    '[databases]',
-    `* = host=${server.hostname} port=${server.port || 5432} user=${user} password=${decodeURIComponent(server.password)}`,
-    '[pgbouncer]',
-    'listen_addr = 127.0.0.1',
-    `listen_port = ${port}`,
-    'unix_socket_dir =',
-    'auth_type = any',
-    'pool_mode = transaction',
-    'default_pool_size = 2',
-    'max_client_conn = 200',
-  ]
-  fs.writeFileSync(path.join(folder, 'pgbouncer.ini'), lines.join('\n'), { mode: 0o644 })
-  fs.chmodSync(folder, 0o755)
-  const asUser = process.getuid?.() === 0 ? ['-u', 'nobody'] : [] // it refuses to run as root
-  pooler = spawn('pgbouncer', [...asUser, path.join(folder, 'pgbouncer.ini')], { stdio: 'ignore' })
-  const pooled = new URL(databaseUrl)
-  pooled.port = String(port)
-  pooledUrl = pooled.href
-  await until(() => isListening(port))
+  if (!hasPgBouncer) return
+  pooler = await startPgBouncer()
+  pooledUrl = pooler.through()
 })
 
 test.after(async () => {
   await closeAll()
-  pooler?.kill('SIGKILL')
-  fs.rmSync(folder, { recursive: true })
+  pooler?.close()
 })
-
-async function freePort(): Promise<number> {
-  const server = net.createServer()
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-  const { port } = server.address() as net.AddressInfo
-  await new Promise((resolve) => server.close(resolve))
-  return port
-}
-
-async function isListening(port: number): Promise<boolean> {
-  return await new Promise((resolve) => {
-    const socket = net.connect(port, '127.0.0.1')
-    socket.once('connect', () => resolve(true)).once('error', () => resolve(false))
-    socket.once('connect', () => socket.end())
-  })
-}
 
 behind('F19: 16 clients over two server connections get 10,000 right answers', async () => {
   const stores = Array.from({ length: 4 }, () => testStore<{ own: number; n: number }>({ connectionString: pooledUrl }))

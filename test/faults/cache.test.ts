@@ -3,7 +3,6 @@
 // docs/cache.md rules out. And with a rule taken out of the cache the checker must find what breaks, or it would prove nothing.
 import { randomBytes } from 'node:crypto'
 import pg from 'pg'
-import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { migrate } from '../../src/index.ts'
 import { randomFrom } from '../cache/world.ts'
@@ -13,7 +12,8 @@ import { now, type Rule, type ServerReport } from './cache-calls.ts'
 import { Fleet } from './cache-fleet.ts'
 import { allowedMs, History, isSound, type Verdict, type Violations } from './cache-history.ts'
 import { Visitors } from './cache-visitors.ts'
-import { canStartServers, OwnServer, quantile, report } from './faults.ts'
+import { quantile, report, test } from './faults.ts'
+import { canStartServers, OwnServer } from './own-server.ts'
 
 /** Seconds, of each server. */
 const maxStale = [1, 2, 1]

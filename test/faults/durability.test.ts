@@ -1,12 +1,11 @@
 // What the server has on disk after relaxed and durable saves, and what a crash of it takes back.
-import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { PGStore } from '../../src/index.ts'
 import { canStart, kill, newHome, removeHomes, type StrictServer, startAgain, startReason } from '../security/server.ts'
 import { inWaves, newVisitor, signOut } from '../security/visitors.ts'
 import { counts } from '../support/counts.ts'
 import { closeAll, hashKey, type Visitor } from '../support/harness.ts'
-import { report } from './faults.ts'
+import { report, test } from './faults.ts'
 
 test.after(closeAll)
 test.after(removeHomes)

@@ -1,6 +1,5 @@
 // How a store ends, how long a call may take, and what happens when a primary is demoted.
 import pg from 'pg'
-import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { migrate, PGStore, type PGStoreError } from '../../src/index.ts'
 import {
@@ -20,7 +19,8 @@ import {
 import { startPooler } from '../support/pooler.ts'
 import { endPrograms, program } from '../support/program.ts'
 import { startProxy } from '../support/proxy.ts'
-import { canStartServers, duration, OwnServer, report } from './faults.ts'
+import { duration, report, test } from './faults.ts'
+import { canStartServers, OwnServer } from './own-server.ts'
 
 test.before.each(async () => {
   await sql('truncate pgstore.sessions')

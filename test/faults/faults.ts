@@ -1,12 +1,23 @@
-// Fault experiments: their results, and a server that may be stopped.
-import fs from 'node:fs'
-import os from 'node:os'
-import path from 'node:path'
+// Fault experiments: which of them run, and their results.
+import * as uvu from 'uvu'
 import * as assert from 'uvu/assert'
-import { type PostgresServer, startPostgres } from '../../scripts/postgres.ts'
-import { serverBin } from '../support/harness.ts'
 
-/** A measurement and the most that it should be; a machine that is busy with other things may take five times as long. */
+/** The numbers that `npm run faults` was asked for; all, if for none. */
+const wanted = (process.env['PGSTORE_FAULTS'] ?? '').split(',').filter(Boolean)
+
+/** The tests of experiments, of which those run that are wanted: their names begin with a number. */
+export const test: typeof uvu.test = Object.assign((name: string, body: uvu.Callback) => {
+  if (isWanted(name)) uvu.test(name, body)
+}, uvu.test)
+
+function isWanted(name: string): boolean {
+  return wanted.length === 0 || wanted.includes(/^([A-Z]\d+): /.exec(name)?.[1] ?? '')
+}
+
+/**
+ * A measurement and the most that it should be. Whether it was is judged by `npm run faults` alone: how long something takes in CI
+ * says little.
+ */
 export interface Figure {
   readonly is: number
   readonly most: number
@@ -14,7 +25,12 @@ export interface Figure {
   readonly unit?: string
 }
 
-/** Prints the result of an experiment for the table of `npm run faults`, and fails if a figure is far too high. */
+const isJudged = process.env['PGSTORE_COUNTS'] === 'full'
+
+/**
+ * Prints the result of an experiment for the table of `npm run faults`, which fails if a figure is far too high: a machine that is busy
+ * with other things may take five times as long.
+ */
 export function report(number: string, what: string, text: string, figures: Record<string, Figure> = {}): void {
   const measured = Object.entries(figures)
   const shown = measured.map(
@@ -25,6 +41,7 @@ export function report(number: string, what: string, text: string, figures: Reco
   console.log(
     `Fault: ${JSON.stringify({ number, what, figures: [text, ...shown].filter(Boolean).join('; '), verdict })}`,
   )
+  if (!isJudged) return
   for (const [name, { is, most }] of measured) assert.ok(is <= 5 * most, `${number}: ${name} ${Math.round(is)}`)
 }
 
@@ -38,55 +55,4 @@ export async function duration(work: () => Promise<unknown>): Promise<number> {
 export function quantile(values: readonly number[], share: number): number {
   const sorted = [...values].sort((a, b) => a - b)
   return sorted[Math.min(Math.floor(sorted.length * share), sorted.length - 1)] ?? 0
-}
-
-/** None of these can run on a server that is not ours. */
-export const canStartServers: boolean = serverBin !== ''
-
-/** A server of this file's own, which keeps its data and its port when it is stopped and started. */
-export class OwnServer {
-  readonly #home = fs.mkdtempSync(path.join(os.tmpdir(), 'pgstore-fault-'))
-  readonly #settings: Readonly<Record<string, string>>
-  #server: PostgresServer | undefined
-  #port: number | undefined
-
-  constructor(settings: Readonly<Record<string, string>> = {}) {
-    this.#settings = { fsync: 'off', ...settings }
-  }
-
-  get url(): string {
-    if (!this.#server) throw new Error('It has never run.')
-    return this.#server.url()
-  }
-
-  async start(): Promise<void> {
-    const port = this.#port === undefined ? {} : { port: this.#port }
-    fs.chmodSync(this.#home, 0o755) // the server's user must get in
-    this.#server = await startPostgres({
-      bin: serverBin,
-      home: path.join(this.#home, 'server'),
-      settings: this.#settings,
-      ...port,
-    })
-    this.#port = this.#server.port
-  }
-
-  async stop(): Promise<void> {
-    await this.#server?.stop()
-  }
-
-  /** Comes back as a standby, as an old primary does after a failover; `pg_promote()` makes it a primary again. */
-  async demote(): Promise<void> {
-    await this.stop()
-    const data = path.join(this.#home, 'server/data')
-    const { uid, gid } = fs.statSync(data)
-    fs.writeFileSync(path.join(data, 'standby.signal'), '')
-    fs.chownSync(path.join(data, 'standby.signal'), uid, gid)
-    await this.start()
-  }
-
-  async remove(): Promise<void> {
-    await this.stop()
-    fs.rmSync(this.#home, { recursive: true, force: true })
-  }
 }

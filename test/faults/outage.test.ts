@@ -1,13 +1,13 @@
 // What happens when the server is down, frozen or full: on a separate server for this file.
 import pg from 'pg'
-import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import type { CleanupEvent } from '../../src/cleanup/cleanup-events.ts'
 import { migrate, PGStore, type PGStoreError } from '../../src/index.ts'
 import { counts } from '../support/counts.ts'
 import { closeAll, hashKey, rejection, until, Visitor } from '../support/harness.ts'
 import { endPrograms, Program, program } from '../support/program.ts'
-import { canStartServers, duration, OwnServer, report } from './faults.ts'
+import { duration, report, test } from './faults.ts'
+import { canStartServers, OwnServer } from './own-server.ts'
 
 const server = new OwnServer({ max_connections: '25', superuser_reserved_connections: '3' })
 const stores: PGStore[] = []

@@ -4,7 +4,6 @@ import fs from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
 import pg from 'pg'
-import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { PGStoreError } from '../../src/index.ts'
 import { call, closeClients, connect, count, create, newKey, present, save } from '../sql/calls.ts'
@@ -12,7 +11,7 @@ import { counts } from '../support/counts.ts'
 import { addExpired, addLive, countSessions, startOver, terminate } from '../support/crowd.ts'
 import { closeAll, databaseUrl, rejection, row, sql, testStore, until, Visitor } from '../support/harness.ts'
 import { endPrograms, Program, program } from '../support/program.ts'
-import { duration, quantile, report } from './faults.ts'
+import { duration, quantile, report, test } from './faults.ts'
 
 test.before.each(startOver)
 test.after.each(closeClients)

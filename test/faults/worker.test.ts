@@ -1,12 +1,11 @@
 // What happens to the recurring purge when its workers, connections and clients fail.
-import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { closeClients, connect } from '../sql/calls.ts'
 import { counts } from '../support/counts.ts'
 import { addExpired, addLive, connections, countSessions, holdPurge, startOver, terminate } from '../support/crowd.ts'
 import { closeAll, databaseUrl, row, sql, testStore, until } from '../support/harness.ts'
 import { endPrograms, type Program, pgstore } from '../support/program.ts'
-import { duration, quantile, report } from './faults.ts'
+import { duration, quantile, report, test } from './faults.ts'
 
 test.before.each(startOver)
 test.after.each(endPrograms)

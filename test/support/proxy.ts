@@ -22,6 +22,16 @@ export interface Proxy {
   spare(): void
   /** Ends all connections at once; new ones pass. */
   sever(): void
+  /** Ends all connections to the server, of which the clients hear nothing; new ones pass. */
+  strand(): void
+  /** New connections lead to this one. */
+  lead(url: string): void
+  /** Milliseconds that each answer takes longer. */
+  delayMs: number
+  /** Answers come no faster than this. */
+  bytesPerSecond: number
+  /** The share of calls that end their connection with a reset, before or after they are sent. */
+  resets: number
   close(): Promise<void>
 }
 
@@ -39,8 +49,9 @@ export async function startProxy({
   readonly rewrite?: ((message: Buffer) => Buffer) | undefined
   readonly url?: string
 } = {}): Promise<Proxy> {
-  const target = new URL(url)
+  let target = new URL(url)
   const sockets = new Set<net.Socket>()
+  const upstreams = new Set<net.Socket>()
   let cutting: { readonly what: 'answer' | 'call'; readonly done: () => void } | undefined
   let held: (() => unknown)[] | undefined
   const isCut = (what: 'answer' | 'call', socket: net.Socket) => {
@@ -56,18 +67,26 @@ export async function startProxy({
     client.pause().on('error', () => {})
     await proxy.gate
     const upstream = net.connect(Number(target.port), target.hostname)
+    upstreams.add(upstream)
     for (const socket of [client, upstream]) {
       sockets.add(socket)
       socket
         .on('error', () => {})
         .on('close', () => {
           sockets.delete(socket)
+          if (socket === upstream && !upstreams.delete(upstream)) return // stranded
           client.destroy()
           upstream.destroy()
         })
     }
-    client.on('data', (data) => proxy.isSilent || isCut('call', client) || upstream.write(data))
+    client.on('data', (data) => {
+      if (proxy.isSilent || isCut('call', client)) return
+      const isReset = proxy.resets > 0 && Math.random() < proxy.resets
+      if (!isReset || Math.random() < 0.5) upstream.write(data)
+      if (isReset) client.resetAndDestroy()
+    })
     client.resume()
+    const answer = lane(client, proxy)
     let rest: Buffer = Buffer.alloc(0)
     upstream.on('data', (data: Buffer) => {
       if (proxy.isSilent || isCut('answer', client)) return
@@ -76,7 +95,7 @@ export async function startProxy({
         return
       }
       if (!isDeaf && !rewrite) {
-        client.write(data)
+        answer(data)
         return
       }
       rest = Buffer.concat([rest, data])
@@ -114,6 +133,16 @@ export async function startProxy({
     spare() {
       cutting = undefined
     },
+    strand() {
+      for (const socket of upstreams) socket.destroy()
+      upstreams.clear()
+    },
+    lead(next) {
+      target = new URL(next)
+    },
+    delayMs: 0,
+    bytesPerSecond: Number.POSITIVE_INFINITY,
+    resets: 0,
     sever() {
       for (const socket of sockets) socket.destroy()
     },
@@ -123,6 +152,36 @@ export async function startProxy({
     },
   }
   return proxy
+}
+
+/** Writes to a socket, in order, as late as the proxy is told. */
+function lane(
+  socket: net.Socket,
+  line: { readonly delayMs: number; readonly bytesPerSecond: number },
+): (data: Buffer) => void {
+  const waiting: { readonly data: Buffer; readonly at: number }[] = []
+  let freeAt = 0
+  const drain = () => {
+    const [first] = waiting
+    if (!first) return
+    const early = first.at - performance.now()
+    if (early <= 0) {
+      waiting.shift()
+      if (!socket.destroyed) socket.write(first.data)
+      drain()
+    } else setTimeout(drain, early)
+  }
+  return (data) => {
+    const { delayMs, bytesPerSecond } = line
+    if (delayMs === 0 && bytesPerSecond === Number.POSITIVE_INFINITY && waiting.length === 0) {
+      socket.write(data)
+      return
+    }
+    freeAt = Math.max(freeAt, performance.now()) + (1000 * data.length) / bytesPerSecond
+    const last = waiting.at(-1)?.at ?? 0
+    waiting.push({ data, at: Math.max(last, freeAt + delayMs) })
+    if (waiting.length === 1) drain()
+  }
 }
 
 /** 'A': https://www.postgresql.org/docs/current/protocol-message-formats.html */
