@@ -87,7 +87,8 @@ export function closedError(): PGStoreError {
 // Serialization failures and deadlocks are among them: nothing has happened, and a retry may succeed.
 const passing = /^(08|57P0[1235]|53300|25006|40001|40P01|E[A-Z]+)/
 const timedOut = /^(57014|55P03|25P0[34])/
-const outOfRoom = /^53/
+// 54000 is a server that assigns no more transaction numbers, to save what it has: it reads and does not write.
+const outOfRoom = /^(53|54000)/
 
 /**
  * The error for a failed database call. A driver's error is never passed on: its `detail` and `where` can quote a row.

@@ -1,13 +1,12 @@
 // An end that is announced while a read of the session is under way: whichever comes first, once a server has heard of the end it
 // shows the session no more.
-import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import type { PGStore } from '../../src/index.ts'
 import { randomFrom } from '../cache/world.ts'
 import { counts } from '../support/counts.ts'
 import { clientUrl, closeAll, testStore, until, Visitor } from '../support/harness.ts'
 import { startProxy } from '../support/proxy.ts'
-import { report } from './faults.ts'
+import { report, test } from './faults.ts'
 
 test.after(closeAll)
 

@@ -3,13 +3,12 @@ import fs from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
 import pg from 'pg'
-import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { type PostgresServer, startPostgres } from '../../scripts/postgres.ts'
 import { migrate, PGStore } from '../../src/index.ts'
 import { closeAll, hashKey, serverBin, until, Visitor } from '../support/harness.ts'
 import { endPrograms, Program } from '../support/program.ts'
-import { report } from './faults.ts'
+import { report, test } from './faults.ts'
 
 const library = fakeClock()
 const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'pgstore-clock-'))

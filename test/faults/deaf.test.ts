@@ -2,14 +2,13 @@
 // by asking. Without any LISTEN at all the same holds.
 
 import pg from 'pg'
-import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { type CacheStats, migrate } from '../../src/index.ts'
 import { addExpired, countSessions } from '../support/crowd.ts'
 import { clientUrl, closeAll, databaseUrl, emptyDatabase, sql, testStore, until, Visitor } from '../support/harness.ts'
 import { endPrograms, Program } from '../support/program.ts'
 import { startProxy } from '../support/proxy.ts'
-import { report } from './faults.ts'
+import { report, test } from './faults.ts'
 
 const proxies: { close(): Promise<void> }[] = []
 

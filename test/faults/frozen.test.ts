@@ -1,13 +1,12 @@
 // A server process that is frozen, as platforms do with instances that have no request, while sessions in its cache end: with
 // requests that waited meanwhile, and with a listener that survives it or does not.
 import http from 'node:http'
-import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { counts } from '../support/counts.ts'
 import { terminate } from '../support/crowd.ts'
 import { clientUrl, closeAll, testStore, until, Visitor } from '../support/harness.ts'
 import { endPrograms, program } from '../support/program.ts'
-import { report } from './faults.ts'
+import { report, test } from './faults.ts'
 
 test.after.each(endPrograms)
 test.after(closeAll)

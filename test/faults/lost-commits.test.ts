@@ -1,11 +1,10 @@
 // A commit whose answer is lost: every kind of write, cut at that moment again and again, beside another writer of the same session.
-import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import type { PGStore } from '../../src/index.ts'
 import { counts } from '../support/counts.ts'
 import { clientUrl, closeAll, row, sql, TestResponse, testStore, Visitor } from '../support/harness.ts'
 import { startProxy } from '../support/proxy.ts'
-import { report } from './faults.ts'
+import { report, test } from './faults.ts'
 
 type Values = Record<string, unknown>
 

@@ -1,10 +1,9 @@
 // A machine that is suspended while a cache holds sessions, which end meanwhile: with each way in which its two clocks may tell
 // of it, and with a listener that survives it or does not. In virtual time.
-import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import type { Clocks } from '../../src/cache/clocks.ts'
 import { type Arranged, live, stored } from '../cache/arranged.ts'
-import { report } from './faults.ts'
+import { report, test } from './faults.ts'
 
 const maxStale = 5
 const suspendedMs = 600_000
