@@ -14,6 +14,7 @@ import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { type Bundle, bundle } from './bundle.ts'
 import { type Job, plan } from './plan.ts'
+import { type PoolerName, skippedBehind } from './poolers.ts'
 import { requirementVerdicts } from './security/verdicts.ts'
 import { startTargets, type Target } from './targets.ts'
 import { type Result, verdict } from './verdict.ts'
@@ -36,7 +37,9 @@ async function main(filters: readonly string[]): Promise<number> {
   const all = testFiles(here)
   const isWanted = (file: string) =>
     filters.length > 0 ? filters.some((part) => file.includes(part)) : isFull || !isFault(file)
-  const files = all.filter(isWanted)
+  const pooler = process.env['PGSTORE_POOLER'] as PoolerName | undefined
+  const left = pooler ? skippedBehind(pooler).map(([file]) => file) : []
+  const files = all.filter((file) => isWanted(file) && !left.some((start) => file.startsWith(start)))
   if (files.length === 0) throw new Error(`No test file has ${filters.join(' or ')} in its name.`)
   const counts = countsOf(files)
   const wanted = counts.isFull && !counts.isFaults && areInstalled ? variants : []
@@ -55,7 +58,7 @@ async function main(filters: readonly string[]): Promise<number> {
     console.log(`${files.length} files on ${on}: ${jobs.length} runs, ${atOnce} side by side; ${length}`)
     if (filters.length === 0 && files.length < all.length)
       console.log(`Left to CI and npm run faults: the ${all.length - files.length} files of test/faults.`)
-    if (targets.length === 1 && !process.env['DATABASE_URL']) {
+    if (targets.length === 1 && !process.env['DATABASE_URL'] && !pooler) {
       console.log('Skipped: a second Postgres version. None is installed here (initdb and postgres on the path).')
       results.push({ passed: 0, failed: 0, skipped: 1 })
     }

@@ -4,7 +4,6 @@ import fs from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
 import pg from 'pg'
-import { until } from './harness.ts'
 import { freePort } from './port.ts'
 
 /** Debian puts it where only root's path leads. */
@@ -72,10 +71,10 @@ export async function startPgpool(primary: string, standby?: string): Promise<Pg
     fs.rmSync(folder, { recursive: true, force: true })
   }
   try {
-    await until(async () => {
-      if (child.exitCode !== null) throw new Error(`pgpool ended: ${said}`)
-      return await answers(through(primary))
-    }, 60)
+    for (let looks = 0; !(await answers(through(primary))); looks++) {
+      if (child.exitCode !== null || looks > 600) throw new Error('Pgpool-II did not start.')
+      await new Promise((resolve) => setTimeout(resolve, 100))
+    }
   } catch (error) {
     await close()
     throw new Error(`${String(error)}\n${said}`)
