@@ -12,7 +12,7 @@ const proxy = await startProxy({ url: clientUrl })
 /** Loses its connections; the other one does not. */
 const far = testStore<Values>({ connectionString: proxy.url, failFast: false })
 const near = testStore<Values>()
-const rounds = counts(40, 400)
+const rounds = counts(15, 400)
 
 test.after(async () => {
   await closeAll()
