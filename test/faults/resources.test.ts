@@ -65,7 +65,7 @@ needs(
           values['again'] = Math.random()
         }),
       )
-      for (const visit of visits) await visit.catch(fails)
+      await Promise.all(visits.map((visit) => visit.catch(fails)))
     }
     // Of the connections that there were, those that were dropped do not come back.
     await server.ask(`select pg_terminate_backend(pid) from pg_stat_activity where usename = 'fault_client'`)

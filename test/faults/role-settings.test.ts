@@ -15,6 +15,7 @@ test('F37: whatever is set for the role while visitors are served, none sees ano
   const role = `pgstore_test_${randomBytes(6).toString('hex')}`
   const password = randomBytes(12).toString('hex')
   await sql(`create role ${role} login password '${password}'`)
+  await sql(`grant connect on database ${new URL(databaseUrl).pathname.slice(1)} to ${role}`)
   for (const statement of grantStatements(role, ['client', 'account'], 'pgstore')) await sql(statement)
   const connectionString = Object.assign(new URL(databaseUrl), { username: role, password }).href
   // Connections are soon replaced, so that some have the setting and others not yet, or no longer.
@@ -88,7 +89,7 @@ test('F37: whatever is set for the role while visitors are served, none sees ano
   await pool.end()
   await sql(`drop owned by ${role}`)
   await sql(`drop role ${role}`)
-  assert.equal(wrong, [])
+  assert.equal(wrong.slice(0, 20), [])
   assert.ok(tried > 60 && visits > 20 * tried, `${tried} settings, ${visits} visits`)
   report(
     'F37',
