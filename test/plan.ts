@@ -47,7 +47,7 @@ const otherSeconds = 2
 
 /** Tests that do not depend on the server's version, and those in a browser, run only on the first server. */
 const once =
-  /-browser\.test|^examples\/demo|^project\/|^cache\/(model|rules)|^cookie\/codec|^cli\/gob|^session\/(json|attachment)|^database\/read-json|^faults\/(behind-poolers|moving|suspended|worker-versions)\.|^security\/(page|supply-chain)\./
+  /-browser\.test|^examples\/demo|^project\/|^cache\/(model|rules)|^cookie\/codec|^cli\/gob|^session\/(json|attachment)|^database\/read-json|^faults\/(behind-poolers|moving|resources|suspended|worker-versions)\.|^security\/(page|supply-chain)\./
 
 /** What they look at is the browser's. */
 const inBrowser = /-browser\.test/

@@ -47,11 +47,13 @@ test('F37: whatever is set for the role while visitors are served, none sees ano
         isSure = true
         visits++
       } catch (error) {
-        const { code = '', message } = error as PGStoreError
+        const { code = '', message, sqlState } = error as PGStoreError
         failed++
         codes[code] = (codes[code] ?? 0) + 1
         isSure = false
-        if (!mayFail.test(tried) && !mayFail.test(setting)) wrong.push(`${tried}, then ${setting}: ${code} ${message}`)
+        // Without an SQLSTATE it is a limit of the client's, which a busy machine may reach.
+        if (sqlState !== undefined && !mayFail.test(tried) && !mayFail.test(setting))
+          wrong.push(`${tried}, then ${setting}: ${code} ${message}`)
         await new Promise((resolve) => setTimeout(resolve, 5))
       }
     }
@@ -59,7 +61,7 @@ test('F37: whatever is set for the role while visitors are served, none sees ano
   const visitors = Array.from({ length: 8 }, (_, own) => serve(own))
   const more = async (many: number) => {
     const [before, failures] = [visits, failed]
-    await until(() => visits + failed >= before + failures + many, 60)
+    await until(() => visits + failed >= before + failures + many, 120)
   }
   let tried = 0
   for (const one of await roleSettings()) {

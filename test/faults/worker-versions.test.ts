@@ -24,7 +24,9 @@ const body = async () => {
   await host.line(/^running/)
   const more = async () => {
     const before = host.lines.length
-    await until(() => host.lines.length > before + 3)
+    await until(() => host.lines.length > before + 3, 90).catch((error) => {
+      throw new Error(`${String(error)}\n${host.output}\n${host.errors}`)
+    })
   }
   await more()
   const revisions = async () => await sql('select id, ts, breaking from graphile_worker.migrations order by id')
