@@ -18,6 +18,8 @@ export interface PostgresOptions {
   readonly port?: number
   /** Server settings, as after `postgres -c`. */
   readonly settings?: Readonly<Record<string, string>>
+  /** Added to the environment of its processes. */
+  readonly env?: Readonly<Record<string, string>>
 }
 
 export interface PostgresServer {
@@ -56,6 +58,7 @@ export async function startPostgres(options: PostgresOptions = {}): Promise<Post
     }
     const keeper = spawn(process.execPath, [fileURLToPath(new URL('postgres-keeper.js', import.meta.url)), home], {
       detached: true,
+      env: { ...process.env, ...options.env },
       stdio: ['pipe', 'pipe', 'pipe'],
     })
     keeper.stdin?.write(`${JSON.stringify(task)}\n`)

@@ -51,6 +51,11 @@ export class PGStoreError extends Error {
    * sees the current state), 503 for `unavailable`, `timeout` and `full`, else 500.
    */
   readonly statusCode: 409 | 500 | 503
+  /**
+   * Whether the same call may succeed later, without any change to the program, the role or the schema: true for `unavailable`,
+   * `timeout` and `full`. After a `timeout` without `sqlState`, a save may already have happened.
+   */
+  readonly isRetryable: boolean
   /** The SQLSTATE or the system's error code (`ECONNREFUSED`), if a database call failed. */
   readonly sqlState?: string
 
@@ -58,6 +63,7 @@ export class PGStoreError extends Error {
     super(message)
     this.code = code
     this.statusCode = statusCodes[code] ?? 500
+    this.isRetryable = this.statusCode === 503
     if (sqlState !== undefined) this.sqlState = sqlState
   }
 }
@@ -81,7 +87,8 @@ export function closedError(): PGStoreError {
 // Serialization failures and deadlocks are among them: nothing has happened, and a retry may succeed.
 const passing = /^(08|57P0[1235]|53300|25006|40001|40P01|E[A-Z]+)/
 const timedOut = /^(57014|55P03|25P0[34])/
-const outOfRoom = /^53/
+// 54000 is a server that assigns no more transaction numbers, to save what it has: it reads and does not write.
+const outOfRoom = /^(53|54000)/
 
 /** What PL/Proxy says of a partition that it cannot reach: the text goes on with the partition's name and address. */
 const unreachable = /^PL\/Proxy function \S+\(\d+\): (\[|connect timeout)/
@@ -144,6 +151,11 @@ function codeOf(error: unknown): string | undefined {
 /** Not `EPIPE` and the like: Postgres has no class that begins with an E. */
 function isSqlState(code: string): boolean {
   return /^[0-9A-DF-Z][0-9A-Z]{4}$/.test(code)
+}
+
+/** Whether the server itself says this, and so can be reached: neither the network, nor a limit of ours. */
+export function isAnswer(error: unknown): boolean {
+  return error instanceof PGStoreError || isSqlState(codeOf(error) ?? '')
 }
 
 /** This server accepts no writes: it is a demoted primary, or the database is read-only. */

@@ -89,6 +89,13 @@ export interface PGStoreOptions {
   /** How the calls of many requests are batched into one; false sends each separately. Default: see the fields. */
   readonly batch?: BatchOptions | false | undefined
   /**
+   * Calls in a row that the database does not answer, after which only one at a time is sent and the others fail at once with
+   * `unavailable`, so that requests do not pile up during an outage. Each call that comes while none is being tried is tried: the
+   * first answer ends it. An error of the server is an answer, and a pool whose connections are all in use is not counted. false
+   * lets every call wait for as long as it may. Default: 3.
+   */
+  readonly failFast?: number | false | undefined
+  /**
    * Keeps sessions in this process for `maxStale` seconds after each reading, so that most reads cost no query: docs/cache.md says what
    * may then be stale, and when to leave it off. true takes the defaults of `CacheOptions`. Opens one connection to LISTEN at the
    * first read, which lasts until `close()`. Default: false.

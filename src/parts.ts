@@ -121,14 +121,14 @@ export class StoreParts {
   }
 
   static open(settings: Settings): StoreParts {
-    const { connectionString, pool, schema, prepare, batch } = settings
+    const { connectionString, pool, schema, prepare, batch, failFast } = settings
     const sockets = new Sockets()
     // Calls have their own time limit, and check where a connection leads.
     const lanes = batch ? batch.lanes : 1
     const ownOptions = { query_timeout: 0, onConnect: () => {}, stream: sockets.create, max: connectionsFor(lanes) }
     const ownPool = connectionString === undefined ? undefined : openPool({ connectionString, ...ownOptions })
     // On a shared pool, an injection elsewhere in the application could prepare another statement under our names.
-    const queryable = ownPool ? economical(ownPool, prepare) : economical(pool as Pool, prepare ?? false)
+    const queryable = economical(ownPool ?? (pool as Pool), ownPool ? prepare : (prepare ?? false), failFast)
     const sleep = settings.sleepAfter === undefined ? undefined : new Sleep(settings.sleepAfter)
     const called = sleep ? stirring(queryable, sleep) : queryable
     const database = !batch

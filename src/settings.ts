@@ -11,6 +11,7 @@ import {
 } from './cookie/cookie-options.ts'
 import { type ClearSiteDataDirective, parseClearSiteData } from './cookie/response.ts'
 import { type BatchLimits, batchProblems, defaultBatchLimits } from './database/batch-limits.ts'
+import { defaultFailFast } from './database/circuit.ts'
 import { connectionStringProblems, type Pool, poolProblems, poolSize } from './database/pool.ts'
 import { PGStoreError, refuse, unknownNames } from './errors.ts'
 import { listenConnections } from './events/listen.ts'
@@ -25,6 +26,8 @@ export interface Settings {
   readonly batch: BatchLimits | false
   readonly cache: CacheLimits | undefined
   readonly prepare: boolean | undefined
+  /** Infinity for never. */
+  readonly failFast: number
   readonly connectionString: string | undefined
   readonly pool: Pool | undefined
   readonly directConnectionString: string | readonly string[] | undefined
@@ -64,6 +67,7 @@ const names = {
   clearSiteData: true,
   schema: true,
   prepare: true,
+  failFast: true,
   batch: true,
   cache: true,
   durability: true,
@@ -115,6 +119,9 @@ export function parseOptions(given: PGStoreOptions): Settings {
   problems.push(...cookieOptionProblems(options).map((problem) => `options.${problem}`))
   const { prepare } = given
   if (prepare !== undefined && typeof prepare !== 'boolean') problems.push('prepare must be true or false')
+  const { failFast = defaultFailFast } = given
+  if (failFast !== false && !(Number.isInteger(failFast) && failFast > 0))
+    problems.push('failFast must be a positive whole number, or false')
   const batch = given.batch !== false && ({ ...defaultBatchLimits, ...definedOnly(given.batch) } as BatchLimits)
   if (batch) {
     problems.push(...unknownNames(batch, defaultBatchLimits).map((problem) => `batch: ${problem}`))
@@ -152,6 +159,7 @@ export function parseOptions(given: PGStoreOptions): Settings {
     clearSiteData,
     schema,
     prepare,
+    failFast: failFast === false ? Number.POSITIVE_INFINITY : failFast,
     batch,
     cache,
     durability,

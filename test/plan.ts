@@ -14,6 +14,15 @@ const slow: Readonly<Record<string, number>> = {
   'faults/network.test.ts': 30,
   'faults/failover.test.ts': 15,
   'faults/storage.test.ts': 20,
+  'faults/moving.test.ts': 40,
+  'faults/role-settings.test.ts': 20,
+  'faults/clocks.test.ts': 20,
+  'faults/behind-poolers.test.ts': 30,
+  'faults/frozen.test.ts': 15,
+  'faults/deaf.test.ts': 15,
+  'faults/resources.test.ts': 15,
+  'faults/lost-commits.test.ts': 10,
+  'database/circuit.test.ts': 25,
   'cleanup/worker.test.ts': 22,
   'examples/demo-browser.test.ts': 25,
   'examples/demo.test.ts': 20,
@@ -44,7 +53,7 @@ const otherSeconds = 2
 
 /** Tests that do not depend on the server's version, and those in a browser, run only on the first server. */
 const once =
-  /-browser\.test|^examples\/demo|^project\/|^cache\/(model|rules)|^cookie\/codec|^cli\/gob|^session\/(json|attachment)|^database\/read-json|^faults\/(checker|partitions|soak)\.|^security\/(page|supply-chain)\./
+  /-browser\.test|^examples\/demo|^project\/|^cache\/(model|rules)|^cookie\/codec|^cli\/gob|^session\/(json|attachment)|^database\/read-json|^faults\/(behind-poolers|checker|moving|partitions|resources|soak|suspended|worker-versions)\.|^security\/(page|supply-chain)\./
 
 /** Their long counts look for rare orders of events in our own code: on the first server, and short ones on the others. */
 const longOnce = /^adapters\/express\/redirects|^store\/(model|endings)/

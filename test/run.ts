@@ -16,6 +16,7 @@ import { fileURLToPath } from 'node:url'
 import { howToInstall, plproxyBin } from '../scripts/cluster/cluster.ts'
 import { type Bundle, bundle } from './bundle.ts'
 import { type Job, plan } from './plan.ts'
+import { type PoolerName, skippedBehind } from './poolers.ts'
 import { requirementVerdicts } from './security/verdicts.ts'
 import { startTargets, type Target } from './targets.ts'
 import { startProxyTarget, throughProxy } from './through-proxy/target.ts'
@@ -42,7 +43,9 @@ async function main(filters: readonly string[]): Promise<number> {
   const isWanted = (file: string) =>
     (!isProxied || through.files.test(file)) &&
     (filters.length > 0 ? filters.some((part) => file.includes(part)) : isFull || !isFault(file))
-  const files = all.filter(isWanted)
+  const pooler = process.env['PGSTORE_POOLER'] as PoolerName | undefined
+  const left = pooler ? skippedBehind(pooler).map(([file]) => file) : []
+  const files = all.filter((file) => isWanted(file) && !left.some((start) => file.startsWith(start)))
   if (files.length === 0) throw new Error(`No test file has ${filters.join(' or ')} in its name.`)
   const counts = countsOf(files)
   const isAll = counts.isFull && !counts.isFaults && !isProxied
@@ -70,7 +73,7 @@ async function main(filters: readonly string[]): Promise<number> {
       console.log(`Skipped: tests through a proxy. ${howToInstall()}`)
       results.push({ passed: 0, failed: 0, skipped: 1 })
     }
-    if (targets.length === 1 && !process.env['DATABASE_URL'] && !isProxied) {
+    if (targets.length === 1 && !process.env['DATABASE_URL'] && !isProxied && !pooler) {
       console.log('Skipped: a second Postgres version. None is installed here (initdb and postgres on the path).')
       results.push({ passed: 0, failed: 0, skipped: 1 })
     }

@@ -4,6 +4,7 @@ import pg from 'pg'
 import { embeddedBin, majorVersion, startPostgres, systemBin } from '../scripts/postgres.ts'
 import { migrate } from '../src/index.ts'
 import { grantStatements } from '../src/schema/grants.ts'
+import { type PoolerName, startPooler } from './poolers.ts'
 
 export interface Target {
   readonly name: string
@@ -20,6 +21,9 @@ interface Server {
   readonly stop: () => Promise<void>
 }
 
+/** In front of the server: PGSTORE_POOLER, as in `npm run poolers`. */
+const pooler = process.env['PGSTORE_POOLER'] as PoolerName | undefined
+
 /** Only DATABASE_URL's server if that is set; else the embedded Postgres, and the newest one installed here. */
 export async function startTargets(): Promise<Target[]> {
   const url = process.env['DATABASE_URL']
@@ -33,7 +37,7 @@ export async function startTargets(): Promise<Target[]> {
 }
 
 async function startServers(): Promise<Server[]> {
-  const bins = [await embeddedBin(), systemBin()].filter((bin) => bin !== undefined)
+  const bins = [await embeddedBin(), pooler ? undefined : systemBin()].filter((bin) => bin !== undefined)
   return await Promise.all(
     bins.map(async (bin, index) => {
       // Commits need not survive a crash of the machine: the tests that crash a server start one that syncs.
@@ -74,8 +78,10 @@ async function prepare({ name, url, bin, stop }: Server): Promise<Target> {
     await remove()
     throw error
   }
+  const clientUrlOf = (database: string) => databaseUrl(url, database, client)
+  const through = pooler && (await startPooler(pooler, clientUrlOf('postgres'), url))
   return {
-    name,
+    name: through ? `${name} behind ${through.name}` : name,
     database: async () => {
       const database = `${prefix}_${made++}`
       await admin.query(`create database ${database} template ${template}${copying}`)
@@ -83,12 +89,16 @@ async function prepare({ name, url, bin, stop }: Server): Promise<Target> {
       await admin.query(`grant connect on database ${database} to ${client.username}`)
       const env = {
         PGSTORE_TEST_DATABASE_URL: databaseUrl(url, database),
-        PGSTORE_TEST_CLIENT_URL: databaseUrl(url, database, client),
+        PGSTORE_TEST_CLIENT_URL: through ? through.lead(clientUrlOf(database)) : clientUrlOf(database),
+        ...(through && { PGSTORE_TEST_DIRECT_URL: clientUrlOf(database), PGSTORE_TEST_POOLER: pooler }),
         PGSTORE_TEST_BIN: bin,
       }
       return { env, drop: async () => void (await admin.query(`drop database ${database} with (force)`)) }
     },
-    stop: remove,
+    stop: async () => {
+      await through?.close()
+      await remove()
+    },
   }
 }
 

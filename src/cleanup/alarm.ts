@@ -156,8 +156,19 @@ async function checkRevision(pool: pg.Pool, workerSchema: string): Promise<void>
 /** undefined if nothing is installed, or an installation has not begun. */
 async function installedRevision(pool: pg.Pool, workerSchema: string): Promise<number | undefined> {
   const table = `${workerSchema}.migrations`
-  const { rows } = await pool.query<{ found: boolean }>('select to_regclass($1) is not null as found', [table])
-  if (!rows[0]?.found) return undefined
+  const { rows } = await pool.query<{ columns: string[] | null }>(
+    `select array_agg(attname::text) as columns from pg_catalog.pg_attribute
+     where attrelid = to_regclass($1) and attnum > 0 and not attisdropped having to_regclass($1) is not null`,
+    [table],
+  )
+  const [row] = rows
+  if (!row) return undefined
+  if (!['id', 'ts'].every((column) => row.columns?.includes(column))) {
+    throw new PGStoreError(
+      'invalid_option',
+      `Schema ${workerSchema} has a table "migrations" that is not graphile-worker's: give the worker a separate schema (workerSchema, --worker-schema).`,
+    )
+  }
   const revision = await pool.query<{ id: number | null }>(`select max(id)::integer as id from ${table}`)
   return revision.rows[0]?.id ?? undefined
 }

@@ -41,10 +41,11 @@ export class KnownClients {
   /** What is known, without a query; undefined when it is time to check. */
   get(client: Client, now: number): KnownClient | undefined {
     const known = this.#known.get(client)
-    return known === undefined || (!known.isDirect && now - known.askedAt > askAgainMs) ? undefined : known
+    if (known === undefined || known.isDirect || this.isRetired(known)) return known
+    return now - known.askedAt > askAgainMs ? undefined : known
   }
 
-  /** Whether it must be replaced: it was used before the server turned out to be read-only. */
+  /** Whether it must be replaced: it was used before the server turned out to be read-only, or fell silent. */
   isRetired({ generation }: KnownClient): boolean {
     return generation !== this.#generation
   }

@@ -4,6 +4,7 @@
 import { EventEmitter } from 'node:events'
 import pg from 'pg'
 import { endsConnection, isOfPartition, readOnly } from '../errors.ts'
+import { Circuit } from './circuit.ts'
 import { type Client, type KnownClient, KnownClients } from './known-clients.ts'
 import { type ArrayQuery, type Pool, type Queryable, queryTimeoutMs } from './pool.ts'
 import { nameOf, parameter, Statement } from './statement.ts'
@@ -51,6 +52,8 @@ interface Call {
   /** Ends whatever it is waiting for. */
   fail: (error: Error) => void
   isOver: boolean
+  /** How many calls had been answered when it began. */
+  readonly answers: number
 }
 
 /** A pool of node-postgres, as a `Queryable` that costs less, gives up in time, and never reads from a standby. */
@@ -60,6 +63,8 @@ export class StatementPool implements Queryable {
   readonly #isKnown: boolean
   readonly #clients: KnownClients
   readonly #running = new Set<Call>()
+  readonly #circuit: Circuit
+  #answers = 0
   #clock: NodeJS.Timeout | undefined
 
   /**
@@ -67,10 +72,12 @@ export class StatementPool implements Queryable {
    * collection, this way 2 %.
    *
    * @param prepare undefined: on connections that lead directly to Postgres, not to a pooler that may lend each to many
+   * @param failFast calls in a row that the server does not answer, after which one at a time is sent
    */
-  constructor(pool: Pool, prepare: boolean | undefined) {
+  constructor(pool: Pool, prepare: boolean | undefined, failFast: number) {
     this.#pool = pool
     this.#prepare = prepare
+    this.#circuit = new Circuit(failFast)
     if (!pools.has(pool) && pool instanceof EventEmitter) pool.on('connect', hear)
     this.#clients = clientsOf(pool)
     const { Client, options } = pool as { Client?: unknown; options?: { pipeline?: boolean } }
@@ -78,6 +85,8 @@ export class StatementPool implements Queryable {
   }
 
   async query(query: ArrayQuery): Promise<{ readonly rows: unknown[] }> {
+    const isTrial = this.#circuit.isOpen
+    if (isTrial) this.#circuit.begin()
     const call = this.#begin(query.since)
     try {
       for (let rollbacks = 0; ; ) {
@@ -85,10 +94,18 @@ export class StatementPool implements Queryable {
         let failure: unknown
         let isRetired = false
         try {
-          const known = this.#clients.get(client, call.since) ?? (await this.#meet(client, call))
+          const before = this.#clients.get(client, call.since)
+          // A trial asks first: whether the server is there, its call may not be able to tell, as where its session is locked.
+          const isEnough = before && (!isTrial || this.#clients.isRetired(before))
+          const known = isEnough ? before : await this.#meet(client, call)
           isRetired = this.#clients.isRetired(known)
           if (!isRetired) query.sent?.()
-          if (!isRetired) return { rows: await this.#run(client, query, known, call) }
+          if (!isRetired) {
+            const rows = await this.#run(client, query, known, call)
+            this.#answers++
+            if (this.#circuit.hasFailed) this.#circuit.answered()
+            return { rows }
+          }
         } catch (error) {
           failure = error
           if ((error as { code?: string }).code === readOnly && !isOfPartition(error)) this.#clients.retire()
@@ -97,14 +114,19 @@ export class StatementPool implements Queryable {
           client.release(isRetired || (failure !== undefined && endsConnection(failure)))
         }
       }
+    } catch (error) {
+      // What was open leads nowhere: the next one connects anew, which takes less time to fail.
+      if (this.#circuit.failed(error, call.answers === this.#answers)) this.#clients.retire()
+      throw error
     } finally {
+      if (isTrial) this.#circuit.end()
       call.isOver = true
       this.#running.delete(call)
     }
   }
 
   #begin(since = performance.now()): Call {
-    const call: Call = { since, fail: () => {}, isOver: false }
+    const call: Call = { since, fail: () => {}, isOver: false, answers: this.#answers }
     this.#running.add(call)
     this.#clock ??= setInterval(() => this.#expire(), queryTimeoutMs / 20).unref()
     return call
@@ -126,7 +148,9 @@ export class StatementPool implements Queryable {
 
   async #meet(client: Client, call: Call): Promise<KnownClient> {
     hear(client)
-    return await this.#clients.meet(client, (question) => this.#send(client, question, '', call))
+    const known = await this.#clients.meet(client, (question) => this.#send(client, question, '', call))
+    if (this.#circuit.hasFailed) this.#circuit.answered()
+    return known
   }
 
   async #run(client: Client, query: ArrayQuery, known: KnownClient, call: Call): Promise<unknown[]> {
@@ -190,8 +214,12 @@ class SingleClient implements Queryable {
 }
 
 /** A pool or a client as we use it; anything else that has `query` is used unchanged. */
-export function economical(pool: Pool, prepare: boolean | undefined): Queryable {
+export function economical(
+  pool: Pool,
+  prepare: boolean | undefined,
+  failFast: number = Number.POSITIVE_INFINITY,
+): Queryable {
   const { totalCount, connect, processID } = pool as { totalCount?: unknown; connect?: unknown; processID?: unknown }
-  if (typeof connect === 'function' && typeof totalCount === 'number') return new StatementPool(pool, prepare)
+  if (typeof connect === 'function' && typeof totalCount === 'number') return new StatementPool(pool, prepare, failFast)
   return processID === undefined ? pool : new SingleClient(pool)
 }

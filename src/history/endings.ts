@@ -50,9 +50,6 @@ const reportMs = 1000
 
 const giveBackMs = 1
 
-/** Failures that pass: the database will be asked again. */
-const passing = new Set(['unavailable', 'timeout', 'full'])
-
 export class Endings {
   readonly #source: EndingSource
   readonly #consumer: string
@@ -177,7 +174,7 @@ export class Endings {
       this.#bell.succeeded()
       return result
     } catch (error) {
-      if (!(error instanceof PGStoreError) || !passing.has(error.code)) {
+      if (!(error instanceof PGStoreError && error.isRetryable)) {
         if ((error as { code?: unknown }).code !== 'closed') throw error
         this.#bell.stop()
         return undefined

@@ -10,7 +10,15 @@ import { MemoryDatabase, noDatabase } from './memory-database.ts'
 export interface MemoryStoreOptions
   extends Omit<
     PGStoreOptions,
-    'connectionString' | 'pool' | 'directConnectionString' | 'schema' | 'prepare' | 'batch' | 'cache' | 'durability'
+    | 'connectionString'
+    | 'pool'
+    | 'directConnectionString'
+    | 'schema'
+    | 'prepare'
+    | 'batch'
+    | 'failFast'
+    | 'cache'
+    | 'durability'
   > {
   /** The clock, in milliseconds since 1970: let it run ahead to see sessions expire. Default: Date.now. */
   readonly now?: (() => number) | undefined

@@ -22,5 +22,5 @@ export function failure(operation: string, { status }: Pick<SaveResult, 'status'
 
 /** Whether the database cannot write at the moment: not a reason to fail a page that only reads. */
 export function isPassing(error: unknown): boolean {
-  return error instanceof PGStoreError && (['unavailable', 'timeout', 'full'] as string[]).includes(error.code)
+  return error instanceof PGStoreError && error.isRetryable
 }

@@ -73,6 +73,16 @@ test('B7: pgstore worker ends with a message there, and accepts --worker-schema'
   assert.match(unnamed.errors, /workerSchema must be/)
 })
 
+test('F45: a worker does not start on a schema whose table of migrations is not graphile-worker’s', async () => {
+  await sql('create schema somebodys; create table somebodys.migrations (name text)')
+  const { code, message } = await rejection(start('somebodys'))
+  assert.equal(
+    [code, /somebodys has a table "migrations" that is not graphile-worker's/.test(message)],
+    ['invalid_option', true],
+  )
+  assert.equal(await sql('select name from somebodys.migrations'), [])
+})
+
 test('B7: of several workers that install a schema at once each starts', async () => {
   const workers = await Promise.all(Array.from({ length: 4 }, () => start('at_once')))
   await Promise.all(workers.map((worker) => worker.stop()))

@@ -5,77 +5,11 @@ import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { migrate, PGStore, PGStoreError, type Session } from '../../src/index.ts'
 import { grantStatements } from '../../src/schema/grants.ts'
-import { counts } from '../support/counts.ts'
-import { admin, closeAll, emptyDatabase, hashKey, sql, TestResponse, Visitor } from '../support/harness.ts'
+import { closeAll, emptyDatabase, hashKey, sql, TestResponse, Visitor } from '../support/harness.ts'
+import { mayFail, roleSettings, settingValues } from '../support/role-settings.ts'
 
-const isFull = counts(0, 1) === 1
 const lanes = 4
 const longestMs = 15_000
-
-interface Setting {
-  readonly name: string
-  readonly vartype: 'bool' | 'enum' | 'integer' | 'real' | 'string'
-  readonly setting: string
-  readonly enumvals: string[] | null
-  readonly min_val: string
-  readonly max_val: string
-}
-
-/** Values of text settings, and of numbers within their range, that are known to cause trouble. */
-const more: Readonly<Record<string, readonly string[]>> = {
-  DateStyle: ['SQL, DMY', 'German', 'Postgres, MDY', 'ISO, YMD'],
-  TimeZone: ['Asia/Kathmandu', 'America/St_Johns', 'UTC'],
-  timezone_abbreviations: ['Australia'],
-  search_path: ['', 'information_schema', 'pg_temp, public', 'public, pg_catalog', 'no_such_schema'],
-  client_encoding: ['LATIN1', 'SQL_ASCII', 'SJIS', 'WIN1252', 'UTF8'],
-  default_text_search_config: ['pg_catalog.german'],
-  lc_messages: ['C', 'POSIX', 'de_DE.UTF-8', 'C.UTF-8'],
-  lc_monetary: ['C', 'de_DE.UTF-8'],
-  lc_numeric: ['C', 'de_DE.UTF-8'],
-  lc_time: ['C', 'de_DE.UTF-8'],
-  extra_float_digits: ['0'],
-  statement_timeout: ['1', '3000'],
-  lock_timeout: ['1', '1000'],
-  transaction_timeout: ['1', '3000'],
-  idle_in_transaction_session_timeout: ['1'],
-  jit_above_cost: ['0'],
-  temp_file_limit: ['0'],
-  'plpgsql.extra_errors': ['all'],
-  'plpgsql.extra_warnings': ['all'],
-  default_tablespace: ['pg_default'],
-  temp_tablespaces: ['pg_default'],
-  application_name: ['it’s "here"'],
-}
-
-/** These may make calls fail, with an error that says so; all others must not. */
-const mayFail =
-  /^(statement_timeout|transaction_timeout|lock_timeout|default_transaction_read_only|max_stack_depth|exit_on_error|temp_file_limit)$/
-
-/** What `npm test` tries: settings of text, of errors, of transactions and of how a statement is planned. */
-const often =
-  /style|zone|path|encod|output|float|array|null|escape|quote|conforming|xml|isolation|read_only|deferrable|synchronous|row_security|replication_role|plan_cache|parallel_(mode|query)|^jit$|enable_(seqscan|indexscan|bitmapscan)|check_function|exit_on|plpgsql|client_min|stack_depth|work_mem/i
-
-function values({ name, vartype, setting, enumvals, min_val, max_val }: Setting): string[] {
-  const known = more[name] ?? []
-  if (vartype === 'bool') return [setting === 'on' ? 'off' : 'on']
-  if (vartype === 'enum') return (enumvals ?? []).filter((value) => value !== setting)
-  if (vartype === 'string') return [...known]
-  return [...new Set([min_val, max_val, ...known])].filter((value) => value !== setting)
-}
-
-async function settings(): Promise<Setting[]> {
-  const client = await admin.connect()
-  try {
-    await client.query(`load 'plpgsql'`) // which brings its own
-    const { rows } = await client.query<Setting>(
-      `select name, vartype, setting, enumvals, min_val, max_val from pg_settings
-       where context in ('user', 'superuser') order by name`,
-    )
-    return rows.filter(({ name }) => isFull || name in more || often.test(name))
-  } finally {
-    client.release()
-  }
-}
 
 /** A database and a role for settings that are tried in turn. */
 class Lane {
@@ -268,8 +202,8 @@ test('A1: no setting that a role can have makes an answer wrong', async () => {
   const open = await Promise.all(Array.from({ length: lanes }, (_, n) => Lane.open(n)))
   assert.equal(await Promise.all(open.map(attempt)), [undefined, undefined, undefined, undefined])
   await Promise.all(open.map((lane) => lane.reset()))
-  const waiting = (await settings()).flatMap((setting) =>
-    values(setting).map((value) => ({ name: setting.name, value })),
+  const waiting = (await roleSettings()).flatMap((setting) =>
+    settingValues(setting).map((value) => ({ name: setting.name, value })),
   )
   const wrong: string[] = []
   const counts = { tried: 0, refused: 0, failed: [] as string[] }

@@ -17,11 +17,14 @@ export const canStartServers: boolean = serverBin !== ''
 export class OwnServer {
   readonly #home = fs.mkdtempSync(path.join(os.tmpdir(), 'pgstore-fault-'))
   readonly #settings: Readonly<Record<string, string>>
+  readonly #bin: string
   readonly #password = randomBytes(12).toString('hex')
   #server: PostgresServer | undefined
   #port: number | undefined
 
-  constructor(settings: Readonly<Record<string, string>> = {}) {
+  /** @param bin folder of the server's programs */
+  constructor(settings: Readonly<Record<string, string>> = {}, bin: string = serverBin) {
+    this.#bin = bin
     this.#settings = { fsync: 'off', ...settings }
   }
 
@@ -49,7 +52,7 @@ export class OwnServer {
     const port = this.#port === undefined ? {} : { port: this.#port }
     fs.chmodSync(this.#home, 0o755) // the server's user must get in
     this.#server = await startPostgres({
-      bin: serverBin,
+      bin: this.#bin,
       home: this.home,
       settings: { ...this.#settings, ...settings },
       ...port,
@@ -146,7 +149,7 @@ export class OwnServer {
 
   /** A standby that follows this server, which stops for a moment to be copied. */
   async standby(settings: Readonly<Record<string, string>> = this.#settings): Promise<OwnServer> {
-    const other = new OwnServer(settings)
+    const other = new OwnServer(settings, this.#bin)
     await this.stop()
     // With its owner: `fs.cp` would make it root's.
     spawnSync('cp', ['-a', this.home, other.#home])

@@ -12,6 +12,9 @@ if (!databaseUrl) throw new Error('Run the tests with npm test: each file gets i
  */
 export const clientUrl: string = process.env['PGSTORE_TEST_CLIENT_URL'] ?? ''
 
+/** Where stores LISTEN, in a run behind a pooler (test/poolers.ts), where `clientUrl` leads through that. */
+const directUrl = process.env['PGSTORE_TEST_DIRECT_URL']
+
 /** Folder of the server's programs, to start another; '' if the tests run on a server that is not ours. */
 export const serverBin: string = process.env['PGSTORE_TEST_BIN'] ?? ''
 
@@ -28,7 +31,8 @@ export function testStore<Values extends object = Record<string, unknown>>(
   options: Partial<PGStoreOptions> = {},
 ): PGStore<Values> {
   const keys = options.codecs || options.keyPairs || options.keys ? {} : { keys: [hashKey] }
-  const connection = options.pool ? {} : { connectionString: clientUrl }
+  const direct = directUrl ? { directConnectionString: directUrl } : {}
+  const connection = options.pool ? {} : { connectionString: clientUrl, ...direct }
   const store = new PGStore<Values>({ ...connection, ...keys, ...options })
   open.push(store)
   return store

@@ -4,7 +4,6 @@ import fs from 'node:fs'
 import net from 'node:net'
 import os from 'node:os'
 import path from 'node:path'
-import { databaseUrl, until } from './harness.ts'
 import { freePort } from './port.ts'
 
 export const hasPgBouncer: boolean = spawnSync('pgbouncer', ['--version']).status === 0
@@ -15,30 +14,61 @@ export interface PgBouncer {
   close(): void
 }
 
-/** @param settings lines of its section [pgbouncer], beside where it listens; default: transaction mode, two server connections */
-export async function startPgBouncer(url: string = databaseUrl, settings: readonly string[] = []): Promise<PgBouncer> {
+/**
+ * Everybody is let in, as the user of `url`.
+ *
+ * @param settings lines of its section [pgbouncer], beside where it listens; default: transaction mode, two server connections
+ */
+export async function startPgBouncer(
+  url: string = process.env['PGSTORE_TEST_DATABASE_URL'] ?? '',
+  settings: readonly string[] = [],
+): Promise<PgBouncer> {
+  const { hostname, port, username, password } = new URL(url)
+  const user = `user=${decodeURIComponent(username)} password=${decodeURIComponent(password)}`
+  return await start(url, `* = host=${hostname} port=${port || 5432} ${user}`, ['auth_type = any', ...settings])
+}
+
+/** Each of these users is let in as itself. */
+export async function startPgBouncerFor(
+  urls: readonly [string, ...string[]],
+  settings: readonly string[],
+): Promise<PgBouncer> {
+  const { hostname, port } = new URL(urls[0])
+  const users = urls.map((url) => {
+    const { username, password } = new URL(url)
+    return `"${decodeURIComponent(username)}" "${decodeURIComponent(password)}"`
+  })
+  return await start(urls[0], `* = host=${hostname} port=${port || 5432}`, ['auth_type = plain', ...settings], users)
+}
+
+async function start(
+  url: string,
+  database: string,
+  settings: readonly string[],
+  users: readonly string[] = [],
+): Promise<PgBouncer> {
   const port = await freePort()
   const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'pgstore-pooler-'))
-  const server = new URL(url)
-  const user = decodeURIComponent(server.username)
   const lines = [
     '[databases]',
-    `* = host=${server.hostname} port=${server.port || 5432} user=${user} password=${decodeURIComponent(server.password)}`,
+    database,
     '[pgbouncer]',
     'listen_addr = 127.0.0.1',
     `listen_port = ${port}`,
     'unix_socket_dir =',
-    'auth_type = any',
+    `auth_file = ${path.join(folder, 'users')}`,
     'pool_mode = transaction',
     'default_pool_size = 2',
     'max_client_conn = 200',
     ...settings,
   ]
   fs.writeFileSync(path.join(folder, 'pgbouncer.ini'), lines.join('\n'), { mode: 0o644 })
+  fs.writeFileSync(path.join(folder, 'users'), users.join('\n'), { mode: 0o644 })
   fs.chmodSync(folder, 0o755)
   const asUser = process.getuid?.() === 0 ? ['-u', 'nobody'] : [] // it refuses to run as root
   const pooler = spawn('pgbouncer', [...asUser, path.join(folder, 'pgbouncer.ini')], { stdio: 'ignore' })
-  await until(() => isListening(port))
+  for (let looks = 0; looks < 500 && !(await isListening(port)); looks++)
+    await new Promise((resolve) => setTimeout(resolve, 20))
   return {
     through: (other = url) => Object.assign(new URL(other), { port: String(port) }).href,
     close() {

@@ -1,0 +1,52 @@
+// Poolers that the tests can run behind: `npm run poolers`. What is the application's goes through them; LISTEN, the worker and the
+// tests' own look into the database go directly, as docs/operations.md says.
+import { startPgBouncerFor } from './support/pgbouncer.ts'
+import { startPgpool } from './support/pgpool.ts'
+
+export type PoolerName = 'transaction' | 'statement' | 'pgpool'
+
+export interface RunningPooler {
+  readonly name: string
+  /** The same connection string, through the pooler. */
+  lead(url: string): string
+  close(): Promise<void>
+}
+
+/** @param owner as superuser */
+export async function startPooler(kind: PoolerName, client: string, owner: string): Promise<RunningPooler> {
+  if (kind === 'pgpool') {
+    const { through, close } = await startPgpool(owner)
+    return { name: 'Pgpool-II', lead: through, close }
+  }
+  // More than a test takes at once, and fewer than its clients are.
+  const settings = [`pool_mode = ${kind}`, 'default_pool_size = 8', 'server_idle_timeout = 5']
+  const { through, close } = await startPgBouncerFor([client, owner], settings)
+  return { name: `PgBouncer in ${kind} mode`, lead: (url) => through(url), close: async () => close() }
+}
+
+/** What the suite is, behind a pooler: all that calls the database as an application does. */
+export const files: readonly string[] = [
+  'adapters/',
+  'cache/s',
+  'cleanup/',
+  'database/',
+  'events/',
+  'session/',
+  'sql/',
+  'store/',
+  'telemetry/',
+]
+
+/** And where time is short. */
+export const fewFiles: readonly string[] = [
+  'store/store',
+  'store/sign-in',
+  'store/values',
+  'events/events',
+  'session/seal',
+]
+
+/** Files that do not run behind a pooler, with the reason: their names, or the beginnings of them. */
+export function skippedBehind(_kind: PoolerName): readonly (readonly [string, string])[] {
+  return []
+}
