@@ -4,7 +4,7 @@
 # switch nothing has changed for anybody, and it cleans up what it had begun.
 set -euo pipefail
 source "$1"
-: "${schema:=pgstore}" "${server:=sessions}" "${most_seconds:=1.5}" "${tries:=10}"
+: "${schema:=pgstore}" "${server:=sessions}" "${most_seconds:=1}" "${tries:=10}"
 n=${#old[@]}
 [[ ${#new[@]} == $((2 * n)) && ${#addresses[@]} == $((2 * n)) ]] || { echo "new and addresses must be $((2 * n))" >&2; exit 2; }
 mask=$((2 * n - 1))
@@ -63,11 +63,67 @@ end
 SQL
 }
 
+# Connections that are open before the pause, so that no program has to start in it: psql reads from a pipe and answers into another.
+declare -A asking answering
+folder=$(mktemp -d)
+connect() { # name, URL
+  mkfifo "$folder/$1.in" "$folder/$1.out"
+  psql -XqAt -d "$2" < "$folder/$1.in" > "$folder/$1.out" 2>&1 &
+  exec {asking[$1]}> "$folder/$1.in" {answering[$1]}< "$folder/$1.out"
+}
+ask() { printf '%s;\n\\echo -- answered\n' "$2" >&"${asking[$1]}"; }
+answer() { # of one connection, into $answer, within $2 seconds; fails with it where it is an error
+  local line end=$((${EPOCHREALTIME/./} + ${2%.*} * 1000000))
+  answer=''
+  while ((${EPOCHREALTIME/./} < end)); do
+    read -r -t 0.1 -u "${answering[$1]}" line || continue
+    [[ $line != '-- answered' ]] || { [[ $answer != *ERROR:* ]] || { echo "$1: $answer" >&2; return 1; }; return 0; }
+    answer+=$line$'\n'
+  done
+  echo "$1: no answer in $2 s" >&2
+  return 1
+}
+all_answer() { # names beginning with $1, each within $2 seconds
+  local name failed=0
+  for name in "${!asking[@]}"; do [[ $name != "$1"* ]] || answer "$name" "$2" || failed=1; done
+  return "$failed"
+}
+connect_all() {
+  local k
+  for ((k = 0; k < ${#bouncers[@]}; k++)); do connect "pause$k" "${bouncers[$k]}"; connect "resume$k" "${bouncers[$k]}"; done
+  for ((k = 0; k < ${#proxies[@]}; k++)); do connect "proxy$k" "${proxies[$k]}"; done
+  for ((k = 0; k < n; k++)); do connect "old$k" "${old[$k]}"; done
+  for ((k = 0; k < 2 * n; k++)); do connect "new$k" "${new[$k]}"; done
+  for k in "${!asking[@]}"; do [[ $k == pause* || $k == resume* ]] && ask "$k" 'show version' || ask "$k" 'select 1'; done
+  all_answer '' 30
+}
+disconnect_all() {
+  local k
+  for k in "${!asking[@]}"; do
+    eval "exec ${asking[$k]}>&- ${answering[$k]}<&-"
+    rm "$folder/$k.in" "$folder/$k.out"
+  done
+  asking=() answering=()
+}
+
+pause() {
+  local k
+  for ((k = 0; k < ${#bouncers[@]}; k++)); do ask "pause$k" "pause $database"; done
+  all_answer pause "$most_seconds"
+}
+resume() { # by another connection: the first may still wait for its PAUSE
+  local k failed=0
+  for ((k = 0; k < ${#bouncers[@]}; k++)); do ask "resume$k" "resume $database"; done
+  for ((k = 0; k < ${#bouncers[@]}; k++)); do
+    answer "resume$k" 10 2> "$folder/said" || grep -q 'not paused' "$folder/said" || { cat "$folder/said" >&2; failed=1; }
+  done
+  return "$failed"
+}
 # While nothing is written: waits until both halves have all that the old partition has, then lets their numbers go on from its own.
 catch_up() {
-  local k=$1 numbers
-  numbers=$(q "${old[$k]}" << SQL
-select set_config('grow.lsn', pg_logical_emit_message(true, 'grow', '')::text, false) \g /dev/null
+  local k
+  for ((k = 0; k < n; k++)); do
+    ask "old$k" "select set_config('grow.lsn', pg_logical_emit_message(true, 'grow', '')::text, false) as lsn \gset
 do \$\$
 begin
   for i in 1 .. $most_seconds * 100 loop
@@ -85,22 +141,27 @@ select format('select setval(%L, %s, %L);', '$schema.session_number', last_value
 union all
 select format('select setval(%L, %s, %L);', '$schema.announcement', last_value, is_called) from $schema.announcement
 union all
-select format('select setval(%L, %s, %L);', '$schema.history_number', last_value, is_called) from $schema.history_number
-SQL
-  ) || return
-  q "${new[$k]}" -c "$numbers" > /dev/null &
-  q "${new[$((k + n))]}" -c "$numbers" > /dev/null || return
-  wait $!
+select format('select setval(%L, %s, %L);', '$schema.history_number', last_value, is_called) from $schema.history_number"
+  done
+  local numbers failed=0
+  for ((k = 0; k < n; k++)); do
+    answer "old$k" $((most_seconds + 1)) || { failed=1; continue; }
+    numbers=$answer
+    ask "new$k" "$numbers"
+    ask "new$((k + n))" "$numbers"
+  done
+  ((failed == 0)) && all_answer new 2
 }
-pause() { timeout "$most_seconds" psql -XqAt -d "${bouncers[$1]}" -c "pause $database" > /dev/null; }
-resume() { psql -XqAt -d "${bouncers[$1]}" -c "resume $database" > /dev/null; }
 options=$(for ((k = 0; k < 2 * n; k++)); do
   printf "%s%s p%d '%s'" "$([[ $k == 0 ]] || echo ', ')" "$( ((k < n)) && echo set || echo add)" "$k" "${addresses[$k]//\'/\'\'}"
 done)
-switch() { q "${proxies[$1]}" -c "alter server $server options ($options)"; }
-way_back=$(mktemp -d)
+switch() {
+  local k
+  for ((k = 0; k < ${#proxies[@]}; k++)); do ask "proxy$k" "alter server $server options ($options)"; done
+  all_answer proxy 5
+}
 rehearse() { # and notes how to undo it
-  q "${proxies[$1]}" > "$way_back/$1" << SQL
+  q "${proxies[$1]}" > "$folder/way_back$1" << SQL
 select format('alter server %I options (%s)', srvname, string_agg(format('set %s %L', split_part(o, '=', 1),
   substr(o, strpos(o, '=') + 1)), ', ') || (select string_agg(', drop p' || k, '') from generate_series($n, $((2 * n - 1))) as k))
 from pg_foreign_server, unnest(srvoptions) as o where srvname = '$server' and o ~ '^p[0-9]+=' group by srvname;
@@ -111,7 +172,7 @@ SQL
 }
 switch_back() {
   local isNew="select srvoptions::text ~ '[{,\"]p$((2 * n - 1))=' from pg_foreign_server where srvname = '$server'"
-  [[ $(q "${proxies[$1]}" -c "$isNew") == f ]] || q "${proxies[$1]}" -f "$way_back/$1"
+  [[ $(q "${proxies[$1]}" -c "$isNew") == f ]] || q "${proxies[$1]}" -f "$folder/way_back$1"
 }
 check() { # empty, and of the same version as the old ones
   local k=$1 version="select string_agg(name, ',' order by name) from $schema.migrations"
@@ -123,11 +184,12 @@ close() { q "${old[$1]}" -c "alter database \"$(q "${old[$1]}" -c 'select curren
 
 state=copying
 leave() {
-  rm -r "$way_back"
-  [[ $state == stuck ]] || each "${#bouncers[@]}" resume || true
-  [[ $state != copying ]] || each $((2 * n)) forget || true
+  [[ $state != stuck && ${#asking[@]} -gt 0 ]] && resume
+  ((${#asking[@]} == 0)) || disconnect_all
+  [[ $state != copying ]] || each $((2 * n)) forget
+  rm -r "$folder"
 }
-trap leave EXIT
+trap 'set +e; leave' EXIT
 trap 'exit 1' INT TERM
 
 each $((2 * n)) check
@@ -139,22 +201,25 @@ each $((2 * n)) until_copied
 echo "copied in $(seconds_since "$t") s"
 for ((try = 1; ; try++)); do
   each $((2 * n)) until_near
+  connect_all
   t=$EPOCHREALTIME
-  if each "${#bouncers[@]}" pause && each "$n" catch_up; then break; fi
-  each "${#bouncers[@]}" resume
+  if pause && catch_up; then break; fi
+  resume
   echo "resumed after $(seconds_since "$t") s: not yet" >&2
+  disconnect_all
   ((try < tries)) || { echo 'given up; nothing has changed' >&2; exit 1; }
   sleep 5
 done
-if ! each "${#proxies[@]}" switch; then # some may have been: all proxies must agree before anything goes on
+if ! switch; then # some may have been: all proxies must agree before anything goes on
   state=stuck
   each "${#proxies[@]}" switch_back || { echo 'Proxies disagree: set their options alike, then RESUME each PgBouncer.' >&2; exit 1; }
   state=copying
   exit 1
 fi
 state=switched # from here on the new ones may have what the old ones have not
-each "${#bouncers[@]}" resume
+resume
 echo "paused for $(seconds_since "$t") s"
-each "$n" close
+disconnect_all
 each $((2 * n)) forget
+each "$n" close
 echo 'done: the old databases take no more writes; drop them when you have looked at them'

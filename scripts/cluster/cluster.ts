@@ -37,7 +37,8 @@ const settings = {
   max_wal_size: '256MB',
 }
 
-const role = 'pgstore_proxy'
+/** As whom a proxy comes to its partitions. */
+export const role = 'pgstore_proxy'
 
 /** Folder of the programs of an installed server that has PL/Proxy; undefined if there is none. */
 export function plproxyBin(): string | undefined {
