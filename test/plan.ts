@@ -58,6 +58,9 @@ const once =
 /** Their long counts look for rare orders of events in our own code: on the first server, and short ones on the others. */
 const longOnce = /^adapters\/express\/redirects|^store\/(model|endings)/
 
+/** They need a proxy, and what they look at is its own. */
+const onlyThroughProxy = /^through-proxy\//
+
 /** What they look at is the browser's. */
 const inBrowser = /-browser\.test/
 
@@ -85,6 +88,8 @@ function secondsOf(file: string): number {
  *
  * @param isTurnAbout whether each file runs on one server, the next on the next: the quick suite, for CI runs all on all
  * @param variants run their files on the first server
+ * @param proxy a target of its own, for the files of its variant
+ * @param isProxied whether that is the only target
  */
 export function plan<Target>(
   files: readonly string[],
@@ -93,6 +98,7 @@ export function plan<Target>(
   isTurnAbout: boolean,
   variants: readonly Variant[],
   proxy: { readonly target: Target; readonly variant: Variant } | undefined,
+  isProxied: boolean,
 ): Plan<Target> {
   const ordered = [...files].sort((one, other) => secondsOf(other) - secondsOf(one))
   const jobs = ordered.flatMap((file, place) => {
@@ -103,7 +109,9 @@ export function plan<Target>(
       .filter((variant) => variant.files.test(file) && !inBrowser.test(file))
       .map((variant) => ({ variant, target: first as Target }))
     const proxied = proxy?.variant.files.test(file) ? [proxy] : []
-    return [...chosen.map((target) => ({ variant: undefined, target })), ...others, ...proxied].map((job) => ({
+    const direct =
+      onlyThroughProxy.test(file) && !isProxied ? [] : chosen.map((target) => ({ variant: undefined, target }))
+    return [...direct, ...others, ...proxied].map((job) => ({
       file,
       ...job,
       isLong: !job.variant && (job.target === first || !longOnce.test(file)),
