@@ -27,17 +27,19 @@ export function beginning(partitions: number): string {
 --   create role pgstore_proxy login password '…';
 --   pgstore grant pgstore_proxy --as proxy --schema :schema
 --
--- On the proxy, once, as a superuser; OWNER is the role that runs the rest of this file. The partitions' order is for ever: a key
--- belongs to the one whose number is its first byte modulo ${partitions}.
+-- On the proxy, once, as a superuser; OWNER is a role that nobody logs in as. The partitions' order is for ever: a key belongs to
+-- the one whose number is its first byte modulo ${partitions}.
 --
 --   create extension plproxy;
+--   create schema :schema authorization OWNER;
 --   create server :schema foreign data wrapper plproxy options (
 ${each.map((line) => `--   ${line}`).join(',\n')}
 --   );
 --   create user mapping for OWNER server :schema options (user 'pgstore_proxy', password '…');
 --   grant usage on foreign server :schema to OWNER;
 --
--- Then run this file in one transaction, here and on every other proxy, and again after an upgrade of the package: partitions first.
+-- Then run this file in one transaction as a superuser, as PL/Proxy asks, on this proxy and every other, and again after an upgrade
+-- of the package: partitions first. What it makes belongs to the schema's owner.
 -- "pgstore grant" gives an application its rights on the proxy, and never on a partition.
 
 do $proxy$
@@ -150,14 +152,30 @@ as $$ cluster ':schema'; run on all; target :schema.session_sign_ins; $$;`,
 as $$ cluster ':schema'; run on int8and(p_id, 255); ${routes['session_revoke(text, bigint, bytea, text)']?.select}; $$;`,
 ]
 
-/** Default privileges may have given them to somebody: they are for the functions above alone. */
+/** To the schema's owner, whose mapping PL/Proxy uses. Default privileges may have given helpers to somebody: they are for us alone. */
 export const ending: string = `do $proxy$
 declare
   v_statement text;
 begin
   for v_statement in
+    select pg_catalog.format('alter %s %s owner to %I', o.kind, o.name, r.rolname)
+    from (
+      select 'function' as kind, p.oid::pg_catalog.regprocedure::text as name, p.pronamespace as namespace, p.proowner as owner
+      from pg_catalog.pg_proc as p
+      where p.proname ~ '^(${ownNames().join('|')}|proxy_.*)$'
+      union all
+      select case c.relkind when 'c' then 'type' else 'table' end, c.oid::pg_catalog.regclass::text, c.relnamespace, c.relowner
+      from pg_catalog.pg_class as c
+      where c.relname in ('grants', 'cleanup', 'cleanup_state')
+    ) as o
+    join pg_catalog.pg_namespace as n on n.oid = o.namespace and n.nspname = ':schema'
+    join pg_catalog.pg_roles as r on r.oid = n.nspowner and r.oid <> o.owner
+  loop
+    execute v_statement;
+  end loop;
+  for v_statement in
     select pg_catalog.format(
-      'revoke all on function %s from %s', p.oid::regprocedure, coalesce(quote_ident(r.rolname), 'public')
+      'revoke all on function %s from %s', p.oid::pg_catalog.regprocedure, coalesce(quote_ident(r.rolname), 'public')
     )
     from pg_catalog.pg_proc as p,
       pg_catalog.aclexplode(coalesce(p.proacl, pg_catalog.acldefault('f', p.proowner))) as a

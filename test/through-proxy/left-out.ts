@@ -15,22 +15,28 @@ const statement = "it compares with the time of the test's own statement, which 
 const catalog = 'what the catalog of one node holds is not on a proxy, whose own is tested in through-proxy'
 const lock = 'a session that is locked through the proxy is free again when the call is over'
 const limit = "a limit is each partition's"
-const own = "it looks at one node's plans, pages or counters"
+const heard = 'what a partition announces comes later here than the answer'
+const own = "it looks at one node's plans, pages, counters or tables of consumers"
 
 /** Tests that cannot pass there, by file and a pattern of their names; `.` is the whole file. */
 const reasons: readonly (readonly [file: RegExp, name: string, reason: string])[] = [
-  [/^sql\/(plans|hot)\./, '.', own],
+  [/^sql\/(plans|hot|session_stats)\./, '.', own],
   [
     /^sql\/catalog\./,
-    '^every function (is|has)|^A7|costs no call|inlined|is commented|violated constraint|^B6|triggers|applying sql/ again|USAGE|needs no other right',
+    '^every function (is|has)|^A7|costs no call|inlined|is commented|violated constraint|^B6|triggers|applying sql/ again|USAGE|needs no other right|no function takes an advisory lock',
     catalog,
   ],
   [/^sql\/session_get\./, 'at the instant that it expires', transaction],
   [/^sql\/count_expired\./, 'due until it is purged', statement],
   [/^sql\/session_regenerate\./, '^the expiry is reset to', statement],
+  [/^sql\/session_save_expiry\./, 'is kept exactly|no longer than its lifetime$', statement],
+  [/^sql\/value_lives\./, 'until its life is over', statement],
+  [/^sql\/statement_time\./, '^A6: a regenerate in an old transaction', transaction],
+  [/^sql\/session_(put|take)\./, 'announced', heard],
   [/^sql\/session_announce\./, 'rolled-back', transaction],
   [/^sql\/session_announce\./, 'under 8000 bytes', own],
   [/^sql\/session_history\./, 'rolled back|who did it|waits neither', transaction],
+  [/^sql\/endings_take\./, 'no consumer the purge|status tells how many wait', own],
   [
     /^sql\/endings_take\./,
     'commits late|transaction|not added while|add one consumer at once|repeatable read|without a lease|killed',
