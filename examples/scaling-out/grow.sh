@@ -4,7 +4,7 @@
 # switch nothing has changed for anybody, and it cleans up what it had begun.
 set -euo pipefail
 source "$1"
-: "${schema:=pgstore}" "${server:=sessions}" "${most_seconds:=1}" "${tries:=10}"
+: "${schema:=pgstore}" "${server:=sessions}" "${most_seconds:=1}" "${tries:=20}"
 n=${#old[@]}
 [[ ${#new[@]} == $((2 * n)) && ${#addresses[@]} == $((2 * n)) ]] || { echo "new and addresses must be $((2 * n))" >&2; exit 2; }
 mask=$((2 * n - 1))
@@ -115,7 +115,7 @@ resume() { # by another connection: the first may still wait for its PAUSE
   local k failed=0
   for ((k = 0; k < ${#bouncers[@]}; k++)); do ask "resume$k" "resume $database"; done
   for ((k = 0; k < ${#bouncers[@]}; k++)); do
-    answer "resume$k" 10 2> "$folder/said" || grep -q 'not paused' "$folder/said" || { cat "$folder/said" >&2; failed=1; }
+    answer "resume$k" 60 2> "$folder/said" || grep -q 'not paused' "$folder/said" || { cat "$folder/said" >&2; failed=1; }
   done
   return "$failed"
 }
