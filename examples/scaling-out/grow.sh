@@ -72,11 +72,15 @@ connect() { # name, URL
   exec {asking[$1]}> "$folder/$1.in" {answering[$1]}< "$folder/$1.out"
 }
 ask() { printf '%s;\n\\echo -- answered\n' "$2" >&"${asking[$1]}"; }
-answer() { # of one connection, into $answer, within $2 seconds; fails with it where it is an error
-  local line end=$((${EPOCHREALTIME/./} + ${2%.*} * 1000000))
+answer() { # of one connection, into $answer, within $2 seconds, a whole number; fails with it where it is an error
+  local line part='' end=$((${EPOCHREALTIME/./} + $2 * 1000000))
   answer=''
   while ((${EPOCHREALTIME/./} < end)); do
-    read -r -t 0.1 -u "${answering[$1]}" line || continue
+    if ! read -r -t 0.2 -u "${answering[$1]}" line; then # what has come of a line is kept
+      part+=$line
+      continue
+    fi
+    line=$part$line part=''
     [[ $line != '-- answered' ]] || { [[ $answer != *ERROR:* ]] || { echo "$1: $answer" >&2; return 1; }; return 0; }
     answer+=$line$'\n'
   done

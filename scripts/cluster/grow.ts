@@ -1,5 +1,5 @@
-// `npm run cluster -- grow [SESSIONS] [VISITORS]`: four partitions become eight, by examples/scaling-out/grow.sh, while visitors come and go through two
-// proxies, each with a PgBouncer in front of it.
+// `npm run cluster -- grow [SESSIONS] [VISITORS]`: four partitions become eight, by examples/scaling-out/grow.sh, while visitors come and go
+// through two proxies, each with a PgBouncer in front of it.
 import { spawn } from 'node:child_process'
 import fs from 'node:fs'
 import os from 'node:os'
