@@ -1,11 +1,10 @@
 -- When a user's live sessions signed in, for a cap over several partitions: no partition knows the sessions of the others. is_spared
--- says which one has the key p_except, or was regenerated from it; asked_at is this partition's time.
+-- says which one has the key p_except, or was regenerated from it.
 create or replace function :PGSTORE_SCHEMA.session_sign_ins(p_user_id text, p_except bytea)
   returns table (
     id bigint,
     signed_in_at timestamptz,
-    is_spared boolean,
-    asked_at timestamptz
+    is_spared boolean
   )
   language plpgsql
   volatile parallel unsafe rows 10
@@ -20,8 +19,7 @@ begin
     select
       s.id,
       s.signed_in_at,
-      coalesce(p_except = s.key or p_except = any (s.former_keys), false),
-      statement_timestamp()
+      coalesce(p_except = s.key or p_except = any (s.former_keys), false)
     from :PGSTORE_SCHEMA.sessions as s
     where s.user_id = p_user_id
       and s.expires_at > statement_timestamp();

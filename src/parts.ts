@@ -9,6 +9,7 @@ import { CachedReader } from './cached-reader.ts'
 import { Refusals, type RefusedCookies } from './cookie/refusals.ts'
 import { BatchedDatabase } from './database/batched-sessions.ts'
 import { connectionsFor, LanedDatabase } from './database/lanes.ts'
+import { LentClients } from './database/lent-client.ts'
 import { openPool, type Pool, poolProblems, poolSize, type Queryable } from './database/pool.ts'
 import type { SessionDatabase } from './database/row.ts'
 import { Database } from './database/session-functions.ts'
@@ -45,6 +46,7 @@ export class StoreParts {
   /** The pool for transactions of ours: the one above or the one that was given; undefined over one client. */
   readonly pool: Pool | undefined
   readonly #sockets: Sockets | undefined
+  readonly #clients: LentClients
   readonly database: Database
   readonly schema: string
   /** The same, through the seal if there is one. */
@@ -80,6 +82,7 @@ export class StoreParts {
     this.ownPool = ownPool
     this.pool = lender ? undefined : (ownPool ?? settings.pool)
     this.schema = schema
+    this.#clients = lender ? lender.#clients : new LentClients(schema)
     this.#sockets = sockets
     this.database = database
     this.listen = lender ? [] : listenConnections(settings)
@@ -159,7 +162,7 @@ export class StoreParts {
     const problems = poolProblems(client).map((problem) => problem.replace('pool', 'client'))
     if (problems.length > 0) throw new PGStoreError('invalid_option', `withClient: ${problems.join('; ')}.`)
     const settings = { ...this.settings, maxLength: this.writer.maxLength, durability: undefined }
-    const database = new Database(economical(client as Pool, false), settings.schema)
+    const database = new Database(this.#clients.lent(economical(client as Pool, false)), settings.schema)
     return new StoreParts(settings, undefined, undefined, database, { lender: this })
   }
 }

@@ -218,7 +218,7 @@ export class PGStore<Values extends object = Record<string, unknown>> extends Se
 
   /**
    * The same store over one `pg` client, inside the transaction that you began on it: a sign-in and the user's row then commit
-   * together or not at all. After a rollback, discard the session object and the response's cookie.
+   * together or not at all. After a rollback, discard the session object and the response's cookie. Not through PL/Proxy.
    */
   withClient(client: Queryable): PGStore<Values> {
     this.#checkOpen()

@@ -41,6 +41,9 @@ const otherSeconds = 2
 const once =
   /-browser\.test|^examples\/demo|^project\/|^cache\/(model|rules)|^cookie\/codec|^cli\/gob|^session\/(json|attachment)|^database\/read-json|^faults\/partitions|^security\/(page|supply-chain)\./
 
+/** They need a proxy, and what they look at is its own. */
+const onlyThroughProxy = /^through-proxy\//
+
 /** What they look at is the browser's. */
 const inBrowser = /-browser\.test/
 
@@ -66,6 +69,8 @@ function secondsOf(file: string): number {
  *
  * @param isTurnAbout whether each file runs on one server, the next on the next: the quick suite, for CI runs all on all
  * @param variants run their files on the first server
+ * @param proxy a target of its own, for the files of its variant
+ * @param isProxied whether that is the only target
  */
 export function plan<Target>(
   files: readonly string[],
@@ -74,6 +79,7 @@ export function plan<Target>(
   isTurnAbout: boolean,
   variants: readonly Variant[],
   proxy: { readonly target: Target; readonly variant: Variant } | undefined,
+  isProxied: boolean,
 ): Plan<Target> {
   const ordered = [...files].sort((one, other) => secondsOf(other) - secondsOf(one))
   const jobs = ordered.flatMap((file, place) => {
@@ -84,10 +90,9 @@ export function plan<Target>(
       .filter((variant) => variant.files.test(file) && !inBrowser.test(file))
       .map((variant) => ({ variant, target: first as Target }))
     const proxied = proxy?.variant.files.test(file) ? [proxy] : []
-    return [...chosen.map((target) => ({ variant: undefined, target })), ...others, ...proxied].map((job) => ({
-      file,
-      ...job,
-    }))
+    const direct =
+      onlyThroughProxy.test(file) && !isProxied ? [] : chosen.map((target) => ({ variant: undefined, target }))
+    return [...direct, ...others, ...proxied].map((job) => ({ file, ...job }))
   })
   const all = jobs.reduce((sum, { file }) => sum + secondsOf(file), 0)
   const longest = Math.max(...files.map(secondsOf))

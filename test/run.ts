@@ -32,22 +32,24 @@ interface Run extends Result {
 
 const isFull = process.env['PGSTORE_COUNTS'] === 'full'
 const isSecurity = (file: string) => file.startsWith('security/')
+const isProxy = (file: string) => file.startsWith('through-proxy/')
 const isFault = (file: string) => file.startsWith('faults/')
 
 async function main(filters: readonly string[]): Promise<number> {
   const started = performance.now()
   const all = testFiles(here)
   const isProxied = process.env['PGSTORE_TARGET'] === 'proxy'
-  const through = throughProxy(isProxied)
+  const through = throughProxy(isProxied ? 'all' : isFull ? 'chosen' : 'own')
   const isWanted = (file: string) =>
     (!isProxied || through.files.test(file)) &&
-    (filters.length > 0 ? filters.some((part) => file.includes(part)) : isFull || !isFault(file))
+    (filters.length > 0 ? filters.some((part) => file.includes(part)) : isFull || !(isFault(file) || isProxy(file)))
   const files = all.filter(isWanted)
   if (files.length === 0) throw new Error(`No test file has ${filters.join(' or ')} in its name.`)
   const counts = countsOf(files)
   const isAll = counts.isFull && !counts.isFaults && !isProxied
   const wanted = isAll && areInstalled ? variants : []
-  const isProxyWanted = isAll && plproxyBin() !== undefined && files.some((file) => through.files.test(file))
+  const isProxyAsked = !isProxied && !counts.isFaults && files.some((file) => through.files.test(file))
+  const isProxyWanted = isProxyAsked && plproxyBin() !== undefined
   const bundled = isProxyWanted ? [...wanted, through] : wanted
   const [targets, proxy, own, ...others] = await Promise.all([
     isProxied ? startProxyTarget().then((target) => [target]) : startTargets(),
@@ -60,13 +62,23 @@ async function main(filters: readonly string[]): Promise<number> {
   try {
     const atOnce = counts.isFaults ? 1 : filesAtOnce()
     const proxied = proxy && { target: proxy, variant: through }
-    const { jobs, minutes } = plan(files, targets, atOnce, !counts.isFull && filters.length === 0, wanted, proxied)
+    const { jobs, minutes } = plan(
+      files,
+      targets,
+      atOnce,
+      !counts.isFull && filters.length === 0,
+      wanted,
+      proxied,
+      isProxied,
+    )
     const length = counts.isFull ? 'with full counts' : `about ${Math.ceil(minutes)} min on an idle machine`
     const on = targets.map(({ name }) => name).join(' and ')
     console.log(`${files.length} files on ${on}: ${jobs.length} runs, ${atOnce} side by side; ${length}`)
-    if (filters.length === 0 && files.length < all.length)
-      console.log(`Left to CI and npm run faults: the ${all.length - files.length} files of test/faults.`)
-    if (isAll && plproxyBin() === undefined) {
+    if (filters.length === 0 && files.length < all.length && !isProxied)
+      console.log(
+        `Left to CI, npm run faults and npm run cluster: ${all.length - files.length} files of faults and through-proxy.`,
+      )
+    if (isProxyAsked && !isProxyWanted) {
       console.log(`Skipped: tests through a proxy. ${howToInstall()}`)
       results.push({ passed: 0, failed: 0, skipped: 1 })
     }

@@ -1,1 +1,3 @@
--- Tables and indexes here; functions by include, one line a changed file.
+-- An echo that every partition sends, with its own number.
+
+--! include announcement_echo.sql

@@ -37,8 +37,9 @@ const settings = {
   max_wal_size: '256MB',
 }
 
-/** As whom a proxy comes to its partitions. */
+/** The proxy's role on the partitions, and the functions' owner on the proxy. */
 export const role = 'pgstore_proxy'
+const owner = 'pgstore_owner'
 
 /** Folder of the programs of an installed server that has PL/Proxy; undefined if there is none. */
 export function plproxyBin(): string | undefined {
@@ -100,6 +101,7 @@ export class Cluster {
       for (const server of others) {
         await query(server.url(), `create role ${role} login password '${password}'`)
       }
+      await query(proxy.url(), `create role ${owner}`)
       return cluster
     } catch (error) {
       await Promise.all(servers.map((server) => server.stop()))
@@ -155,7 +157,9 @@ export class Cluster {
       url,
       'create extension plproxy',
       `create server ${schema} foreign data wrapper plproxy options (${this.#places(name, servers)})`,
-      `create user mapping for current_user server ${schema} options (user '${role}', password '${this.#password}')`,
+      `create schema ${schema} authorization ${owner}`,
+      `create user mapping for ${owner} server ${schema} options (user '${role}', password '${this.#password}')`,
+      `grant usage on foreign server ${schema} to ${owner}`,
       proxySql({ schema, partitions: servers.length }),
     )
     return this.#database(name, servers)

@@ -64,7 +64,7 @@ the store with migrate: false. No database is needed.
 With --engine plproxy and --partitions, a power of two, it prints what a PL/Proxy proxy in front of that many partitions needs: the same
 functions, each running on the partition that holds its key, or on all. Its first lines say how to prepare the proxy and the partitions.
 
-  pgstore sql --engine plproxy --partitions 4 | psql -1 -v ON_ERROR_STOP=1 postgres://owner@proxy/sessions`,
+  pgstore sql --engine plproxy --partitions 4 | psql -1 -v ON_ERROR_STOP=1 postgres://postgres@proxy/sessions`,
     run: async (flags) => await (await import('./schema.ts')).printSql(flags),
   },
   {

@@ -13,6 +13,8 @@ export interface Inspection {
   readonly has_grants: boolean
   /** Whether the current role acts as the schema's owner. */
   readonly is_owner: boolean
+  /** Whether any function is PL/Proxy's. */
+  readonly is_proxy: boolean
   /** Functions with our names that are not in plpgsql. */
   readonly foreign_functions: readonly string[]
   /** A few of all the objects in the schema, as Postgres describes them. */
@@ -35,6 +37,11 @@ const query = `select
   ) as ledger,
   exists (select from tables as c where c.relname = 'grants') as has_grants,
   coalesce((select pg_has_role(n.nspowner, 'usage') from schema as n), false) as is_owner,
+  exists (
+    select from pg_catalog.pg_proc as p
+    join pg_catalog.pg_language as l on l.oid = p.prolang
+    where p.pronamespace = (select n.oid from schema as n) and l.lanname = 'plproxy'
+  ) as is_proxy,
   array(
     select p.proname || ' (' || l.lanname || ')'
     from pg_catalog.pg_proc as p
@@ -67,10 +74,16 @@ ${query}`
 /** @throws {PGStoreError} `migration` if our functions would not work with what is in the schema */
 export function checkWorkable(found: Inspection, schema: string): void {
   const [foreign] = found.foreign_functions
+  if (found.is_proxy) {
+    throw new PGStoreError(
+      'migration',
+      `Schema ${schema} of this database is a PL/Proxy proxy, whose functions run on its partitions: migrate each partition, then replace the proxy's functions by what "pgstore sql --engine plproxy" prints.`,
+    )
+  }
   if (foreign !== undefined) {
     throw new PGStoreError(
       'migration',
-      `Function ${schema}.${foreign} is not in plpgsql, so it is not pgstore's: behind a proxy such as PL/Proxy, migrate each database behind it separately.`,
+      `Function ${schema}.${foreign} is not in plpgsql, so it is not pgstore's: behind a proxy, migrate each database behind it separately.`,
     )
   }
   if (found.ledger === null && found.sessions === null) return

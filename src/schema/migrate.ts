@@ -188,6 +188,7 @@ function ledger(schema: string): string[] {
     `do $$ begin
   perform pg_catalog.set_config('pgstore.comment', (select pg_catalog.obj_description(oid, 'pg_namespace') from pg_catalog.pg_namespace where nspname = '${schema}'), true);
   if not exists (select from pg_catalog.pg_namespace where nspname = '${schema}') then create schema ${schema}; end if;
+  if exists (select from pg_catalog.pg_proc as p join pg_catalog.pg_language as l on l.oid = p.prolang where p.pronamespace = '${schema}'::pg_catalog.regnamespace and l.lanname = 'plproxy') then raise exception 'Schema ${schema} of this database is a PL/Proxy proxy: install this on its partitions.'; end if;
 end $$;`,
     `create table ${schema}.migrations (name text not null, hash text not null, applied_at timestamptz not null default now(), constraint migrations_pkey primary key (name));`,
     `comment on table ${schema}.migrations is 'Which of pgstore''s migrations were applied here.';`,

@@ -6283,7 +6283,7 @@ comment on function :PGSTORE_SCHEMA.purge_expired(integer) is
   {
     name: '000007-partitions.sql',
     sql: `--! Previous: sha1:8a31c28692248ccaedf6b7e3b0d7d78fdb959cb2
---! Hash: sha1:d94c8ff9be4aa46cdb546ec6268b0ac045dcf8ec
+--! Hash: sha1:899ea4287a920340df8d4e46c3cbda0b3ac8fca4
 --! Message: partitions
 
 --! split: 1-current.sql
@@ -6291,13 +6291,12 @@ comment on function :PGSTORE_SCHEMA.purge_expired(integer) is
 
 --! Included session_sign_ins.sql
 -- When a user's live sessions signed in, for a cap over several partitions: no partition knows the sessions of the others. is_spared
--- says which one has the key p_except, or was regenerated from it; asked_at is this partition's time.
+-- says which one has the key p_except, or was regenerated from it.
 create or replace function :PGSTORE_SCHEMA.session_sign_ins(p_user_id text, p_except bytea)
   returns table (
     id bigint,
     signed_in_at timestamptz,
-    is_spared boolean,
-    asked_at timestamptz
+    is_spared boolean
   )
   language plpgsql
   volatile parallel unsafe rows 10
@@ -6312,8 +6311,7 @@ begin
     select
       s.id,
       s.signed_in_at,
-      coalesce(p_except = s.key or p_except = any (s.former_keys), false),
-      statement_timestamp()
+      coalesce(p_except = s.key or p_except = any (s.former_keys), false)
     from :PGSTORE_SCHEMA.sessions as s
     where s.user_id = p_user_id
       and s.expires_at > statement_timestamp();
@@ -6371,44 +6369,6 @@ $$;
 comment on function :PGSTORE_SCHEMA.session_revoke_some(text, bigint[], text) is
   'Ends the live sessions of a user that have these numbers, and announces them; returns how many ended.';
 --! EndIncluded session_revoke_some.sql
-`,
-  },
-  {
-    name: '000008-echo.sql',
-    sql: `--! Previous: sha1:d94c8ff9be4aa46cdb546ec6268b0ac045dcf8ec
---! Hash: sha1:a3b89f5cfa0a06d4522f5a6f2d3e20822462ed69
---! Message: echo
-
---! split: 1-current.sql
--- An echo that every partition sends, with its own number.
-
---! Included announcement_echo.sql
--- Sends an echo to the listeners of <schema>_sessions: {"type", "echo", "n", "from"}. n is the number of the newest announcement, and from
--- differs for each database that sends one, so that a listener knows that it hears every partition, and what it has missed there.
--- Returns how many databases sent it: 1, and behind a proxy the number of partitions.
-create or replace function :PGSTORE_SCHEMA.announcement_echo(p_echo text)
-  returns bigint
-  language plpgsql
-  volatile parallel unsafe
-  security definer
-  set search_path = pg_catalog, pg_temp
-as $$
-begin
-  perform pg_notify(
-    ':PGSTORE_SCHEMA' || '_sessions',
-    json_build_object(
-      'type', 'echo',
-      'echo', left(p_echo, 100),
-      'n', coalesce(pg_sequence_last_value(':PGSTORE_SCHEMA.announcement'), 0),
-      'from', gen_random_uuid()
-    )::text
-  );
-  return 1;
-end
-$$;
-comment on function :PGSTORE_SCHEMA.announcement_echo(text) is
-  'Sends an echo on the sessions channel with the number of the newest announcement; returns how many databases sent it.';
---! EndIncluded announcement_echo.sql
 `,
   },
 ]

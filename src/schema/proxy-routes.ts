@@ -20,20 +20,6 @@ export interface Route {
   readonly select?: string
 }
 
-/** Where the functions stay what they are: they know no session. In this order, as some return what others made. */
-export const localFiles: readonly string[] = [
-  'session_key.sql',
-  'valid_lives.sql',
-  'rights_granted.sql',
-  'cleanup_announce.sql',
-  'cleanup_status.sql',
-  'cleanup_start.sql',
-  'cleanup_stop.sql',
-  'cleanup_beat.sql',
-  'cleanup_begin_run.sql',
-  'cleanup_end_run.sql',
-]
-
 const byKey: Route = { on: byteOf('p_key') }
 
 /** A count over all partitions. */
@@ -143,31 +129,17 @@ export const routes: Readonly<Record<string, Route>> = {
     split: 'p_ids',
     helper: '(p_user_id text, p_ids bigint[], p_reason text) returns setof bigint',
     select: 'session_revoke_some',
-    // No lock spans the partitions. So sign-ins at once, each followed by its call, have to choose alike: by time, and not each itself.
-    // What signed in more than ten seconds after one that has just signed in did so by a clock that is ahead: it is the oldest then.
-    body: `if coalesce(p_max, 0) < 1 then
+    // No lock spans the partitions: one on this proxy, so that of sign-ins at once the next sees whom the one before has ended.
+    body: `if coalesce(p_max, 0) < 1 or p_user_id is null then
     return 0;
   end if;
+  perform pg_advisory_xact_lock(hashtext(':schema.session_limit'), hashtext(p_user_id));
   return (
-    with signed_in as (
-      select s.id, s.signed_in_at, s.is_spared, s.asked_at
-      from :schema.proxy_session_sign_ins(p_user_id, p_except) as s
-    ), newcomer as (
-      select s.signed_in_at + interval '10 seconds' as horizon
-      from signed_in as s
-      where s.is_spared
-        and s.signed_in_at > s.asked_at - interval '10 seconds'
-      limit 1
-    )
     select coalesce(sum(n), 0)::bigint
     from :helper(p_user_id, array(
       select s.id
-      from signed_in as s
-      left join newcomer on true
-      order by
-        case when newcomer.horizon is null then not s.is_spared else s.signed_in_at > newcomer.horizon end,
-        s.signed_in_at desc nulls last,
-        s.id desc
+      from :schema.proxy_session_sign_ins(p_user_id, p_except) as s
+      order by s.is_spared desc, s.signed_in_at desc nulls last, s.id desc
       offset p_max
     ), coalesce(p_reason, 'limited')) as n
   );`,

@@ -69,8 +69,12 @@ export async function closeEverything(): Promise<void> {
   await closeAll()
 }
 
-export function newKey(): Buffer {
-  return randomBytes(32)
+/** @param like a key to share the first byte with, as a session that is regenerated stays on its partition */
+export function newKey(like?: Buffer): Buffer {
+  const key = randomBytes(32)
+  const first = like?.[0] ?? process.env['PGSTORE_TEST_FIRST_BYTE']
+  if (first !== undefined) key[0] = Number(first)
+  return key
 }
 
 /** The rows of one call in named notation: `call('session_get', { key })` is `session_get(p_key => …)`. */

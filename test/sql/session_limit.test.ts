@@ -47,7 +47,7 @@ test('an old anonymous session that signs in now is the newest', async () => {
 test('so is one that changes hands, or its key while signing in; saving its data changes nothing', async () => {
   const user_id = newUser()
   const [first, second, third] = await signedIn(user_id, 3)
-  const moved = newKey()
+  const moved = newKey(second)
   const args = { ttl: '1 day', user_id: newUser() }
   await call('session_regenerate', { key: second, new_key: moved, ...args })
   await save(moved, { user_id })
@@ -60,7 +60,7 @@ test('so is one that changes hands, or its key while signing in; saving its data
 test('the one to spare is spared though it was regenerated meanwhile', async () => {
   const user_id = newUser()
   const [first, second] = await signedIn(user_id, 2)
-  const [between, moved] = [newKey(), newKey()]
+  const [between, moved] = [newKey(first), newKey(first)]
   await call('session_regenerate', { key: first, new_key: between })
   await call('session_regenerate', { key: between, new_key: moved })
   assert.is(await count('session_limit', { user_id, max: 1, except: first }), 1)

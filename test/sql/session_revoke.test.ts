@@ -50,10 +50,11 @@ test('the one to spare is spared when it is named by number too', async () => {
 test('the one to spare is spared though it was regenerated meanwhile, by user and by tag', async () => {
   const user_id = `user ${++users}`
   const tag = `tag of ${user_id}`
-  const [key, new_key] = [await create({}, { user_id, tags: [tag] }), newKey()]
+  const key = await create({}, { user_id, tags: [tag] })
+  const new_key = newKey(key)
   await create({}, { user_id })
   await create({}, { tags: [tag] })
-  const between = newKey()
+  const between = newKey(key)
   await call('session_regenerate', { key, new_key: between })
   await call('session_regenerate', { key: between, new_key })
   assert.is(await count('session_revoke', { user_id, except: key }), 1)

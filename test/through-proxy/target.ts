@@ -9,12 +9,13 @@ import { Cluster, type ClusterDatabase, plproxyBin, query, schema } from '../../
 import { grantStatements } from '../../src/schema/grants.ts'
 import type { Target } from '../targets.ts'
 import type { Variant } from '../versions.ts'
-import { leftOut, runsThroughProxy } from './left-out.ts'
+import { type Chosen, firstByte, leftOut, runsThroughProxy } from './left-out.ts'
 
-/** The other tables of sessions have a session's number, whose low byte is the key's first. */
+/** The other tables have a session's number or one that ends like it: its low byte is the key's first. */
 const views = [
   { table: 'sessions', byte: 'get_byte(key, 0)' },
   { table: 'history', byte: '(session_id & 255)::integer' },
+  { table: 'ending_deliveries', byte: '(id & 255)::integer' },
 ] as const
 
 const template = 'pgstore_test_template'
@@ -23,12 +24,12 @@ const template = 'pgstore_test_template'
 const settings = { lock_timeout: '12s', idle_in_transaction_session_timeout: '60s' }
 
 /** With a uvu that leaves out what cannot pass there. */
-export function throughProxy(isAll: boolean): Variant {
+export function throughProxy(which: Chosen): Variant {
   return {
     name: 'PL/Proxy',
     command: [process.execPath, '--enable-source-maps'],
     packages: { uvu: fileURLToPath(new URL('uvu', import.meta.url)) },
-    files: { test: (file) => runsThroughProxy(file, isAll) },
+    files: { test: (file) => runsThroughProxy(file, which) },
   }
 }
 
@@ -68,6 +69,7 @@ export async function startProxyTarget(): Promise<Target> {
           PGSTORE_TEST_PARTITION_URLS: database.partitionUrls.join(' '),
           PGSTORE_TEST_BIN: plproxyBin(),
           PGSTORE_TEST_LEFT_OUT: JSON.stringify(leftOut(file)),
+          PGSTORE_TEST_FIRST_BYTE: firstByte(file)?.toString(),
         },
         drop: async () => {
           await relay.end()
@@ -95,7 +97,8 @@ function viewStatements(partitionUrls: readonly string[]): string[] {
         `create foreign table ${schema}.${table}_${n} partition of ${schema}.${table} for values in (${n}) server look_${n} options (schema_name '${schema}', table_name '${table}')`,
     ),
   ])
-  return ['create extension postgres_fdw', ...servers, ...tables]
+  const alike = `import foreign schema ${schema} limit to (audit, ending_consumers) from server look_0 into ${schema}`
+  return ['create extension postgres_fdw', ...servers, ...tables, alike]
 }
 
 /** Passes what is announced on the partitions to whoever listens in the proxy's database. */
