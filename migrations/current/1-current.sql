@@ -1,3 +1,1 @@
--- An echo that every partition sends, with its own number.
-
---! include announcement_echo.sql
+-- Tables and indexes here; functions by include, one line a changed file.
