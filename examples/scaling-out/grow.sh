@@ -4,7 +4,7 @@
 # switch nothing has changed for anybody, and it cleans up what it had begun.
 set -euo pipefail
 source "$1"
-: "${schema:=pgstore}" "${server:=sessions}" "${most_seconds:=1}" "${tries:=10}"
+: "${schema:=pgstore}" "${server:=sessions}" "${most_seconds:=1}" "${tries:=20}"
 n=${#old[@]}
 [[ ${#new[@]} == $((2 * n)) && ${#addresses[@]} == $((2 * n)) ]] || { echo "new and addresses must be $((2 * n))" >&2; exit 2; }
 mask=$((2 * n - 1))
@@ -72,11 +72,15 @@ connect() { # name, URL
   exec {asking[$1]}> "$folder/$1.in" {answering[$1]}< "$folder/$1.out"
 }
 ask() { printf '%s;\n\\echo -- answered\n' "$2" >&"${asking[$1]}"; }
-answer() { # of one connection, into $answer, within $2 seconds; fails with it where it is an error
-  local line end=$((${EPOCHREALTIME/./} + ${2%.*} * 1000000))
+answer() { # of one connection, into $answer, within $2 seconds, a whole number; fails with it where it is an error
+  local line part='' end=$((${EPOCHREALTIME/./} + $2 * 1000000))
   answer=''
   while ((${EPOCHREALTIME/./} < end)); do
-    read -r -t 0.1 -u "${answering[$1]}" line || continue
+    if ! read -r -t 0.2 -u "${answering[$1]}" line; then # what has come of a line is kept
+      part+=$line
+      continue
+    fi
+    line=$part$line part=''
     [[ $line != '-- answered' ]] || { [[ $answer != *ERROR:* ]] || { echo "$1: $answer" >&2; return 1; }; return 0; }
     answer+=$line$'\n'
   done
@@ -115,7 +119,7 @@ resume() { # by another connection: the first may still wait for its PAUSE
   local k failed=0
   for ((k = 0; k < ${#bouncers[@]}; k++)); do ask "resume$k" "resume $database"; done
   for ((k = 0; k < ${#bouncers[@]}; k++)); do
-    answer "resume$k" 10 2> "$folder/said" || grep -q 'not paused' "$folder/said" || { cat "$folder/said" >&2; failed=1; }
+    answer "resume$k" 60 2> "$folder/said" || grep -q 'not paused' "$folder/said" || { cat "$folder/said" >&2; failed=1; }
   done
   return "$failed"
 }

@@ -1,5 +1,5 @@
-// `npm run cluster -- grow`: four partitions become eight, by examples/scaling-out/grow.sh, while visitors come and go through two
-// proxies, each with a PgBouncer in front of it.
+// `npm run cluster -- grow [SESSIONS] [VISITORS]`: four partitions become eight, by examples/scaling-out/grow.sh, while visitors come and go
+// through two proxies, each with a PgBouncer in front of it.
 import { spawn } from 'node:child_process'
 import fs from 'node:fs'
 import os from 'node:os'
@@ -30,7 +30,7 @@ export async function grow(args: readonly string[]): Promise<number> {
     console.log('PgBouncer is not installed here. On Debian or Ubuntu: apt-get install pgbouncer.')
     return 1
   }
-  const stored = Number(args[0] ?? 60_000)
+  const [stored = 60_000, visitors = 48] = args.map(Number)
   const cluster = await Cluster.start({ partitions: before, settings })
   const ends: (() => Promise<unknown>)[] = [() => cluster.stop()]
   try {
@@ -48,7 +48,7 @@ export async function grow(args: readonly string[]): Promise<number> {
       () => Promise.all(stores.map((store) => store.close())),
       () => Promise.all(bouncers.map((bouncer) => bouncer.stop())),
     )
-    return await underLoad(stores, async () => {
+    return await underLoad(stores, visitors, async () => {
       const output = await runScript({ database, news, proxies, bouncers })
       return { output, problems: await misplaced(news, stored) }
     })
@@ -62,11 +62,15 @@ interface Grown {
   readonly problems: readonly string[]
 }
 
-async function underLoad(stores: readonly PGStore<Visited>[], growing: () => Promise<Grown>): Promise<number> {
+async function underLoad(
+  stores: readonly PGStore<Visited>[],
+  count: number,
+  growing: () => Promise<Grown>,
+): Promise<number> {
   const tally = new Tally()
   let turn = 0
   const store = () => stores[turn++ % stores.length] as PGStore<Visited>
-  const visitors = Array.from({ length: 48 }, () => new CountingVisitor())
+  const visitors = Array.from({ length: count }, () => new CountingVisitor())
   const checkers = [0, 1].map((number) => new Checker(`exactly ${number}`, store))
   const stopVisits = letVisit(visitors, store, () => tally)
   const stopChecks = checkers.map((checker) => checker.begin())
@@ -136,7 +140,10 @@ class Checker {
       this.#known.add(visitor.id)
     }
     const listed = (await this.#store().list(this.#userId)).map(({ id }) => id)
-    this.#check(listed.length === this.#known.size && listed.every((id) => this.#known.has(id)), `a list of ${listed.length}`)
+    this.#check(
+      listed.length === this.#known.size && listed.every((id) => this.#known.has(id)),
+      `a list of ${listed.length}`,
+    )
     const [id = ''] = this.#known
     this.#known.delete(id)
     const ended = await this.#store().revoke(this.#userId, { id })
@@ -199,7 +206,8 @@ async function runScript(parts: {
 }): Promise<string> {
   const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'pgstore-grow-'))
   const file = path.join(folder, 'settings.sh')
-  const array = (name: string, values: readonly string[]) => `${name}=(${values.map((value) => `'${value}'`).join(' ')})`
+  const array = (name: string, values: readonly string[]) =>
+    `${name}=(${values.map((value) => `'${value}'`).join(' ')})`
   const lines = [
     array('old', parts.database.partitionUrls),
     array(

@@ -6373,8 +6373,8 @@ comment on function :PGSTORE_SCHEMA.session_revoke_some(text, bigint[], text) is
   },
   {
     name: '000008-echo.sql',
-    sql: `--! Previous: sha1:d94c8ff9be4aa46cdb546ec6268b0ac045dcf8ec
---! Hash: sha1:a3b89f5cfa0a06d4522f5a6f2d3e20822462ed69
+    sql: `--! Previous: sha1:899ea4287a920340df8d4e46c3cbda0b3ac8fca4
+--! Hash: sha1:0da8a588cf20d30d397935ac12c31160a80dbc20
 --! Message: echo
 
 --! split: 1-current.sql
