@@ -12,6 +12,9 @@ import { messageOf, PGStoreError } from '../errors.ts'
 import { atMost } from '../events/deadline.ts'
 import { findPackage, loadPackage } from '../packages.ts'
 
+/** What graphile-worker sets when it ends at an announced migration, though the process goes on. */
+const migratedExitCode = 57
+
 export interface AlarmSettings {
   /**
    * Name of the task and of its job, among those of an application that shares graphile-worker's schema. A runner takes
@@ -50,8 +53,10 @@ export class Alarm {
    */
   async start(): Promise<void> {
     const { name, workerSchema, ring, warn } = this.#settings
-    await checkRevision(this.#pool, workerSchema)
-    const { Logger, run } = this.#package
+    const isNew = (await checkRevision(this.#pool, workerSchema)) === undefined
+    const { Logger, run, runMigrations } = this.#package
+    if (isNew) await runMigrations({ pgPool: withoutAnnouncement(this.#pool), schema: workerSchema })
+    const { exitCode } = process
     const runner = await run({
       pgPool: withoutCodes(this.#pool),
       schema: workerSchema,
@@ -68,7 +73,10 @@ export class Alarm {
       events: this.#pools(),
     })
     // It ends by itself if it cannot report a job as done, after an outage at the wrong moment.
-    const ended = () => this.#startAnew(1000)
+    const ended = () => {
+      if (process.exitCode === migratedExitCode) process.exitCode = exitCode
+      this.#startAnew(1000)
+    }
     runner.promise.then(ended, ended)
     if (this.#isStopped) return void runner.stop().catch(() => {})
     this.#runner = runner
@@ -137,7 +145,7 @@ export class Alarm {
  * graphile-worker migrates any schema it finds to its own revision, and the runners of an application with another version end.
  * While another process installs the schema its revision grows, so a low one is checked again.
  */
-async function checkRevision(pool: pg.Pool, workerSchema: string): Promise<void> {
+async function checkRevision(pool: pg.Pool, workerSchema: string): Promise<number | undefined> {
   const wanted = shippedRevision()
   let found = await installedRevision(pool, workerSchema)
   for (let looks = 0; looks < 5 && wanted !== undefined && found !== undefined && found < wanted; looks++) {
@@ -146,7 +154,7 @@ async function checkRevision(pool: pg.Pool, workerSchema: string): Promise<void>
     found = await installedRevision(pool, workerSchema)
     if (found !== before) looks = 0
   }
-  if (wanted === undefined || found === undefined || found === wanted) return
+  if (wanted === undefined || found === undefined || found === wanted) return found
   throw new PGStoreError(
     'invalid_option',
     `Schema ${workerSchema} is at revision ${found} of graphile-worker's, but the graphile-worker installed here needs ${wanted}: install the version that the other programs use, or give the worker a separate schema (workerSchema, --worker-schema). If no other program uses it, "npx graphile-worker --schema-only" upgrades an older one.`,
@@ -179,6 +187,26 @@ function shippedRevision(): number | undefined {
   if (!fs.existsSync(folder)) return undefined
   const numbers = fs.readdirSync(folder).map((name) => Number(/^(\d{6})\.sql$/.exec(name)?.[1] ?? 0))
   return Math.max(...numbers)
+}
+
+/**
+ * graphile-worker tells of each migration on a channel that does not name the schema, and at a breaking one every runner in the database
+ * ends, those of an application's schema too. Of a schema that is new, nobody has to be told.
+ */
+function withoutAnnouncement(pool: pg.Pool): pg.Pool {
+  const connect = async () => {
+    const client = await pool.connect()
+    const query = (text: unknown, values?: unknown[]) =>
+      values?.[0] === 'worker:migrate' ? Promise.resolve({ rows: [] }) : client.query(text as string, values)
+    return new Proxy(client, {
+      get(target, name) {
+        if (name === 'query') return query
+        const member: unknown = Reflect.get(target, name, target)
+        return typeof member === 'function' ? member.bind(target) : member
+      },
+    })
+  }
+  return Object.create(pool, { connect: { value: connect } })
 }
 
 /**

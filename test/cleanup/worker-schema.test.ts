@@ -2,7 +2,7 @@
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { runWorker } from '../../src/cleanup/worker.ts'
-import { startOver } from '../support/crowd.ts'
+import { addExpired, countSessions, startOver } from '../support/crowd.ts'
 import { closeAll, databaseUrl, rejection, row, sql, testStore, until } from '../support/harness.ts'
 import { endPrograms, pgstore } from '../support/program.ts'
 
@@ -81,6 +81,22 @@ test('F45: a worker does not start on a schema whose table of migrations is not 
     ['invalid_option', true],
   )
   assert.equal(await sql('select name from somebodys.migrations'), [])
+})
+
+test('F45: installing a schema ends no runner of another one, and a migration elsewhere does not end this worker', async () => {
+  await sql(`select pgstore.cleanup_start('1 second')`)
+  const first = pgstore('worker', '--worker-schema', 'first_one')
+  await first.line(/waiting/)
+  const second = pgstore('worker', '--worker-schema', 'second_one')
+  await second.line(/waiting/)
+  assert.not.match(first.output + first.errors, /breaking/)
+  await sql('select pg_notify($1, $2)', 'worker:migrate', '{"migrationNumber":1,"breaking":true}')
+  for (const worker of [first, second]) await until(() => /breaking migration/.test(worker.output + worker.errors), 60)
+  for (let run = 0; run < 2; run++) {
+    await addExpired(5)
+    await until(async () => (await countSessions()).due === 0, 60)
+  }
+  for (const worker of [first, second]) assert.is((await worker.end()).code, 0)
 })
 
 test('B7: of several workers that install a schema at once each starts', async () => {
