@@ -5,6 +5,8 @@ import { howToInstall, plproxyBin } from './cluster/cluster.ts'
 const commands: Readonly<Record<string, (args: readonly string[]) => Promise<number>>> = {
   bench: async (args) => (await import('./cluster/bench.ts')).bench(args),
   test: async (args) => (await import('./cluster/test.ts')).test(args),
+  outage: async () => (await import('./cluster/outage.ts')).outage(),
+  grow: async (args) => (await import('./cluster/grow.ts')).grow(args),
 }
 
 const [name = '', ...args] = process.argv.slice(2)

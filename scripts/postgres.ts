@@ -138,7 +138,7 @@ function pathFolders(): string[] {
   return (process.env['PATH'] ?? '').split(path.delimiter).filter(Boolean)
 }
 
-async function freePort(): Promise<number> {
+export async function freePort(): Promise<number> {
   const server = net.createServer()
   await new Promise<void>((resolve, reject) => server.once('error', reject).listen(0, '127.0.0.1', resolve))
   const { port } = server.address() as net.AddressInfo

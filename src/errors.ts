@@ -83,6 +83,19 @@ const passing = /^(08|57P0[1235]|53300|25006|40001|40P01|E[A-Z]+)/
 const timedOut = /^(57014|55P03|25P0[34])/
 const outOfRoom = /^53/
 
+/** What PL/Proxy says of a partition that it cannot reach: the text goes on with the partition's name and address. */
+const unreachable = /^PL\/Proxy function \S+\(\d+\): (\[|connect timeout)/
+const tooSlow = /^PL\/Proxy function \S+\(\d+\): query timeout/
+
+/** What PL/Proxy puts before an error that a partition raised, with the name of its database; the SQLSTATE is the error's own. */
+const raisedThere = /^\S+\(\d+\): \[[^\]]*\] REMOTE [^:]*: /
+
+/** Whether a partition behind this connection failed, and not the connection. */
+export function isOfPartition(error: unknown): boolean {
+  const text = messageOf(error)
+  return raisedThere.test(text) || (codeOf(error) === 'XX000' && (unreachable.test(text) || tooSlow.test(text)))
+}
+
 /**
  * The error for a failed database call. A driver's error is never passed on: its `detail` and `where` can quote a row.
  * Its message is passed on only for classes whose messages name things, not values.
@@ -90,7 +103,7 @@ const outOfRoom = /^53/
 export function databaseError(operation: string, error: unknown): PGStoreError {
   if (error instanceof PGStoreError) return error
   const code = codeOf(error)
-  const text = messageOf(error)
+  const text = messageOf(error).replace(raisedThere, '')
   if (code === undefined) {
     // node-postgres reports these by their message only.
     const isLost = /connection|terminated|pool/i.test(text)
@@ -105,6 +118,10 @@ export function databaseError(operation: string, error: unknown): PGStoreError {
   if (code === '42501') return new PGStoreError('forbidden', `${operation}: ${text}`, code)
   if (timedOut.test(code)) return new PGStoreError('timeout', `${operation}: ${text}`, code)
   if (passing.test(code)) return new PGStoreError('unavailable', `${operation}: ${text}`, code)
+  if (code === 'XX000' && unreachable.test(text))
+    return new PGStoreError('unavailable', `${operation}: a partition could not be reached`, code)
+  if (code === 'XX000' && tooSlow.test(text))
+    return new PGStoreError('timeout', `${operation}: a partition did not answer in time`, code)
   if (outOfRoom.test(code)) return new PGStoreError('full', `${operation}: ${text}`, code)
   if (!isSqlState(code)) return new PGStoreError('unavailable', `${operation}: ${code}`, code) // mostly TLS errors
   const named = /^(0A|25|28|3D|40|42|54|57|58)/.test(code) ? `: ${text}` : ''
@@ -137,9 +154,9 @@ const ending = /^(08|25006|25P0[34]|28|3D|53[023]00|57P|58|XX)/
 
 /**
  * Whether a connection must not be used again after this error. The error's severity does not decide, as the server writes it
- * in the language of `lc_messages`.
+ * in the language of `lc_messages`. A partition's failure leaves the connection to its proxy intact.
  */
 export function endsConnection(error: unknown): boolean {
   const code = codeOf(error)
-  return code === undefined || !isSqlState(code) || ending.test(code)
+  return code === undefined || !isSqlState(code) || (ending.test(code) && !isOfPartition(error))
 }

@@ -17,9 +17,10 @@ export interface PGStoreOptions {
   readonly pool?: Pool | undefined
   /**
    * A direct connection to Postgres, if the above leads to a transaction pooler: LISTEN, which `events()` needs,
-   * delivers nothing behind one. Default: the same connection.
+   * delivers nothing behind one. Behind PL/Proxy a list, one for each partition: what ends there is announced there, and the cache
+   * counts as listening only while all are heard; the cleanup then uses the connection above. Default: the same connection.
    */
-  readonly directConnectionString?: string | undefined
+  readonly directConnectionString?: string | readonly string[] | undefined
   /**
    * The keys that sign the cookies: the first key signs, all verify. To rotate, put the new key first, and drop the old one when
    * the cookies that it signed have expired. A key has at least 32 bytes; a string counts as its UTF-8 bytes, so use the 43

@@ -8,8 +8,9 @@ import { SessionCache } from './cache/session-cache.ts'
 import { CachedReader } from './cached-reader.ts'
 import { Refusals, type RefusedCookies } from './cookie/refusals.ts'
 import { BatchedDatabase } from './database/batched-sessions.ts'
+import { connectionsFor, LanedDatabase } from './database/lanes.ts'
 import { LentClients } from './database/lent-client.ts'
-import { openPool, type Pool, poolProblems, type Queryable } from './database/pool.ts'
+import { openPool, type Pool, poolProblems, poolSize, type Queryable } from './database/pool.ts'
 import type { SessionDatabase } from './database/row.ts'
 import { Database } from './database/session-functions.ts'
 import { economical } from './database/statement-pool.ts'
@@ -17,7 +18,7 @@ import { TracedSessions } from './database/traced-sessions.ts'
 import { PGStoreError } from './errors.ts'
 import type { ChannelEvents } from './events/channel-events.ts'
 import { atMost, Sockets } from './events/deadline.ts'
-import { type ListenConnection, listenConnection } from './events/listen.ts'
+import { controlConnection, type ListenConnection, listenConnections } from './events/listen.ts'
 import { type SessionEvent, sessionEvents } from './events/session-events.ts'
 import { Sleep } from './events/sleep.ts'
 import { findPackage } from './packages.ts'
@@ -56,8 +57,10 @@ export class StoreParts {
   readonly refusals: Refusals
   readonly byToken: TokenSessions
   readonly users: UserSessions
-  /** Where to LISTEN; undefined if no connection for it is known. */
-  readonly listen: ListenConnection | undefined
+  /** Where to LISTEN; empty if no connection for it is known. */
+  readonly listen: readonly ListenConnection[]
+  /** Where the cleanup runs, and is listened to: behind PL/Proxy on the proxy. */
+  readonly control: ListenConnection | undefined
   readonly events: ChannelEvents<SessionEvent>
   /** Puts to sleep what a silent store keeps open, where that is asked for. */
   readonly sleep: Sleep | undefined
@@ -82,7 +85,8 @@ export class StoreParts {
     this.#clients = lender ? lender.#clients : new LentClients(schema)
     this.#sockets = sockets
     this.database = database
-    this.listen = lender ? undefined : listenConnection(settings)
+    this.listen = lender ? [] : listenConnections(settings)
+    this.control = lender ? undefined : controlConnection(settings)
     this.sleep = sleep
     this.events = sessionEvents(this.listen, schema, sleep)
     const traced = new TracedSessions(database)
@@ -110,10 +114,7 @@ export class StoreParts {
     return new SessionCache(limits, {
       clocks: systemClocks,
       ear: events,
-      bell: {
-        number: () => database.announcementNumber(),
-        ring: (message) => database.notify(`${schema}_sessions`, message),
-      },
+      bell: { ring: (echo) => database.echo(echo) },
       read: (key, sent) => traced.get(key, sent),
       schema,
     })
@@ -123,13 +124,18 @@ export class StoreParts {
     const { connectionString, pool, schema, prepare, batch } = settings
     const sockets = new Sockets()
     // Calls have their own time limit, and check where a connection leads.
-    const ownOptions = { query_timeout: 0, onConnect: () => {}, stream: sockets.create }
+    const lanes = batch ? batch.lanes : 1
+    const ownOptions = { query_timeout: 0, onConnect: () => {}, stream: sockets.create, max: connectionsFor(lanes) }
     const ownPool = connectionString === undefined ? undefined : openPool({ connectionString, ...ownOptions })
     // On a shared pool, an injection elsewhere in the application could prepare another statement under our names.
     const queryable = ownPool ? economical(ownPool, prepare) : economical(pool as Pool, prepare ?? false)
     const sleep = settings.sleepAfter === undefined ? undefined : new Sleep(settings.sleepAfter)
     const called = sleep ? stirring(queryable, sleep) : queryable
-    const database = batch ? new BatchedDatabase(called, schema, batch) : new Database(called, schema)
+    const database = !batch
+      ? new Database(called, schema)
+      : lanes === 1
+        ? new BatchedDatabase(called, schema, batch)
+        : new LanedDatabase(called, schema, batch, (pool && poolSize(pool)) ?? connectionsFor(lanes))
     return new StoreParts(settings, ownPool, sockets, database, { sleep })
   }
 

@@ -10,10 +10,10 @@ import {
   type SessionOptions,
 } from './cookie/cookie-options.ts'
 import { type ClearSiteDataDirective, parseClearSiteData } from './cookie/response.ts'
-import { type BatchLimits, defaultBatchLimits } from './database/batch-limits.ts'
-import { connectionStringProblems, type Pool, poolProblems } from './database/pool.ts'
+import { type BatchLimits, batchProblems, defaultBatchLimits } from './database/batch-limits.ts'
+import { connectionStringProblems, type Pool, poolProblems, poolSize } from './database/pool.ts'
 import { PGStoreError, refuse, unknownNames } from './errors.ts'
-import { listenConnection } from './events/listen.ts'
+import { listenConnections } from './events/listen.ts'
 import { sleepProblems } from './events/sleep.ts'
 import type { PGStoreOptions } from './options.ts'
 import { schemaProblems } from './schema/schema-name.ts'
@@ -27,7 +27,7 @@ export interface Settings {
   readonly prepare: boolean | undefined
   readonly connectionString: string | undefined
   readonly pool: Pool | undefined
-  readonly directConnectionString: string | undefined
+  readonly directConnectionString: string | readonly string[] | undefined
   readonly codecs: readonly Codec[]
   readonly options: SessionOptions
   readonly maxLength: number
@@ -82,9 +82,8 @@ export function parseOptions(given: PGStoreOptions): Settings {
   if (connectionString === undefined && pool === undefined)
     problems.push('connectionString is not set, nor is pool: is DATABASE_URL there?')
   if (connectionString !== undefined && pool !== undefined) problems.push('give connectionString or pool, not both')
-  for (const [name, value] of Object.entries({ connectionString, directConnectionString })) {
-    problems.push(...connectionStringProblems(value).map((problem) => `${name} ${problem}`))
-  }
+  problems.push(...connectionStringProblems(connectionString).map((problem) => `connectionString ${problem}`))
+  problems.push(...directProblems(directConnectionString))
   if (pool !== undefined) problems.push(...poolProblems(pool))
   problems.push(...maxLengthProblems(maxLength))
   if (lifetime !== null && !(typeof lifetime === 'number' && lifetime >= 0.001 && lifetime <= longestLife)) {
@@ -119,12 +118,14 @@ export function parseOptions(given: PGStoreOptions): Settings {
   const batch = given.batch !== false && ({ ...defaultBatchLimits, ...definedOnly(given.batch) } as BatchLimits)
   if (batch) {
     problems.push(...unknownNames(batch, defaultBatchLimits).map((problem) => `batch: ${problem}`))
-    for (const [name, limit] of Object.entries(batch)) {
-      if (!(Number.isInteger(limit) && limit > 0)) problems.push(`batch.${name} must be a positive whole number`)
-    }
+    problems.push(...batchProblems(batch, pool && poolSize(pool)))
   }
   const cache = parseCache(Object.hasOwn(given, 'cache') ? given.cache : undefined, problems)
-  if (cache && cache.sessions > 0 && !listenConnection({ connectionString, directConnectionString, pool })) {
+  if (
+    cache &&
+    cache.sessions > 0 &&
+    listenConnections({ connectionString, directConnectionString, pool }).length === 0
+  ) {
     problems.push('cache needs a connection of its own: give connectionString, directConnectionString or a pg.Pool')
   }
   const { durability = 'durable' } = given
@@ -163,6 +164,18 @@ export function parseOptions(given: PGStoreOptions): Settings {
 export function maxLengthProblems(maxLength: unknown): string[] {
   const isLimit = Number.isInteger(maxLength) && Number(maxLength) >= 0 && Number(maxLength) < 2 ** 31
   return isLimit ? [] : ['maxLength must be a whole number of bytes, or 0 for no limit']
+}
+
+/** A list names one connection for each partition. */
+function directProblems(direct: unknown): string[] {
+  if (!Array.isArray(direct))
+    return connectionStringProblems(direct).map((problem) => `directConnectionString ${problem}`)
+  const problems = direct.flatMap((url, place) =>
+    connectionStringProblems(url ?? null).map((problem) => `directConnectionString[${place}] ${problem}`),
+  )
+  if (direct.length === 0) problems.push('directConnectionString must name at least one connection')
+  if (new Set(direct).size < direct.length) problems.push('directConnectionString names a connection twice')
+  return problems
 }
 
 /** `{ path: undefined }` means the default, as everywhere. */

@@ -46,8 +46,8 @@ export class PGStore<Values extends object = Record<string, unknown>> extends Se
   constructor(options: PGStoreOptions | StoreParts)
   constructor(options: PGStoreOptions | StoreParts) {
     const parts = options instanceof StoreParts ? options : StoreParts.open(parseOptions(options))
-    const { settings, listen } = parts
-    super(parts, listen)
+    const { settings, control } = parts
+    super(parts, control)
     this.#parts = parts
     this.codecs = settings.codecs
     this.#options = settings.options

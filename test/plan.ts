@@ -5,6 +5,7 @@ import type { Variant } from './versions.ts'
 const slow: Readonly<Record<string, number>> = {
   'faults/outage.test.ts': 50,
   'faults/worker.test.ts': 30,
+  'faults/partitions.test.ts': 20,
   'faults/store.test.ts': 30,
   'faults/cache.test.ts': 25,
   'faults/durability.test.ts': 10,
@@ -38,7 +39,7 @@ const otherSeconds = 2
 
 /** Tests that do not depend on the server's version, and those in a browser, run only on the first server. */
 const once =
-  /-browser\.test|^examples\/demo|^project\/|^cache\/(model|rules)|^cookie\/codec|^cli\/gob|^session\/(json|attachment)|^database\/read-json|^security\/(page|supply-chain)\./
+  /-browser\.test|^examples\/demo|^project\/|^cache\/(model|rules)|^cookie\/codec|^cli\/gob|^session\/(json|attachment)|^database\/read-json|^faults\/partitions|^security\/(page|supply-chain)\./
 
 /** They need a proxy, and what they look at is its own. */
 const onlyThroughProxy = /^through-proxy\//

@@ -38,7 +38,7 @@ const settings = {
 }
 
 /** The proxy's role on the partitions, and the functions' owner on the proxy. */
-const role = 'pgstore_proxy'
+export const role = 'pgstore_proxy'
 const owner = 'pgstore_owner'
 
 /** Folder of the programs of an installed server that has PL/Proxy; undefined if there is none. */

@@ -2,24 +2,27 @@
 // in another is believed.
 import { randomBytes } from 'node:crypto'
 import { messageOf } from '../errors.ts'
-import type { ListenHandlers } from '../events/listen.ts'
+import type { Tap } from '../events/listeners.ts'
 import type { Clocks } from './clocks.ts'
 import { Numbers } from './numbers.ts'
 
-/** The one connection that listens, shared with `store.events()`. */
+/** The connections that listen, one for each database that announces, shared with `store.events()`. */
 export interface Ear {
+  /** How many they are. */
+  readonly places: number
   /** Listens from now on: `connected` and `lost` are called in the tick in which it is known. */
-  listen(handlers: Required<ListenHandlers>): void
-  /** Resolves when the server has answered on that connection, and so after all that it had sent before. */
+  listen(tap: Tap): void
+  /** Resolves when the servers have answered on all connections, and so after all that they had sent before. */
   ping(): Promise<unknown>
 }
 
 /** The connections that sessions are read by. */
 export interface Bell {
-  /** The number of the newest announcement. Rejects with `not_installed` or `forbidden` over a schema that has none. */
-  number(): Promise<number>
-  /** Sends this to all who listen. */
-  ring(message: object): Promise<unknown>
+  /**
+   * Lets every database with sessions send this to all who listen, with the number of its newest announcement; returns how many did.
+   * Rejects with `not_installed` or `forbidden` over a schema that cannot.
+   */
+  ring(echo: string): Promise<number>
 }
 
 /**
@@ -58,7 +61,8 @@ export class Hearing {
   readonly #bell: Bell
   readonly #clocks: Clocks
   readonly #handlers: HearingHandlers
-  readonly #numbers: Numbers
+  /** Of each place. */
+  readonly #numbers: readonly Numbers[]
   #epochs = 0
   #state: CacheState = 'waiting'
   #isConnected = false
@@ -68,15 +72,18 @@ export class Hearing {
   #pausedUntil = 0
   /** The echo that is waited for. */
   #echo: string | undefined
-  /** Which connection an answer belongs to. */
-  #connection = 0
+  /** Which database it came from, by place. */
+  readonly #echoes = new Map<number, string>()
+  /** How many databases sent it; undefined until that is known. */
+  #told: number | undefined
 
   constructor(ear: Ear, bell: Bell, clocks: Clocks, handlers: HearingHandlers) {
     this.#ear = ear
     this.#bell = bell
     this.#clocks = clocks
     this.#handlers = handlers
-    this.#numbers = new Numbers(clocks, patienceMs, () => this.end('an announcement is missing'))
+    const missing = () => this.end('an announcement is missing')
+    this.#numbers = Array.from({ length: ear.places }, () => new Numbers(clocks, patienceMs, missing))
   }
 
   get state(): CacheState {
@@ -89,7 +96,7 @@ export class Hearing {
     if (this.#state === 'waiting') {
       this.#tell('connecting')
       this.#ear.listen({
-        notified: (payload) => this.#notified(payload),
+        notified: (payload, place) => this.#notified(payload, place),
         connected: () => this.#connected(),
         lost: () => this.#lost(),
       })
@@ -103,13 +110,13 @@ export class Hearing {
   /** @param pauseMs how long no other epoch may begin. Default: it may begin at once. */
   end(reason: string, pauseMs = 0): void {
     const now = this.#clocks.monotonic()
-    this.#echo = undefined
+    this.#echo = undefined // and an answer that is still under way counts no more
     this.#proveAt = Math.max(now, this.#proveAt - proofMs + patienceMs)
     this.#pausedUntil = Math.max(this.#pausedUntil, now + pauseMs)
     if (this.epoch === 0) return
     this.epoch = 0
     this.dueAt = 0
-    this.#numbers.forget()
+    for (const numbers of this.#numbers) numbers.forget()
     this.#tell(this.#isConnected ? 'proving' : 'connecting', reason)
     this.#handlers.ended()
   }
@@ -121,7 +128,6 @@ export class Hearing {
   }
 
   #connected(): void {
-    this.#connection++
     this.#isConnected = true
     this.end('the listener connected anew')
     this.#tell('proving')
@@ -131,15 +137,15 @@ export class Hearing {
 
   #lost(): void {
     this.#isConnected = false
-    this.#connection++
     this.end('the listener lost its connection')
     if (this.#state !== 'waiting') this.#tell('connecting')
   }
 
-  #notified(payload: unknown): void {
-    const { type, echo, ids, n } = (payload ?? {}) as Record<'type' | 'echo' | 'ids' | 'n', unknown>
+  #notified(payload: unknown, place: number): void {
+    const { type, echo, from, ids, n } = (payload ?? {}) as Record<'type' | 'echo' | 'from' | 'ids' | 'n', unknown>
     if (type === 'echo') {
-      if (echo === this.#echo) this.#proven()
+      if (echo === this.#echo && typeof from === 'string' && Number.isSafeInteger(n))
+        this.#echoed(from, n as number, place)
       return
     }
     const isKnown = typeof type === 'string' && types.has(type)
@@ -149,30 +155,45 @@ export class Hearing {
       return
     }
     if (this.epoch !== 0) this.#handlers.heard(ids.map(String))
-    this.#numbers.heard(n as number)
+    this.#numbers[place]?.heard(n as number)
+  }
+
+  #echoed(from: string, number: number, place: number): void {
+    const echo = this.#echo
+    this.#numbers[place]?.expect(number)
+    if (this.#echo !== echo) return // too much is missing
+    this.#echoes.set(place, from)
+    this.#judge()
+  }
+
+  /** Proven once each database that sent the echo was heard at a place of its own. */
+  #judge(): void {
+    if (this.#told === this.#ear.places && new Set(this.#echoes.values()).size === this.#told) this.#proven()
   }
 
   /** Sends an echo through the pool: that LISTEN was answered says nothing about where the pool leads, or what stands between. */
   async #prove(now: number): Promise<void> {
     if (now < this.#pausedUntil) return
     this.#proveAt = now + proofMs
-    this.#echo = undefined
-    if (this.epoch === 0) this.#numbers.forget()
-    const connection = this.#connection
-    const isStale = () => connection !== this.#connection
+    this.#echoes.clear()
+    this.#told = undefined
+    if (this.epoch === 0) for (const numbers of this.#numbers) numbers.forget()
+    const echo = randomBytes(16).toString('base64url')
+    this.#echo = echo
     try {
-      const number = await this.#bell.number()
-      if (isStale()) return
-      this.#numbers.expect(number)
-      const echo = randomBytes(16).toString('base64url')
-      this.#echo = echo
-      await this.#bell.ring({ type: 'echo', echo })
+      const told = await this.#bell.ring(echo)
+      if (this.#echo !== echo) return
+      const { places } = this.#ear
+      if (told !== places)
+        return this.#unsupported(`directConnectionString: ${told} databases announce, ${places} are listened to`)
+      this.#told = told
+      this.#judge()
       // From here on: what waits for a connection of a busy pool has not been sent yet.
       this.#clocks.after(patienceMs, () => {
         if (this.#echo === echo) this.#unproven('an echo through the pool was not heard')
       })
     } catch (error) {
-      if (!isStale()) this.#failed(error)
+      if (this.#echo === echo) this.#failed(error)
     }
   }
 
@@ -199,9 +220,13 @@ export class Hearing {
       if (this.epoch === 0) this.#handlers.state(this.#state, messageOf(error))
       return
     }
-    this.end('the schema cannot tell')
+    this.#unsupported(code === 'forbidden' ? 'the role lacks the right "client"' : 'run "npx pgstore migrate"')
+  }
+
+  #unsupported(reason: string): void {
+    this.end(reason)
     this.#proveAt = this.#clocks.monotonic() + unsupportedMs
-    this.#tell('unsupported', code === 'forbidden' ? 'the role lacks the right "client"' : 'run "npx pgstore migrate"')
+    this.#tell('unsupported', reason)
   }
 
   #ping(now: number): void {

@@ -38,7 +38,7 @@ export function cleanupEvents(
     status: publicStatus(await database.cleanupStatus()),
   })
   const handlers = { parse: parseEvent, connected: present }
-  return new ChannelEvents<CleanupEvent>(connection, cleanupChannel(schema), handlers, sleep)
+  return new ChannelEvents<CleanupEvent>(connection ? [connection] : [], cleanupChannel(schema), handlers, sleep)
 }
 
 export function cleanupChannel(schema: string): string {

@@ -34,10 +34,9 @@ export async function status(flags: Flags): Promise<void> {
 }
 
 export async function watch(flags: Flags): Promise<void> {
-  const connection = { connectionString: databaseUrl(flags) }
   await withDatabase(flags, async (database) => {
     await database.cleanupStatus() // an obstacle is reported here, instead of waiting
-    const channel = cleanupEvents(database, connection, flags.schema)
+    const channel = cleanupEvents(database, { connectionString: databaseUrl(flags) }, flags.schema)
     const events = channel.subscribe()
     onSignal(() => void events.return?.())
     for await (const event of events) print(flags.json ? JSON.stringify(jsonEvent(event)) : line(event))

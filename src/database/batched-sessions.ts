@@ -91,7 +91,7 @@ export class BatchedDatabase extends Database {
     )
   }
 
-  protected override get isIdle(): boolean {
+  override get isIdle(): boolean {
     return super.isIdle && this.#gets.isIdle && this.#toldGets.isIdle && this.#saves.isIdle && this.#destroys.isIdle
   }
 

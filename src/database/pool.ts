@@ -12,6 +12,8 @@ export interface ArrayQuery {
   readonly types: { getTypeParser(): (text: string) => string }
   /** Called when the query is handed to a connection, by a client that can tell. */
   readonly sent?: () => void
+  /** When its caller began to wait, by `performance.now()`. Default: now. */
+  readonly since?: number
 }
 
 /** What we use of a `pg.Pool` or `pg.Client`. */
@@ -120,6 +122,12 @@ export function poolProblems(pool: unknown): string[] {
     return ["the pool's host names several hosts: name only the primary"]
   if (typeof connectionString !== 'string') return []
   return unreadable(connectionString).map((problem) => `the pool's connectionString ${problem}`)
+}
+
+/** How many connections a pool that was given may open; undefined for another kind of pool. */
+export function poolSize(pool: Pool): number | undefined {
+  const { max } = (pool as { options?: { max?: unknown } }).options ?? {}
+  return typeof max === 'number' ? max : undefined
 }
 
 /** Not by `pg.native`, whose getter loads it. */

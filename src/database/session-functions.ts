@@ -201,9 +201,9 @@ export class Database extends ValueDatabase implements SessionDatabase {
     return await this.count('session_clear', '$1::integer', [limit])
   }
 
-  /** The number of the newest announcement; 0 before the first. */
-  async announcementNumber(): Promise<number> {
-    return await this.count('announcement_number', '', [])
+  /** Sends this to all who listen to the sessions channel; returns how many databases did. */
+  async echo(echo: string): Promise<number> {
+    return await this.count('announcement_echo', '$1::text', [echo])
   }
 
   async #result(name: string, parameters: string, values: Parameter[]): Promise<SaveResult> {

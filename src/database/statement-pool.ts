@@ -3,7 +3,7 @@
 // `pool.query`.
 import { EventEmitter } from 'node:events'
 import pg from 'pg'
-import { endsConnection, readOnly } from '../errors.ts'
+import { endsConnection, isOfPartition, readOnly } from '../errors.ts'
 import { type Client, type KnownClient, KnownClients } from './known-clients.ts'
 import { type ArrayQuery, type Pool, type Queryable, queryTimeoutMs } from './pool.ts'
 import { nameOf, parameter, Statement } from './statement.ts'
@@ -70,7 +70,7 @@ export class StatementPool implements Queryable {
   }
 
   async query(query: ArrayQuery): Promise<{ readonly rows: unknown[] }> {
-    const call = this.#begin()
+    const call = this.#begin(query.since)
     try {
       for (let rollbacks = 0; ; ) {
         const client = await this.#lend(call)
@@ -84,7 +84,7 @@ export class StatementPool implements Queryable {
         } catch (error) {
           failure = error
           const { code } = error as { code?: string }
-          if (code === readOnly) this.#clients.retire()
+          if (code === readOnly && !isOfPartition(error)) this.#clients.retire()
           if (!rolledBack.has(code ?? '') || rollbacks++ === mostRollbacks) throw error
         } finally {
           client.release(isRetired || (failure !== undefined && endsConnection(failure)))
@@ -96,8 +96,8 @@ export class StatementPool implements Queryable {
     }
   }
 
-  #begin(): Call {
-    const call: Call = { since: performance.now(), fail: () => {}, isOver: false }
+  #begin(since = performance.now()): Call {
+    const call: Call = { since, fail: () => {}, isOver: false }
     this.#running.add(call)
     this.#clock ??= setInterval(() => this.#expire(), queryTimeoutMs / 20).unref()
     return call

@@ -1,7 +1,8 @@
-// Announcements of a channel as async iterables: one connection for as long as anyone iterates.
+// Announcements of a channel as async iterables.
 
 import { closedError, PGStoreError } from '../errors.ts'
-import { ChannelListener, type ListenConnection, type ListenHandlers } from './listen.ts'
+import type { ListenConnection } from './listen.ts'
+import { ChannelListeners, type Tap } from './listeners.ts'
 import type { Sleep, Sleeper } from './sleep.ts'
 
 /** An endless sequence of events; leaving the loop ends the subscription. */
@@ -110,33 +111,39 @@ export interface ChannelHandlers<Event> {
   connected(isFirst: boolean): Promise<Event | undefined>
 }
 
+/** One connection, or one for each partition, for as long as anyone iterates. */
 export class ChannelEvents<Event> implements Sleeper {
-  readonly #connection: ListenConnection | undefined
+  readonly #connections: readonly ListenConnection[]
   readonly #channel: string
   readonly #handlers: ChannelHandlers<Event>
   readonly #sleep: Sleep | undefined
   readonly #queues = new Set<EventQueue<Event>>()
-  #listener: ChannelListener | undefined
+  #listeners: ChannelListeners | undefined
   #isConnected = false
-  #tap: Required<ListenHandlers> | undefined
+  #tap: Tap | undefined
   readonly #closing = new Set<Promise<void>>()
 
-  /** @param connection undefined if there is none: subscribing fails */
+  /** @param connections one for each database that announces; if there is none, subscribing fails */
   constructor(
-    connection: ListenConnection | undefined,
+    connections: readonly ListenConnection[],
     channel: string,
     handlers: ChannelHandlers<Event>,
     sleep?: Sleep,
   ) {
-    this.#connection = connection
+    this.#connections = connections
     this.#channel = channel
     this.#handlers = handlers
     this.#sleep = sleep
     sleep?.add(this)
   }
 
+  /** How many connections it listens on. */
+  get places(): number {
+    return this.#connections.length
+  }
+
   subscribe(): EventStream<Event> {
-    if (this.#connection === undefined) throw new PGStoreError('invalid_option', noConnection)
+    if (this.places === 0) throw new PGStoreError('invalid_option', noConnection)
     const queue: EventQueue<Event> = new EventQueue<Event>(
       () => void this.#greet(queue, false),
       () => {
@@ -145,37 +152,37 @@ export class ChannelEvents<Event> implements Sleeper {
       },
     )
     this.#sleep?.stir()
-    this.#listener ??= this.#listen(this.#connection)
+    this.#listeners ??= this.#listen()
     this.#queues.add(queue)
     if (this.#isConnected) void this.#greet(queue, true)
     return queue
   }
 
   /** Hears everything at once, and before every consumer; keeps the connection until `close()`. There is one tap at the most. */
-  listen(tap: Required<ListenHandlers>): void {
-    if (this.#connection === undefined) throw new PGStoreError('invalid_option', noConnection)
+  listen(tap: Tap): void {
+    if (this.places === 0) throw new PGStoreError('invalid_option', noConnection)
     this.#sleep?.stir()
-    this.#listener ??= this.#listen(this.#connection)
+    this.#listeners ??= this.#listen()
     this.#tap = tap
     if (this.#isConnected) tap.connected()
   }
 
-  /** Resolves when the server has answered on the connection that listens; rejects when it does not, or there is none. */
+  /** Resolves when all servers have answered on the connections that listen; rejects when one does not, or there is none. */
   async ping(): Promise<void> {
-    if (!this.#listener) throw closedError()
-    await this.#listener.ping()
+    if (!this.#listeners) throw closedError()
+    await this.#listeners.ping()
   }
 
   /** As if the connection had been lost, until `wake()`. */
   sleep(): void {
-    if (!this.#listener) return
+    if (!this.#listeners) return
     this.#stop()
     this.#tap?.lost()
   }
 
   wake(): void {
-    if (this.#connection === undefined || (this.#queues.size === 0 && !this.#tap)) return
-    this.#listener ??= this.#listen(this.#connection, false)
+    if (this.places === 0 || (this.#queues.size === 0 && !this.#tap)) return
+    this.#listeners ??= this.#listen(false)
   }
 
   async close(): Promise<void> {
@@ -185,11 +192,11 @@ export class ChannelEvents<Event> implements Sleeper {
     await Promise.all(this.#closing)
   }
 
-  #listen(connection: ListenConnection, isFirstTime = true): ChannelListener {
+  #listen(isFirstTime = true): ChannelListeners {
     let isFirst = isFirstTime
-    return new ChannelListener(connection, this.#channel, {
-      notified: (payload) => {
-        this.#tap?.notified(payload)
+    return new ChannelListeners(this.#connections, this.#channel, {
+      notified: (payload, place) => {
+        this.#tap?.notified(payload, place)
         const event = this.#handlers.parse(payload)
         if (event !== undefined) for (const queue of this.#queues) queue.push(event)
       },
@@ -208,8 +215,8 @@ export class ChannelEvents<Event> implements Sleeper {
 
   #stop(): void {
     this.#isConnected = false
-    const closing = this.#listener?.close()
-    this.#listener = undefined
+    const closing = this.#listeners?.close()
+    this.#listeners = undefined
     if (!closing) return
     this.#closing.add(closing)
     void closing.then(() => this.#closing.delete(closing))

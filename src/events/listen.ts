@@ -139,24 +139,32 @@ function parseJson(payload: string): unknown {
   }
 }
 
-/** Where to LISTEN: beside the pool, never through it, since the pool lends its connections to other callers. */
-export function listenConnection({
-  directConnectionString,
-  connectionString,
-  pool,
-}: {
-  readonly directConnectionString: string | undefined
+export interface Ways {
+  /** Several: one for each partition. */
+  readonly directConnectionString: string | readonly string[] | undefined
   readonly connectionString: string | undefined
   /** A `pg.Pool`, which tells where it leads. */
   readonly pool: object | undefined
-}): ListenConnection | undefined {
+}
+
+/** Where the cleanup's schedule is and is announced: not on partitions. */
+export function controlConnection({ directConnectionString: direct, ...ways }: Ways): ListenConnection | undefined {
+  return listenConnections({ ...ways, directConnectionString: typeof direct === 'string' ? direct : undefined })[0]
+}
+
+/** Where to LISTEN: beside the pool, never through it, since the pool lends its connections to other callers. Empty if unknown. */
+export function listenConnections({
+  directConnectionString,
+  connectionString,
+  pool,
+}: Ways): readonly ListenConnection[] {
   const direct = directConnectionString ?? connectionString
-  if (direct !== undefined) return { connectionString: direct }
+  if (direct !== undefined) return [direct].flat().map((url) => ({ connectionString: url }))
   const given = (pool as { options?: ListenConnection } | undefined)?.options
-  if (given === undefined) return undefined // a client, or another kind of pool: where it leads is unknown
-  return Object.fromEntries(
-    listenFields.map((field) => [field, given[field]]).filter(([, value]) => value !== undefined),
-  )
+  if (given === undefined) return [] // a client, or another kind of pool: where it leads is unknown
+  return [
+    Object.fromEntries(listenFields.map((field) => [field, given[field]]).filter(([, value]) => value !== undefined)),
+  ]
 }
 
 const listenFields = ['connectionString', 'host', 'port', 'user', 'password', 'database', 'ssl'] as const

@@ -20,13 +20,13 @@ export type SessionEvent =
   | { readonly type: 'missed'; readonly ids: readonly [] }
 
 export function sessionEvents(
-  connection: ListenConnection | undefined,
+  connections: readonly ListenConnection[],
   schema: string,
   sleep: Sleep | undefined,
 ): ChannelEvents<SessionEvent> {
   const missed: SessionEvent = { type: 'missed', ids: [] }
   const connected = async (isFirst: boolean) => (isFirst ? undefined : missed)
-  return new ChannelEvents(connection, `${schema}_sessions`, { parse: parseSessionEvent, connected }, sleep)
+  return new ChannelEvents(connections, `${schema}_sessions`, { parse: parseSessionEvent, connected }, sleep)
 }
 
 const types = ['destroyed', 'regenerated', 'revoked', 'changed'] as const

@@ -20,8 +20,8 @@ export abstract class SessionHistory extends SessionCleanup {
   readonly #endings = new Set<Endings>()
   #isClosed = false
 
-  protected constructor(source: EndingSource, listen: ListenConnection | undefined) {
-    super(source.database, listen, source.schema, source.sleep)
+  protected constructor(source: EndingSource, cleanup: ListenConnection | undefined) {
+    super(source.database, cleanup, source.schema, source.sleep)
     this.#source = source
   }
 

@@ -30,6 +30,7 @@ const client = [
   'session_increment(bytea, text, numeric, interval, integer)',
   'session_put(bytea, jsonb, interval, text, integer, interval)',
   'announcement_number()',
+  'announcement_echo(text)',
 ] as const
 
 const account = [

@@ -148,6 +148,7 @@ export const routes: Readonly<Record<string, Route>> = {
   'session_increment(bytea, text, numeric, interval, integer)': byKey,
   'session_put(bytea, jsonb, interval, text, integer, interval)': around(fitting('p_data', `'{}'`)),
   'announcement_number()': sum,
+  'announcement_echo(text)': sum,
   'session_list(text, boolean)': {
     on: 'all',
     body: 'return query select l.* from :proxy as l order by l.created_at desc, l.id desc;',

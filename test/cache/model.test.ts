@@ -96,6 +96,7 @@ class Server {
     const { process, ear, pool } = this
     let heard = 0
     ear.alter = (message) => {
+      if ('echo' in message) return rules.numbers ? message : { ...message, n: heard }
       if (!('n' in message)) return message
       if (world.chance(rules.numbers ? 0.01 : 0.05)) {
         ear.upSince = world.now // lost on the way, which no network does: nothing is promised for what was announced before
@@ -110,13 +111,10 @@ class Server {
         clocks: rules.catchingUp ? process.clocks : { ...process.clocks, polled: (work) => work() },
         ear,
         bell: {
-          number: async () => {
-            const number = await pool.number()
-            return rules.numbers ? number : heard
-          },
-          ring: async (message) => {
-            await pool.ring(message)
-            if (!rules.echo) ear.hear(message)
+          ring: async (echo) => {
+            const told = await pool.ring(echo)
+            if (!rules.echo) ear.hear(database.echo(echo))
+            return told
           },
         },
         read: async (key, sent) => {
@@ -417,7 +415,7 @@ for (const [rule, violation] of Object.entries(broken) as [keyof Rules, keyof Vi
   test(`the model finds it where the rule "${rule}" is off`, async () => {
     let found = 0
     let seeds = 0
-    for (let seed = 1; seed <= 20 && found === 0; seed++) {
+    for (let seed = 1; seed <= 60 && found === 0; seed++) {
       seeds++
       const model = await run(seed, { ...all, [rule]: false }, 6)
       found += model.violations[violation]

@@ -318,7 +318,7 @@ test('a failing pool does not end what is heard, and no more is asked than once 
   const arranged = await stored()
   let rings = 0
   const { pool } = arranged
-  pool.number = async () => {
+  pool.ring = async () => {
     rings++
     throw new Error('no connection')
   }

@@ -333,7 +333,7 @@ test('over a schema that cannot announce it is off, says so, and reads go on', a
   const url = await emptyDatabase()
   const pool = new pg.Pool({ connectionString: url })
   await migrate(pool)
-  await pool.query('drop function pgstore.announcement_number()')
+  await pool.query('drop function pgstore.announcement_echo(text)')
   await pool.end()
   const changes: CacheStateChange[] = []
   const note = (change: unknown) => void changes.push(change as CacheStateChange)

@@ -12,7 +12,7 @@ import type {
   SessionRow,
 } from '../../src/database/row.ts'
 import { timeText } from '../../src/database/row.ts'
-import type { ListenHandlers } from '../../src/events/listen.ts'
+import type { Tap } from '../../src/events/listeners.ts'
 
 /** The same numbers for the same seed: mulberry32. */
 export function randomFrom(seed: number): () => number {
@@ -234,6 +234,10 @@ export class SimulatedDatabase {
     this.send({ type, ids: [Number(id)], n: ++this.number })
   }
 
+  echo(echo: string): object {
+    return { type: 'echo', echo, n: this.number, from: 'the only one' }
+  }
+
   send(message: object): void {
     for (const each of this.listening) each.hear(message)
   }
@@ -296,12 +300,11 @@ export class Pool implements SessionDatabase, Bell {
     return { status: 'saved', value: saved?.version ?? 0 }
   }
 
-  async number(): Promise<number> {
-    return await this.call(() => this.#database.number)
-  }
-
-  async ring(message: object): Promise<void> {
-    await this.call(() => this.#database.send(message))
+  async ring(echo: string): Promise<number> {
+    return await this.call(() => {
+      this.#database.send(this.#database.echo(echo))
+      return 1
+    })
   }
 }
 
@@ -315,7 +318,8 @@ function resultOf(stored: Stored | undefined): SaveResult {
 export class SimulatedEar implements Ear, Listening {
   readonly #database: SimulatedDatabase
   readonly #process: Process
-  #handlers: Required<ListenHandlers> | undefined
+  readonly places = 1
+  #handlers: Tap | undefined
   /** Since when it has heard everything; undefined where it does not. */
   upSince: number | undefined
   /** When it noticed that it was cut. */
@@ -333,7 +337,7 @@ export class SimulatedEar implements Ear, Listening {
     this.#process = process
   }
 
-  listen(handlers: Required<ListenHandlers>): void {
+  listen(handlers: Tap): void {
     this.#handlers = handlers
     this.#connect()
   }
@@ -346,7 +350,7 @@ export class SimulatedEar implements Ear, Listening {
     world.after(this.#arrivesAt - world.now, () => {
       if (connection !== this.#connections) return
       const heard = this.alter(message)
-      if (heard) this.#process.reach(() => this.#handlers?.notified(heard))
+      if (heard) this.#process.reach(() => this.#handlers?.notified(heard, 0))
     })
   }
 
