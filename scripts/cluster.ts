@@ -3,6 +3,7 @@ import { howToInstall, plproxyBin } from './cluster/cluster.ts'
 
 /** By name; each is loaded when it is asked for, and returns an exit code. */
 const commands: Readonly<Record<string, (args: readonly string[]) => Promise<number>>> = {
+  bench: async (args) => (await import('./cluster/bench.ts')).bench(args),
   test: async (args) => (await import('./cluster/test.ts')).test(args),
   outage: async () => (await import('./cluster/outage.ts')).outage(),
   grow: async (args) => (await import('./cluster/grow.ts')).grow(args),

@@ -6,7 +6,8 @@ export type Chosen = 'all' | 'chosen' | 'own'
 /** All that has a part in what a proxy changes; each function, and the store over them; what only a proxy does. */
 const files: Readonly<Record<Chosen, RegExp>> = {
   all: /^(adapters|cache|cleanup|cli|database|events|examples|security|session|sql|store|telemetry|through-proxy)\//,
-  chosen: /^sql\/|^store\/(store|life|values|limits|model|sign-in|endings)\.|^through-proxy\//,
+  chosen:
+    /^sql\/(session_(get|save|save_array|destroy|try_destroy|regenerate|list|revoke|take|increment|put|all|history)|concurrency|endings_take)\.|^store\/(store|values|sign-in)\.|^through-proxy\//,
   own: /^through-proxy\//,
 }
 

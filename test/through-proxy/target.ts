@@ -108,9 +108,10 @@ async function passOn({ url, partitionUrls }: ClusterDatabase): Promise<{ end():
   const all = [proxy, ...ears]
   for (const client of all) client.on('error', () => {}) // a test may end every connection there is
   await Promise.all(all.map((client) => client.connect()))
+  let told: Promise<unknown> = Promise.resolve()
   for (const ear of ears) {
     ear.on('notification', ({ channel, payload = '' }) => {
-      proxy.query('select pg_notify($1, $2)', [channel, payload]).catch(() => {})
+      told = told.then(() => proxy.query('select pg_notify($1, $2)', [channel, payload])).catch(() => {})
     })
     await ear.query(`listen ${schema}_sessions`)
   }
