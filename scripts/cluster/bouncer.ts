@@ -42,6 +42,7 @@ export async function startBouncer(target: string, name: string): Promise<Bounce
   const bouncer: ChildProcess = spawn('pgbouncer', [...asUser, file], { stdio: 'ignore' })
   const end = () => void bouncer.kill('SIGKILL')
   process.once('exit', end)
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(1))
   for (let tries = 0; !(await isListening(port)); tries++) {
     if (tries > 200) throw new Error('PgBouncer does not start.')
     await new Promise((resolve) => setTimeout(resolve, 50))

@@ -118,7 +118,9 @@ class Checker {
         try {
           await this.#round(round)
         } catch (error) {
-          this.problems.push(String(error))
+          this.problems.push(`${this.#userId}: ${error}`)
+          // What failed may have been done: from here on nothing is known until all have ended.
+          await this.#endAll()
         }
         await sleep(20)
       }
@@ -129,6 +131,18 @@ class Checker {
     }
   }
 
+  async #endAll(): Promise<void> {
+    for (let tries = 0; tries < 100; tries++) {
+      try {
+        await this.#store().revoke(this.#userId)
+        this.#known.clear()
+        return
+      } catch {
+        await sleep(100)
+      }
+    }
+  }
+
   async #round(round: number): Promise<void> {
     while (this.#known.size < 16) {
       const tally = new Tally()
@@ -136,7 +150,7 @@ class Checker {
       await visitor.visit(this.#store(), tally, (session) => {
         session.userId = this.#userId
       })
-      if (visitor.id === undefined) throw new Error(`a sign-in failed with ${[...tally.failures.keys()]}`)
+      if (visitor.id === undefined) throw new Error(`a sign-in failed, ${[...tally.failures.keys()]}`)
       this.#known.add(visitor.id)
     }
     const listed = (await this.#store().list(this.#userId)).map(({ id }) => id)
