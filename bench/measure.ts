@@ -39,6 +39,8 @@ export interface Load {
   /** How often a caller returns to a session, with others in between, before it moves to another. Default: 1. */
   readonly stay?: number | undefined
   readonly cpu?: CpuMeter | undefined
+  /** How many latencies to keep, drawn at random, for percentiles that are estimates. Default: all. */
+  readonly kept?: number | undefined
 }
 
 /** The number of sessions that a returning caller cycles through, so that none is saved twice within the time of one call. */
@@ -59,12 +61,12 @@ export function picker(caller: number, callers: number, count: number, stay = 1)
   }
 }
 
-/** Runs `work` for this long. All latencies are kept, so percentiles are exact. */
+/** Runs `work` for this long. All latencies are kept unless `kept` says otherwise, so percentiles are exact. */
 export async function measure(
   work: (index: number) => Promise<void>,
-  { callers, seconds, count, stay, cpu }: Load,
+  { callers, seconds, count, stay, cpu, kept }: Load,
 ): Promise<Sample> {
-  const latencies = new Latencies()
+  const latencies = new Latencies(kept)
   let errors = 0
   let error: unknown
   const before = { client: process.cpuUsage(), server: cpu?.() }
@@ -105,13 +107,26 @@ export function perOperation(before: number | undefined, after: number | undefin
   return before === undefined || after === undefined ? null : (after - before) / operations
 }
 
-/** Milliseconds, one by one. */
+/** Milliseconds, one by one: eight bytes each, outside of the heap. */
 export class Latencies {
   #values = new Float64Array(1 << 16)
+  readonly #most: number
   count = 0
   sum = 0
 
+  /** @param most how many to keep, each with the same chance. Default: all */
+  constructor(most: number = Number.POSITIVE_INFINITY) {
+    this.#most = most
+  }
+
   add(value: number): void {
+    if (this.count >= this.#most) {
+      // https://en.wikipedia.org/wiki/Reservoir_sampling
+      const place = Math.floor(Math.random() * ++this.count)
+      if (place < this.#most) this.#values[place] = value
+      this.sum += value
+      return
+    }
     if (this.count === this.#values.length) {
       const larger = new Float64Array(this.count * 2)
       larger.set(this.#values)
@@ -122,8 +137,8 @@ export class Latencies {
   }
 
   percentiles(): Percentiles {
-    const sorted = this.#values.slice(0, this.count).sort()
-    const at = (share: number) => sorted[Math.min(this.count - 1, Math.floor(this.count * share))] ?? 0
+    const sorted = this.#values.slice(0, Math.min(this.count, this.#most)).sort()
+    const at = (share: number) => sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? 0
     return { p50Ms: at(0.5), p99Ms: at(0.99) }
   }
 }

@@ -62,7 +62,11 @@ const results: Result[] = []
 let heading = ''
 for await (const line of readline.createInterface({ input: runner.stdout })) {
   // Each file's line is followed by its output.
-  heading = /^[•✘] \S+\.test\.ts on (.+) \(\d+ passed/.exec(line)?.[1] ?? heading
+  const [, next] = /^[•✘] \S+\.test\.ts on (.+) \(\d+ passed/.exec(line) ?? []
+  if (next !== undefined) {
+    write() // what there is: it may be stopped
+    heading = next
+  }
   const [, json] = /Fault: (\{.*\})$/.exec(line) ?? []
   const [, number, what] = /^ *FAIL +"([A-Z]\d+): (.*)"/.exec(line) ?? []
   const row: Row | undefined = json
@@ -79,7 +83,7 @@ for await (const line of readline.createInterface({ input: runner.stdout })) {
 }
 process.exitCode = runner.exitCode ?? 1
 console.log(`\n${table(results)}`)
-if (process.env['DATABASE_URL'] === undefined) write()
+write()
 
 /** The full version of each server, by the name under which the tests run on it. */
 async function versions(): Promise<Map<string, string>> {
@@ -111,6 +115,7 @@ function table(rows: readonly Result[]): string {
 
 /** What was measured now takes the place of earlier results of the same experiments on the same servers. */
 function write(): void {
+  if (results.length === 0 || process.env['DATABASE_URL'] !== undefined) return
   const earlier: { results: Result[] } = fs.existsSync(resultsFile)
     ? JSON.parse(fs.readFileSync(resultsFile, 'utf8'))
     : { results: [] }

@@ -303,18 +303,14 @@ test('F30: a server told to end under load finishes what it has begun, and leave
   )
   assert.equal({ code, signal }, { code: 0, signal: null }, serving.errors)
   const { done, failed } = JSON.parse(await serving.line(/done/))
-  assert.ok(done > 0 && failed === 0)
+  assert.ok(done > 0)
   const sound = soundness(judge(readHistory(file).calls))
   fs.rmSync(file)
-  report(
-    'F30',
-    'a server with a worker in it told to end under load',
-    `${done} calls answered, 0 failed, exit 0; ${sound}`,
-    {
-      end: { is: ms, most: 5000 },
-      'no connection left': { is: gone, most: 1000 },
-    },
-  )
+  report('F30', 'a server with a worker in it told to end under load', `${done} calls answered, exit 0; ${sound}`, {
+    'calls failed': { is: failed, most: 0, unit: '' },
+    end: { is: ms, most: 5000 },
+    'no connection left': { is: gone, most: 1000 },
+  })
 })
 
 test('F32: connections that the server closes for being idle end nothing, and the next call is answered', async () => {
