@@ -71,17 +71,18 @@ interface Resident {
   readonly lane: number
 }
 
-/** Visitors with a session each; an id's low byte is its key's first byte. */
-async function residents(store: PGStore<Values>, count: number, lanes: number): Promise<Resident[]> {
-  return await Promise.all(
-    Array.from({ length: count }, async () => {
-      const visitor = new Visitor()
-      const { session } = await visitor.visit(store, ({ values }) => {
-        values.n = 1
-      })
-      return { visitor, lane: Number(BigInt(session.id as string) & BigInt(lanes - 1)) }
-    }),
-  )
+/** Visitors with a session each, so many in every lane; an id's low byte is its key's first byte. One by one: machines may be slow. */
+async function residents(store: PGStore<Values>, each: number, lanes: number): Promise<Resident[]> {
+  const all: Resident[] = []
+  while (all.length < each * lanes) {
+    const visitor = new Visitor()
+    const { session } = await visitor.visit(store, ({ values }) => {
+      values.n = 1
+    })
+    const lane = Number(BigInt(session.id as string) & BigInt(lanes - 1))
+    if (all.filter((resident) => resident.lane === lane).length < each) all.push({ visitor, lane })
+  }
+  return all
 }
 
 const count = async (store: PGStore<Values>, visitor: Visitor) =>
@@ -92,10 +93,9 @@ const count = async (store: PGStore<Values>, visitor: Visitor) =>
 test('a silent lane holds up its own sessions alone, and takes no more than its share of the pool', async () => {
   const pool = gatedPool(10, (key) => ((key[0] as number) & 3) === 2)
   const store = testStore<Values>({ pool, batch: { lanes: 4 } })
-  const all = await residents(store, 64, 4)
+  const all = await residents(store, 4, 4)
   const others = all.filter(({ lane }) => lane !== 2)
   const own = all.filter(({ lane }) => lane === 2)
-  assert.ok(own.length > 0 && others.length > 0)
   pool.close()
   // Of all kinds, more than the pool has connections: none may be left for them to take.
   const waiting = own.flatMap(({ visitor }) => [
@@ -115,7 +115,7 @@ test('a silent lane holds up its own sessions alone, and takes no more than its 
 test('so do calls that are not batched: those that get no connection in time are refused, and never sent', async () => {
   const pool = gatedPool(5, (key) => ((key[0] as number) & 1) === 1)
   const store = testStore<Values>({ pool, batch: { lanes: 2 } })
-  const all = await residents(store, 32, 2)
+  const all = await residents(store, 1, 2)
   const [own] = all.filter(({ lane }) => lane === 1)
   const [other] = all.filter(({ lane }) => lane === 0)
   assert.ok(own && other)
@@ -138,14 +138,12 @@ test('so do calls that are not batched: those that get no connection in time are
 test('sessions in lanes are the same sessions', async () => {
   const store = testStore<Values>({ connectionString: clientUrl, batch: { lanes: 8 } })
   const plain = testStore<Values>()
-  const all = await residents(store, 40, 8)
-  assert.ok(new Set(all.map(({ lane }) => lane)).size > 4)
-  const errors: unknown[] = []
-  const lives = all.map(async ({ visitor }, place) => {
+  const all = await residents(store, 1, 8)
+  for (const [place, { visitor }] of all.entries()) {
     await Promise.all([1, 2, 3].map(() => store.get(visitor.request(), 'sid')))
     await count(store, visitor)
     await visitor.visit(store, async (session, req, res) => {
-      session.userId = `in lanes ${place % 7}`
+      session.userId = `in lanes ${place % 2}`
       await store.regenerate(req, res, session)
     })
     const { session } = await count(store, visitor)
@@ -157,18 +155,16 @@ test('sessions in lanes are the same sessions', async () => {
     assert.is(await store.byToken.increment(token, 'n', 2, { ttl: 60 }), 2)
     assert.equal((await plain.byToken.get(token))?.values(), { word: 'a', n: 2 })
     assert.is(await store.byToken.destroy(token), true)
-  })
-  for (const life of await Promise.allSettled(lives)) if (life.status === 'rejected') errors.push(life.reason)
-  assert.equal(errors, [])
+  }
   const [first] = await store.list('in lanes 0')
   assert.is(await store.revoke('in lanes 0', { id: first?.id as string }), 1)
-  assert.is(await store.revoke('in lanes 0'), 5)
+  assert.is(await store.revoke('in lanes 0'), 3)
   assert.is((await plain.list('in lanes 0')).length, 0)
 })
 
 test('of several cookies in different lanes the first whose session lives counts', async () => {
   const store = testStore<Values>({ connectionString: clientUrl, batch: { lanes: 4 } })
-  const all = await residents(store, 24, 4)
+  const all = await residents(store, 1, 4)
   const [one, other] = [0, 1].map((lane) => all.find((resident) => resident.lane === lane)?.visitor)
   assert.ok(one && other)
   const cookie = `sid=${one.jar.get('sid')}; sid=${other.jar.get('sid')}`
@@ -184,10 +180,10 @@ test('closing finishes what was begun in every lane, also what follows from it',
   const options: Partial<PGStoreOptions> = { connectionString: clientUrl, batch: { lanes: 4 }, sessionsPerUser: 1 }
   const store = testStore<Values>(options)
   const signIns: Promise<void>[] = []
-  for (let place = 0; place < 100; place++) {
+  for (let place = 0; place < 16; place++) {
     const req = new Visitor().request()
     const session = await store.get(req, 'sid')
-    session.userId = `closing ${place % 10}`
+    session.userId = `closing ${place % 8}`
     signIns.push(store.save(req, new TestResponse(), session))
   }
   const settled = Promise.allSettled(signIns)
@@ -195,7 +191,7 @@ test('closing finishes what was begun in every lane, also what follows from it',
   const failed = (await settled).filter(({ status }) => status === 'rejected')
   assert.equal(failed, [])
   const { count } = await row<{ count: string }>("select count(*) from pgstore.sessions where user_id like 'closing %'")
-  assert.is(count, '10')
+  assert.is(count, '8')
   assert.is((await rejection(store.list('closing 0'))).code, 'closed')
 })
 
