@@ -141,7 +141,7 @@ test('of 100 histories of a right store each is explained, and each is not when 
     const { wrong, examples } = judge([created, ...calls])
     assert.ok(
       Object.values(wrong).every((many) => many === 0),
-      `${seed}: ${examples}`,
+      `${seed}: ${examples.join()}`,
     )
     // The last read that shows something shows what had been there at first instead.
     const at = calls.findLastIndex(({ kind, values }) => kind === 'read' && Number(values?.['a']) > 100)

@@ -139,7 +139,7 @@ function explain(all: readonly Call[]): boolean | undefined {
     // What changes nothing and fits now may as well be now.
     const idle = possible.find((at) => !isUnanswered(at) && after(state, calls[at] as Call) === state)
     possible.sort((one, other) => Number(isUnanswered(one)) - Number(isUnanswered(other)))
-    return { next: idle === undefined ? possible : [idle], key: `${state.token} ${state.values} ${possible}` }
+    return { next: idle === undefined ? possible : [idle], key: `${state.token} ${state.values} ${possible.join()}` }
   }
 
   const undo = (at: number) => {

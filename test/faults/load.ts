@@ -83,7 +83,7 @@ export class Load {
     await until(async () => {
       if (this.places.length < this.#many) await this.#create()
       return this.places.length >= this.#many
-    })
+    }, 120)
     running.add(this)
     this.#clients = Array.from({ length: this.#many }, async (_, who) => {
       while (!this.#isOver) {

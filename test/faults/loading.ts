@@ -10,11 +10,12 @@ const places = new Map(files.flatMap((file) => readHistory(file).places).map((pl
 const store = new PGStore({ connectionString, keyPairs: [hashKey] })
 // Sessions that ended meanwhile are among them: their clients begin anew.
 const load = new Load(store, { name, history: new History(own), places: [...places.values()].slice(-32) })
-process.once('SIGTERM', async () => {
+const end = async () => {
   await load.stop()
   await store.close()
   console.log(JSON.stringify({ done: load.calls, failed: load.failed, strange: load.strange.map(String) }))
   load.history.close()
-})
+}
+process.once('SIGTERM', () => void end())
 await load.start()
 console.log('loading')

@@ -35,7 +35,7 @@ const sampling = setInterval(() => {
   const { rss, heapUsed, external } = process.memoryUsage()
   console.log(JSON.stringify({ rss, heapUsed, external }))
 }, 5000)
-process.once('SIGTERM', async () => {
+const end = async () => {
   clearInterval(sampling)
   isOver = true
   await passing
@@ -49,5 +49,6 @@ process.once('SIGTERM', async () => {
   console.log(
     JSON.stringify({ calls: load.calls, failed: load.failed + missed, heard, hits: cache?.hits, regenerated, strange }),
   )
-})
+}
+process.once('SIGTERM', () => void end())
 console.log('soaking')

@@ -7,7 +7,7 @@ import * as assert from 'uvu/assert'
 import type { PGStoreError } from '../../src/index.ts'
 import { call, closeClients, connect, count, create, newKey, present, save } from '../sql/calls.ts'
 import { counts } from '../support/counts.ts'
-import { addExpired, addLive, connections, countSessions, startOver } from '../support/crowd.ts'
+import { addExpired, addLive, countSessions, startOver } from '../support/crowd.ts'
 import { closeAll, databaseUrl, rejection, row, sql, testStore, until, Visitor } from '../support/harness.ts'
 import { endPrograms, Program } from '../support/program.ts'
 import { judge } from './checker.ts'
@@ -316,11 +316,13 @@ test('F30: a server told to end under load finishes what it has begun, and leave
 test('F32: connections that the server closes for being idle end nothing, and the next call is answered', async () => {
   const url = new URL(databaseUrl)
   url.searchParams.set('options', '-c idle_session_timeout=300') // since PostgreSQL 14; 57P05
+  url.searchParams.set('application_name', 'idle')
   const store = testStore({ connectionString: url.href })
   const [visitor] = (await visitors(1, store)) as [Visitor]
+  const open = `select from pg_stat_activity where datname = current_database() and application_name = 'idle'`
   const rounds = counts(3, 10)
   for (let round = 0; round < rounds; round++) {
-    await until(async () => (await connections('pgstore')) === 0)
+    await until(async () => (await sql(open)).length === 0)
     assert.is((await store.get(visitor.request(), 'sid')).values['n'], 0)
   }
   report('F32', `idle_session_timeout, ${rounds} times`, 'next call answered')
