@@ -120,7 +120,7 @@ needs(
   noReset,
   'F46: a server that assigns no more transaction numbers is full, still reads, and signs nobody out',
   async () => {
-    const server = await installed({ max_prepared_transactions: '2' }, bin)
+    const server = await installed({ max_prepared_transactions: '2', autovacuum_naptime: '1s' }, bin)
     const store = storeAt({ connectionString: server.clientUrl, touchAfter: 0 })
     const visitors = await visited(store, 5)
     // It keeps the old numbers from being given up, as a forgotten transaction does.
