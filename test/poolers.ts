@@ -28,25 +28,36 @@ export async function startPooler(kind: PoolerName, client: string, owner: strin
 export const files: readonly string[] = [
   'adapters/',
   'cache/s',
-  'cleanup/',
-  'database/',
+  'cleanup/cleanup',
+  'cleanup/worker.',
   'events/',
   'session/',
   'sql/',
   'store/',
-  'telemetry/',
+  'telemetry/channels',
 ]
 
 /** And where time is short. */
-export const fewFiles: readonly string[] = [
-  'store/store',
-  'store/sign-in',
+export const fewFiles: readonly string[] = ['store/store', 'store/sign-in', 'events/events']
+
+/** Transactions of the application's, over the pool or a client of it: for `withClient`, or to hold a lock. */
+const inTransactions = [
+  'adapters/express/own',
+  'cache/store',
+  'store/cookies-as-data',
+  'store/cookies.',
+  'store/durability',
+  'store/endings',
+  'store/life',
+  'store/refused-cookies',
+  'store/several-cookies',
   'store/values',
-  'events/events',
-  'session/seal',
 ]
 
 /** Files that do not run behind a pooler, with the reason: their names, or the beginnings of them. */
-export function skippedBehind(_kind: PoolerName): readonly (readonly [string, string])[] {
-  return []
+export function skippedBehind(kind: PoolerName): readonly (readonly [string, string])[] {
+  const always = [['events/sleep', 'it counts the connections to the database, and a pooler keeps its own']] as const
+  if (kind !== 'statement') return always
+  const reason = 'its transactions are refused there, and so withClient cannot be used'
+  return [...always, ...inTransactions.map((file) => [file, reason] as const)]
 }

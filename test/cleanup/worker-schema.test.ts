@@ -90,8 +90,12 @@ test('F45: installing a schema ends no runner of another one, and a migration el
   const second = pgstore('worker', '--worker-schema', 'second_one')
   await second.line(/waiting/)
   assert.not.match(first.output + first.errors, /breaking/)
-  await sql('select pg_notify($1, $2)', 'worker:migrate', '{"migrationNumber":1,"breaking":true}')
-  for (const worker of [first, second]) await until(() => /breaking migration/.test(worker.output + worker.errors), 60)
+  for (const worker of [first, second]) {
+    await until(async () => {
+      await sql('select pg_notify($1, $2)', 'worker:migrate', '{"migrationNumber":1,"breaking":true}') // once it listens
+      return /breaking migration/.test(worker.output + worker.errors)
+    }, 60)
+  }
   for (let run = 0; run < 2; run++) {
     await addExpired(5)
     await until(async () => (await countSessions()).due === 0, 60)

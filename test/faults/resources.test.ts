@@ -6,6 +6,7 @@ import pg from 'pg'
 import * as assert from 'uvu/assert'
 import { systemBin } from '../../scripts/postgres.ts'
 import { PGStore, type PGStoreError } from '../../src/index.ts'
+import { counts } from '../support/counts.ts'
 import { closeAll, hashKey, rejection, sql, testStore, until, Visitor } from '../support/harness.ts'
 import { report, test } from './faults.ts'
 import { canStartServers, OwnServer } from './own-server.ts'
@@ -116,11 +117,16 @@ test('F46: a backend that has no memory left is full, saves nothing of that sess
 const bin = systemBin() ?? ''
 const noReset = fs.existsSync(path.join(bin, 'pg_resetwal')) ? notOurs : 'there is no pg_resetwal'
 
-needs(
+/** With long counts alone: until autovacuum has been through every database takes minutes on a busy machine. */
+const withLongCounts: typeof needs = (...experiment) => {
+  if (counts(0, 1) === 1) needs(...experiment)
+}
+
+withLongCounts(
   noReset,
   'F46: a server that assigns no more transaction numbers is full, still reads, and signs nobody out',
   async () => {
-    const server = await installed({ max_prepared_transactions: '2' }, bin)
+    const server = await installed({ max_prepared_transactions: '2', autovacuum_naptime: '1s' }, bin)
     const store = storeAt({ connectionString: server.clientUrl, touchAfter: 0 })
     const visitors = await visited(store, 5)
     // It keeps the old numbers from being given up, as a forgotten transaction does.
