@@ -81,7 +81,7 @@ const sorted = (names: readonly string[]) => [...names].sort()
 // The rights
 
 test('every function of the schema belongs to a right, or is internal and belongs to none', async () => {
-  assert.equal(await executable('postgres'), sorted([...internalFunctions, ...grantedFunctions.admin]))
+  assert.equal(await executable('postgres'), sorted([...internalFunctions, ...grantedFunctions.proxy]))
 })
 
 test('the rights on every table, sequence and type of the schema are managed', async () => {
@@ -125,7 +125,7 @@ test('admin has everything the other rights have, which share nothing, and alone
   )
 })
 
-for (const right of ['client', 'account', 'cleanup', 'admin'] as const) {
+for (const right of ['client', 'account', 'cleanup', 'admin', 'proxy'] as const) {
   test(`grant --as ${right} gives a role those functions, and no table, sequence or column`, async () => {
     const { role } = await newRole()
     const { code, stdout, stderr } = await cli('grant', role, '--as', right)

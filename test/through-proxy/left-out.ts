@@ -7,7 +7,7 @@ export type Chosen = 'all' | 'chosen' | 'own'
 const files: Readonly<Record<Chosen, RegExp>> = {
   all: /^(adapters|cache|cleanup|cli|database|events|examples|security|session|sql|store|telemetry|through-proxy)\//,
   chosen:
-    /^sql\/(session_(get|save|save_array|destroy|try_destroy|regenerate|list|revoke|take|increment|put|all|history)|concurrency|endings_take)\.|^store\/(store|values|sign-in)\.|^through-proxy\//,
+    /^sql\/(session_(get|save|save_array|destroy|try_destroy|regenerate|list|revoke|increment|put|all)|concurrency)\.|^store\/limits\.|^through-proxy\//,
   own: /^through-proxy\//,
 }
 
@@ -22,6 +22,7 @@ const own = "it looks at one node's plans, pages, counters or tables of consumer
 /** Tests that cannot pass there, by file and a pattern of their names; `.` is the whole file. */
 const reasons: readonly (readonly [file: RegExp, name: string, reason: string])[] = [
   [/^sql\/(plans|hot|session_stats)\./, '.', own],
+  [/^(events|cache)\//, '.', heard],
   [
     /^sql\/catalog\./,
     '^every function (is|has)|^A7|costs no call|inlined|is commented|violated constraint|^B6|triggers|applying sql/ again|USAGE|needs no other right|no function takes an advisory lock',
@@ -34,6 +35,8 @@ const reasons: readonly (readonly [file: RegExp, name: string, reason: string])[
   [/^sql\/value_lives\./, 'until its life is over', statement],
   [/^sql\/statement_time\./, '^A6: a regenerate in an old transaction', transaction],
   [/^sql\/session_(put|take)\./, 'announced', heard],
+  [/^store\/life\./, '^D7: where the database is read-only|^A6', transaction],
+  [/^store\/sign-in\./, 'and events say which', heard],
   [/^sql\/session_announce\./, 'rolled-back', transaction],
   [/^sql\/session_announce\./, 'under 8000 bytes', own],
   [/^sql\/session_history\./, 'rolled back|who did it|waits neither', transaction],
