@@ -1,5 +1,5 @@
 // `npm run faults [-- F7 F12 … part-of-a-file-name …]`: the experiments of test/faults, each at its full count, on each server. Prints
-// a table, and writes bench/results/faults.json and the table of docs/faults.md. All take about an hour for each version of Postgres;
+// a table, and writes bench/results/faults.json and the table of docs/faults.md. All take an hour or more for each version of Postgres;
 // `soak`, half an hour more, runs when it is asked for.
 import { execFileSync, spawn } from 'node:child_process'
 import fs from 'node:fs'
