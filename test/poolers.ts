@@ -15,13 +15,17 @@ export interface RunningPooler {
 /** @param owner as superuser */
 export async function startPooler(kind: PoolerName, client: string, owner: string): Promise<RunningPooler> {
   if (kind === 'pgpool') {
-    const { through, close } = await startPgpool(owner)
-    return { name: 'Pgpool-II', lead: through, close }
+    const pgpool = await startPgpool(owner)
+    return { name: 'Pgpool-II', lead: (url) => pgpool.through(url), close: () => pgpool.close() }
   }
   // More than a test takes at once, and fewer than its clients are.
   const settings = [`pool_mode = ${kind}`, 'default_pool_size = 8', 'server_idle_timeout = 5']
-  const { through, close } = await startPgBouncerFor([client, owner], settings)
-  return { name: `PgBouncer in ${kind} mode`, lead: (url) => through(url), close: async () => close() }
+  const bouncer = await startPgBouncerFor([client, owner], settings)
+  return {
+    name: `PgBouncer in ${kind} mode`,
+    lead: (url) => bouncer.through(url),
+    close: async () => bouncer.close(),
+  }
 }
 
 /** What the suite is, behind a pooler: all that calls the database as an application does. */

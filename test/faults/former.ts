@@ -110,8 +110,8 @@ export class FormerClient {
     expect('limit', (await this.run('limit', [user, 3, moved]))[0]?.[0], 1)
     expect(
       'destroyMany',
-      (await this.run('destroyMany', [[moved, key()]])).map(([, status]) => status).sort(),
-      'destroyed,gone',
+      (await this.run('destroyMany', [[moved, key()]])).filter(([, status]) => status === 'destroyed').length,
+      1,
     )
     expect('destroy', (await this.run('destroy', [key()]))[0]?.[0], 0)
     expect('revoke', Number((await this.run('revoke', [user, null, null, null]))[0]?.[0]) > 0, true)

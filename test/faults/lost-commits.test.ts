@@ -24,7 +24,7 @@ async function cut<Result>(call: () => Promise<Result>): Promise<Result | 'unava
   await far.countExpiredSessions().catch(() => {}) // a connection that is known, so that the first answer is the call's
   const done = proxy.cut('answer')
   const result = await call().catch((error: { code?: string }) => {
-    assert.is(error.code, 'unavailable', String(error))
+    assert.is(error.code, 'unavailable')
     return 'unavailable' as const
   })
   await done
@@ -61,7 +61,7 @@ test('F36: a save whose answer is lost undoes nothing that was saved after it, a
     const { x } = (await read(visitor)).values
     if (overwrote) assert.is(x, -n, 'the other’s value was undone')
     else if (outcome !== 'unavailable') assert.is(x, n, 'an acknowledged value is missing')
-    else assert.ok(x === n || x === 0, `${x}`)
+    else assert.ok(x === n || x === 0, String(x as number))
     if (overwrote) ends.overwritten++
     ends[outcome === 'unavailable' ? 'unknown' : 'saved']++
   }

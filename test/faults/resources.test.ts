@@ -131,9 +131,10 @@ withLongCounts(
     const visitors = await visited(store, 5)
     // It keeps the old numbers from being given up, as a forgotten transaction does.
     await server.ask(`begin; create table public.held (n integer); prepare transaction 'forgotten'`)
-    const [{ oldest = 0 } = {}] = await server.ask<{ oldest: number }>(
+    const [row] = await server.ask<{ oldest: number }>(
       'select min(datfrozenxid::text::bigint)::integer as oldest from pg_database',
     )
+    const oldest = row?.oldest ?? 0
     await server.stop()
     const next = oldest + 2 ** 31 - 1 - 3_000_000 + 1000
     const data = path.join(server.home, 'data')

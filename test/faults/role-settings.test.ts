@@ -47,7 +47,7 @@ test('F37: whatever is set for the role while visitors are served, none sees ano
         isSure = true
         visits++
       } catch (error) {
-        const { code = '', message, sqlState } = error as PGStoreError
+        const { code, message, sqlState } = error as PGStoreError
         failed++
         codes[code] = (codes[code] ?? 0) + 1
         isSure = false
