@@ -10,8 +10,8 @@ function imbalance(
   sessions: number,
   skew: number,
 ): { rows: number; load: number; hottest: number } {
-  const rows = new Array<number>(partitions).fill(0)
-  const load = new Array<number>(partitions).fill(0)
+  const rows = Array.from({ length: partitions }, () => 0)
+  const load = Array.from({ length: partitions }, () => 0)
   let most = 0
   let all = 0
   for (let rank = 1; rank <= sessions; rank++) {

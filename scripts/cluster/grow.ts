@@ -118,7 +118,7 @@ class Checker {
         try {
           await this.#round(round)
         } catch (error) {
-          this.problems.push(`${this.#userId}: ${error}`)
+          this.problems.push(`${this.#userId}: ${String(error)}`)
           // What failed may have been done: from here on nothing is known until all have ended.
           await this.#endAll()
         }
@@ -150,7 +150,7 @@ class Checker {
       await visitor.visit(this.#store(), tally, (session) => {
         session.userId = this.#userId
       })
-      if (visitor.id === undefined) throw new Error(`a sign-in failed, ${[...tally.failures.keys()]}`)
+      if (visitor.id === undefined) throw new Error(`a sign-in failed, ${[...tally.failures.keys()].join(', ')}`)
       this.#known.add(visitor.id)
     }
     const listed = (await this.#store().list(this.#userId)).map(({ id }) => id)

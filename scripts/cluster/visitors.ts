@@ -91,7 +91,7 @@ export async function settle(store: PGStore<Visited>, partitions: number, each: 
     const visitor = new CountingVisitor()
     const tally = new Tally()
     await visitor.visit(store, tally)
-    if (tally.failed > 0) throw new Error(`A first visit failed: ${[...tally.failures.keys()]}`)
+    if (tally.failed > 0) throw new Error(`A first visit failed: ${[...tally.failures.keys()].join(', ')}`)
     const place = places[visitor.partition(partitions)]
     if (place && place.length < each) place.push(visitor)
   }

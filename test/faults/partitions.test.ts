@@ -30,9 +30,8 @@ if (plproxyBin() === undefined) {
           ? []
           : [[`served after it ${what === 'frozen' ? 'thawed' : 'started'}`, returnMs] as const],
       )
-      report('F34', 'one partition of four refuses, then is frozen, for 3 s each; four lanes', text.join('; '), {
-        ...Object.fromEntries(times.map(([name, is]) => [name, { is, most: 2000 }])),
-      })
+      const figures = Object.fromEntries(times.map(([name, is]) => [name, { is, most: 2000 }]))
+      report('F34', 'one partition of four refuses, then is frozen, for 3 s each; four lanes', text.join('; '), figures)
     } finally {
       await cluster.stop()
     }

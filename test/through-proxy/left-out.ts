@@ -63,7 +63,7 @@ const ofOneByte =
 
 /** The first byte of all keys that the file makes by `newKey`; undefined where they may differ. */
 export function firstByte(file: string): number | undefined {
-  return ofOneByte.test(file) ? [...file].reduce((sum, letter) => sum + letter.charCodeAt(0), 0) % 256 : undefined
+  return ofOneByte.test(file) ? Buffer.from(file).reduce((sum, byte) => sum + byte, 0) % 256 : undefined
 }
 
 export function runsThroughProxy(file: string, which: Chosen): boolean {
