@@ -175,6 +175,13 @@ needs(
         `create function public.stable_count() returns bigint language sql stable security definer as $$ select count(*) from pgstore.sessions $$`,
       )
     })
+    // The standby is late with this, too.
+    await other.use((pool) =>
+      until(async () => {
+        const { rows } = await pool.query("select to_regproc('public.stable_count') is not null as is_there")
+        return rows[0].is_there
+      }),
+    )
     const pgpool = await startPgpool(one.url, other.url)
     open.push(() => pgpool.close())
     const store = storeAt({ connectionString: pgpool.through(one.clientUrl) })
