@@ -108,15 +108,14 @@ for (const [name, offset, days] of [
       await until(async () => (await due()) === 0, 60)
       await clock('+0')
       await Promise.all([...visitors.map((visitor) => visit(visitor, 3)), ...later.map((visitor) => visit(visitor, 2))])
-      const { rows } = await admin.query<{ next: boolean; live: number }>(
-        `select next_run_at <= clock_timestamp() + every as next,
-         (select count(*)::integer from pgstore.sessions where expires_at > clock_timestamp()) as live
-       from pgstore.cleanup`,
+      const { rows } = await admin.query<{ live: number }>(
+        'select count(*)::integer as live from pgstore.sessions where expires_at > clock_timestamp()',
       )
       await expired()
       await until(async () => (await due()) === 0, 60)
+      await until(isScheduled, 60)
       await worker.end()
-      assert.equal(rows[0], { next: true, live: 40 })
+      assert.equal(rows[0], { live: 40 })
       report(
         'F38',
         `the server’s clock ${name} and back`,
@@ -124,6 +123,14 @@ for (const [name, offset, days] of [
       )
     },
   )
+}
+
+/** Whether the next run is as near as it should be, whatever the clock said when the last one was. */
+async function isScheduled(): Promise<boolean> {
+  const { rows } = await admin.query<{ is: boolean }>(
+    'select next_run_at <= clock_timestamp() + every as is from pgstore.cleanup',
+  )
+  return rows[0]?.is === true
 }
 
 async function expired(): Promise<void> {
