@@ -260,7 +260,9 @@ if (canStart) {
         )
         assert.is(error.cause, undefined)
         assert.equal(
-          Object.keys(error).filter((name) => !['name', 'code', 'statusCode', 'sqlState'].includes(name)),
+          Object.keys(error).filter(
+            (name) => !['name', 'code', 'statusCode', 'isRetryable', 'sqlState'].includes(name),
+          ),
           [],
         )
       }
