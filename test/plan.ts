@@ -53,10 +53,10 @@ const otherSeconds = 2
 
 /** Tests that do not depend on the server's version, and those in a browser, run only on the first server. */
 const once =
-  /-browser\.test|^examples\/demo|^project\/|^cache\/(model|rules)|^cookie\/codec|^cli\/gob|^session\/(json|attachment)|^database\/read-json|^faults\/(behind-poolers|checker|moving|partitions|resources|soak|suspended|worker-versions)\.|^security\/(page|supply-chain)\./
+  /-browser\.test|^examples\/demo|^project\/|^cache\/(model|rules)|^cookie\/codec|^cli\/(gob|import_)|^session\/(json|attachment)|^database\/read-json|^faults\/(behind-poolers|checker|moving|partitions|resources|soak|suspended|worker-versions)\.|^security\/(page|supply-chain)\./
 
 /** Their long counts look for rare orders of events in our own code: on the first server, and short ones on the others. */
-const longOnce = /^adapters\/express\/redirects|^store\/(model|endings)/
+const longOnce = /^adapters\/express\/redirects|^database\/settings|^store\/(model|endings)/
 
 /** They need a proxy, and what they look at is its own. */
 const onlyThroughProxy = /^through-proxy\//
@@ -86,7 +86,7 @@ function secondsOf(file: string): number {
 /**
  * The slow ones first.
  *
- * @param isTurnAbout whether each file runs on one server, the next on the next: the quick suite, for CI runs all on all
+ * @param isTurnAbout whether a file runs on one server, and the next on the next, and not on all
  * @param variants run their files on the first server
  * @param proxy a target of its own, for the files of its variant
  * @param isProxied whether that is the only target
@@ -95,14 +95,14 @@ export function plan<Target>(
   files: readonly string[],
   targets: readonly Target[],
   atOnce: number,
-  isTurnAbout: boolean,
+  isTurnAbout: (file: string) => boolean,
   variants: readonly Variant[],
   proxy: { readonly target: Target; readonly variant: Variant } | undefined,
   isProxied: boolean,
 ): Plan<Target> {
   const ordered = [...files].sort((one, other) => secondsOf(other) - secondsOf(one))
   const jobs = ordered.flatMap((file, place) => {
-    const turn = isTurnAbout ? place % targets.length : undefined
+    const turn = isTurnAbout(file) ? place % targets.length : undefined
     const chosen = once.test(file) ? targets.slice(0, 1) : turn === undefined ? targets : targets.slice(turn, turn + 1)
     const [first] = targets
     const others = variants

@@ -7,7 +7,7 @@ import { clientUrl, closeAll } from '../../support/harness.ts'
 import { endPrograms, program } from '../../support/program.ts'
 import { HastyBrowser, startSite } from './redirects.ts'
 
-const visits = counts(40, 1000)
+const visits = counts(40, 400)
 const store = new ExpressSessionStore({ connectionString: clientUrl })
 const site = await startSite(store)
 const other = program('adapters/express/redirects.ts', clientUrl)
