@@ -90,6 +90,15 @@ const timedOut = /^(57014|55P03|25P0[34])/
 // 54000 is a server that assigns no more transaction numbers, to save what it has: it reads and does not write.
 const outOfRoom = /^(53|54000)/
 
+/**
+ * Whether the server could not write its own log, and goes down: the transaction may be in the part that it did write. A server's PANIC
+ * is told by where it was raised, as its severity is in the language of `lc_messages`.
+ */
+function isOfLog(error: unknown): boolean {
+  const { file } = (error ?? {}) as { file?: unknown }
+  return (typeof file === 'string' && file.startsWith('xlog')) || / REMOTE PANIC: /.test(messageOf(error))
+}
+
 /** What PL/Proxy says of a partition that it cannot reach: the text goes on with the partition's name and address. */
 const unreachable = /^PL\/Proxy function \S+\(\d+\): (\[|connect timeout)/
 const tooSlow = /^PL\/Proxy function \S+\(\d+\): query timeout/
@@ -129,6 +138,7 @@ export function databaseError(operation: string, error: unknown): PGStoreError {
     return new PGStoreError('unavailable', `${operation}: a partition could not be reached`, code)
   if (code === 'XX000' && tooSlow.test(text))
     return new PGStoreError('timeout', `${operation}: a partition did not answer in time`, code)
+  if (outOfRoom.test(code) && isOfLog(error)) return new PGStoreError('unavailable', `${operation}: ${text}`, code)
   if (outOfRoom.test(code)) return new PGStoreError('full', `${operation}: ${text}`, code)
   if (!isSqlState(code)) return new PGStoreError('unavailable', `${operation}: ${code}`, code) // mostly TLS errors
   const named = /^(0A|25|28|3D|40|42|54|57|58)/.test(code) ? `: ${text}` : ''
@@ -170,5 +180,5 @@ const ending = /^(08|25006|25P0[34]|28|3D|53[023]00|57P|58|XX)/
  */
 export function endsConnection(error: unknown): boolean {
   const code = codeOf(error)
-  return code === undefined || !isSqlState(code) || (ending.test(code) && !isOfPartition(error))
+  return code === undefined || !isSqlState(code) || ((ending.test(code) || isOfLog(error)) && !isOfPartition(error))
 }

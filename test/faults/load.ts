@@ -130,7 +130,7 @@ export class Load {
     await this.sweep()
     assert.equal(this.strange, [])
     const judgement = judge(this.history.calls, options)
-    return { ...judgement, text: `${this.text}; ${soundness(judgement)}` }
+    return { ...judgement, text: `${this.text}; ${soundness(judgement, this.text)}` }
   }
 
   /** Reads every session, those too that ended of late. */
@@ -293,8 +293,8 @@ export class Load {
 }
 
 /** Fails unless nothing is wrong; how that reads in the table. */
-export function soundness({ wrong, undecided, examples, sessions }: Judgement): string {
+export function soundness({ wrong, undecided, examples, sessions }: Judgement, calls = ''): string {
   const found = Object.values(wrong).reduce((sum, many) => sum + many, 0)
-  assert.is(found + undecided, 0, `${JSON.stringify(wrong)}, undecided ${undecided}\n${examples.join('\n')}`)
+  assert.is(found + undecided, 0, `${JSON.stringify(wrong)}, undecided ${undecided}; ${calls}\n${examples.join('\n')}`)
   return `${sessions} sessions, lost 0, revived 0, wrong reads 0`
 }
