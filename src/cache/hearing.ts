@@ -31,6 +31,8 @@ export type CacheState = 'waiting' | 'connecting' | 'proving' | 'listening' | 'u
 export interface HearingHandlers {
   /** These sessions have ended or changed. */
   heard(ids: readonly string[]): void
+  /** Some have ended, and nobody says which. */
+  heardSome(): void
   /** What was read until now is not to be believed, and nothing is to be stored until the next epoch. */
   ended(): void
   /** @param reason why it is no longer so, a few words for an operator */
@@ -148,7 +150,10 @@ export class Hearing {
       this.end('an announcement was not understood')
       return
     }
-    if (this.epoch !== 0) this.#handlers.heard(ids.map(String))
+    if (this.epoch !== 0) {
+      if (type === 'ended_before') this.#handlers.heardSome()
+      else this.#handlers.heard(ids.map(String))
+    }
     this.#numbers.heard(n as number)
   }
 
@@ -228,4 +233,4 @@ export class Hearing {
   }
 }
 
-const types = new Set(['destroyed', 'regenerated', 'revoked', 'changed'])
+const types = new Set(['destroyed', 'regenerated', 'revoked', 'changed', 'ended_before'])

@@ -30,6 +30,9 @@ export interface Flags {
   readonly print: boolean
   readonly port: string | undefined
   readonly showData: boolean
+  readonly before: string | undefined
+  readonly tag: string | undefined
+  readonly user: string | undefined
 }
 
 export interface Command {

@@ -50,11 +50,14 @@ const options: Readonly<
     help: "graphile-worker's schema; default: graphile_worker",
   },
   'dry-run': { flag: 'dryRun', help: 'report what would be done, without doing it' },
-  as: { flag: 'as', value: 'RIGHTS', help: 'client, account, cleanup or admin, or several: client,account' },
+  as: { flag: 'as', value: 'RIGHTS', help: 'client, entry, account, cleanup or admin, or several: client,account' },
   role: { flag: 'role', value: 'ROLE', help: "the application's role; default: those with the right client" },
   print: { flag: 'print', help: 'print the SQL without connecting to a database' },
   port: { flag: 'port', value: 'NUMBER', help: 'the port on 127.0.0.1; default: a free one' },
   'show-data': { flag: 'showData', help: "show the sessions' data too" },
+  before: { flag: 'before', value: 'TIME', help: 'a time with its zone; default: now' },
+  tag: { flag: 'tag', value: 'TAG', help: 'only the sessions that carry this tag' },
+  user: { flag: 'user', value: 'ID', help: 'only the sessions of this user' },
   json: { flag: 'json', help: 'print JSON' },
 }
 
@@ -171,6 +174,9 @@ async function main(args: readonly string[]): Promise<number> {
       dryRun: values['dry-run'] === true,
       port: values['port'] as string | undefined,
       showData: values['show-data'] === true,
+      before: values['before'] as string | undefined,
+      tag: values['tag'] as string | undefined,
+      user: values['user'] as string | undefined,
     })
     return 0
   } catch (error) {
