@@ -20,14 +20,14 @@ const mostFormerKeys = 8
 const unnamed: Named = { userId: null, label: null, tags: null }
 
 /** For the functions that there is no twin of. */
-export const noDatabase = {
-  query: async (_query?: unknown): Promise<never> => {
+export const noDatabase: { query(query?: unknown): Promise<never> } = {
+  query: async () => {
     throw new PGStoreError(
       'invalid_option',
       'A memory store has no database: no transactions, no events, no history, no schedule.',
     )
   },
-} satisfies Queryable
+}
 
 export class MemoryDatabase extends Database {
   readonly #rows = new Map<string, MemoryRow>()

@@ -33,7 +33,7 @@ export class MemoryStore<Values extends object = Record<string, unknown>> extend
   }
 
   /** Needs a database. */
-  override async transaction(): Promise<never> {
+  override async transaction(..._args: unknown[]): Promise<never> {
     return await noDatabase.query()
   }
 }
