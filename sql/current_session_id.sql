@@ -21,7 +21,7 @@ begin
     from :PGSTORE_SCHEMA.entry_secret as e
     where e.id;
     if :PGSTORE_SCHEMA.is_entered(v_secret, v_entered) or :PGSTORE_SCHEMA.is_entered(v_former, v_entered) then
-      return split_part(v_entered, ':', 2)::bigint;
+      return split_part(substr(v_entered, 66), ':', 1)::bigint;
     end if;
   end if;
   return null;

@@ -7,8 +7,9 @@ create or replace function :PGSTORE_SCHEMA.is_entered(p_secret bytea, p_entered 
   language sql
   stable parallel restricted
 as $$
-  select pg_catalog.sha256(p_secret || pg_catalog.convert_to(pg_catalog."left"(p_entered, 64), 'UTF8'))
-    = pg_catalog.sha256(p_secret || pg_catalog.convert_to(:PGSTORE_SCHEMA.entry_proof(p_secret, pg_catalog.substr(p_entered, 66)), 'UTF8'))
+  select pg_catalog.substr(p_entered, 65, 1) = ':'
+    and pg_catalog.sha256(p_secret || pg_catalog.convert_to(pg_catalog."left"(p_entered, 64), 'UTF8'))
+      = pg_catalog.sha256(p_secret || pg_catalog.convert_to(:PGSTORE_SCHEMA.entry_proof(p_secret, pg_catalog.substr(p_entered, 66)), 'UTF8'))
 $$;
 comment on function :PGSTORE_SCHEMA.is_entered(bytea, text) is
   'Whether session_enter wrote this in this transaction; internal.';
