@@ -6283,7 +6283,7 @@ comment on function :PGSTORE_SCHEMA.purge_expired(integer) is
   {
     name: '000007-marks.sql',
     sql: `--! Previous: sha1:8a31c28692248ccaedf6b7e3b0d7d78fdb959cb2
---! Hash: sha1:1484400e2c5ca2fc71e0ce548ea9edcbef9faf39
+--! Hash: sha1:10549deb14be30e039e09041e4b5fe181c2de9bc
 --! Message: marks
 
 --! split: 1-current.sql
@@ -6604,8 +6604,9 @@ create or replace function :PGSTORE_SCHEMA.is_entered(p_secret bytea, p_entered 
   language sql
   stable parallel restricted
 as $$
-  select pg_catalog.sha256(p_secret || pg_catalog.convert_to(pg_catalog."left"(p_entered, 64), 'UTF8'))
-    = pg_catalog.sha256(p_secret || pg_catalog.convert_to(:PGSTORE_SCHEMA.entry_proof(p_secret, pg_catalog.substr(p_entered, 66)), 'UTF8'))
+  select pg_catalog.substr(p_entered, 65, 1) = ':'
+    and pg_catalog.sha256(p_secret || pg_catalog.convert_to(pg_catalog."left"(p_entered, 64), 'UTF8'))
+      = pg_catalog.sha256(p_secret || pg_catalog.convert_to(:PGSTORE_SCHEMA.entry_proof(p_secret, pg_catalog.substr(p_entered, 66)), 'UTF8'))
 $$;
 comment on function :PGSTORE_SCHEMA.is_entered(bytea, text) is
   'Whether session_enter wrote this in this transaction; internal.';
@@ -8545,7 +8546,7 @@ begin
     from :PGSTORE_SCHEMA.entry_secret as e
     where e.id;
     if :PGSTORE_SCHEMA.is_entered(v_secret, v_entered) or :PGSTORE_SCHEMA.is_entered(v_former, v_entered) then
-      return split_part(v_entered, ':', 2)::bigint;
+      return split_part(substr(v_entered, 66), ':', 1)::bigint;
     end if;
   end if;
   return null;
