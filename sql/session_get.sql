@@ -26,6 +26,8 @@ create or replace function :PGSTORE_SCHEMA.session_get(p_key bytea)
   set enable_seqscan = off
 as $$
 #variable_conflict use_column
+declare
+  v_gate constant timestamptz := to_timestamp(pg_sequence_last_value(':PGSTORE_SCHEMA.mark_gate'));
 begin
   return query
     select
@@ -44,7 +46,7 @@ begin
     from :PGSTORE_SCHEMA.sessions as s
     where s.key = p_key
       and s.expires_at > statement_timestamp()
-      and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags, (select w.newest from :PGSTORE_SCHEMA.watermark as w where w.id));
+      and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags, v_gate);
 end
 $$;
 comment on function :PGSTORE_SCHEMA.session_get(bytea) is
@@ -74,6 +76,8 @@ create or replace function :PGSTORE_SCHEMA.session_get(p_keys bytea[])
   set enable_seqscan = off
 as $$
 #variable_conflict use_column
+declare
+  v_gate constant timestamptz := to_timestamp(pg_sequence_last_value(':PGSTORE_SCHEMA.mark_gate'));
 begin
   return query
     select
@@ -92,7 +96,7 @@ begin
     from :PGSTORE_SCHEMA.sessions as s
     where s.key = any (p_keys)
       and s.expires_at > statement_timestamp()
-      and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags, (select w.newest from :PGSTORE_SCHEMA.watermark as w where w.id));
+      and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags, v_gate);
 end
 $$;
 comment on function :PGSTORE_SCHEMA.session_get(bytea[]) is

@@ -123,7 +123,7 @@ export const ownObjects: Readonly<Record<'table' | 'sequence' | 'type', readonly
     'sweep',
     'entry_secret',
   ],
-  sequence: ['session_number', 'announcement', 'history_number'],
+  sequence: ['session_number', 'announcement', 'history_number', 'mark_gate'],
   type: ['cleanup_state'],
 }
 

@@ -121,7 +121,7 @@ function injection(random: () => number, { key, ids, seen, canSignIn }: Aims): s
   ])
   const look = () =>
     pick([
-      'select * from public.notes union all select * from public.naive',
+      both,
       'table public.naive',
       'table public.notes',
       `select body from public.notes where owner = 'victim ${victim}'`,
@@ -137,14 +137,18 @@ function injection(random: () => number, { key, ids, seen, canSignIn }: Aims): s
       'execute look',
       'fetch all from kept',
     ])
+  const both = 'select * from public.notes union all select * from public.naive'
+  const forge = () => `select set_config('pgstore.entered', ${forged}, ${pick(['true', 'false'])})`
   const signIn = () =>
     `select status from pgstore.session_save(sha256('mine'), '{}', p_version => 0, p_user_id => 'victim ${victim}')`
   const steps: readonly (() => string)[] = [
     look,
     look,
     look,
-    () => `select set_config('pgstore.entered', ${forged}, ${pick(['true', 'false'])})`,
-    () => `select set_config('pgstore.entered', ${forged}, ${pick(['true', 'false'])})`,
+    forge,
+    forge,
+    forge,
+    forge,
     () => `set ${pick(['local', 'session'])} pgstore.entered = '${old}'`,
     () => pick(['reset pgstore.entered', 'reset all', 'discard all', 'discard plans', 'discard temp']),
     () => `select * from pgstore.session_enter(${anyKey})`,
@@ -171,7 +175,7 @@ function injection(random: () => number, { key, ids, seen, canSignIn }: Aims): s
     () => `select query from pg_stat_activity`,
     () => 'select * from pg_prepared_statements, pg_cursors',
   ]
-  return Array.from({ length: 2 + below(5) }, () => pick(steps)()).concat(look())
+  return Array.from({ length: 2 + below(5) }, () => pick(steps)()).concat(random() < 0.5 ? both : look())
 }
 
 interface Found {
@@ -236,7 +240,7 @@ async function drill(pool: pg.Pool, attacks: number, seed: number, canSignIn = f
 }
 
 /** PGSTORE_INJECTIONS=10000 for as many as are promised. */
-const attacks = Number(process.env['PGSTORE_INJECTIONS'] ?? counts(200, 500))
+const attacks = Number(process.env['PGSTORE_INJECTIONS'] ?? counts(100, 250))
 
 for (const [whose, url] of [
   ['the right *entry* alone', entryUrl],
