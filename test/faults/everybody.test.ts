@@ -27,7 +27,10 @@ interface Told {
 }
 
 async function tell(child: ChildProcess): Promise<Told> {
-  const told = new Promise<Told>((resolve) => child.once('message', resolve))
+  const told = new Promise<Told>((resolve, reject) => {
+    child.once('message', resolve)
+    setTimeout(() => reject(new Error('A server does not answer.')), 60_000).unref()
+  })
   child.send({ tell: true })
   return await told
 }
@@ -95,8 +98,8 @@ else {
       }
       await until(async () => {
         const told = await Promise.all(children.map(tell))
-        return told.every(({ hits }) => hits > 1000)
-      }, 60)
+        return told.every(({ reads }) => reads > 1000)
+      }, 120)
 
       const wal = async () => (await pool.query('select pg_current_wal_insert_lsn() as at')).rows[0].at
       const from = await wal()
@@ -108,8 +111,8 @@ else {
       await until(() => Date.now() > ended + graceMs + 1000)
       await until(async () => {
         const told = await Promise.all(children.map(tell))
-        return told.every(({ reads }, n) => reads > (before[n]?.reads ?? 0) + 1000)
-      }, 60)
+        return told.every(({ reads }, n) => reads > (before[n]?.reads ?? 0) + 300)
+      }, 120)
       const told = await Promise.all(children.map(tell))
       assert.equal(
         told.map(({ late }) => late),
@@ -125,7 +128,7 @@ else {
         await store.byToken.put(`fresh ${n}`, { n }, { ttl: 86_400 })
         cookies.push(`sid=${store.codecs[0]?.encode('sid', `fresh ${n}`)}`)
       }
-      const alone = await latencies(store, cookies, counts(500, 5000))
+      const alone = await latencies(store, cookies, counts(200, 5000))
       const began = performance.now()
       let isPurging = true
       const purging = (async () => {
@@ -134,7 +137,7 @@ else {
         return purged
       })()
       const beside: number[] = []
-      do beside.push(...(await latencies(store, cookies, 500)))
+      do beside.push(...(await latencies(store, cookies, 100)))
       while (isPurging)
       assert.is(await purging, sessions)
       const seconds = (performance.now() - began) / 1000
@@ -143,7 +146,8 @@ else {
       report(
         'F40',
         `${sessions} sessions ended by one row, beside three servers with caches; then purged`,
-        `${walBytes} bytes of WAL; last read that found one began ${last} ms after the answer, 0 later than ${graceMs} ms; ` +
+        `${before.map(({ hits }) => hits).join(', ')} of ${before.map(({ reads }) => reads).join(', ')} reads came from the caches before; ` +
+          `${walBytes} bytes of WAL; last read that found one began ${last} ms after the answer, 0 later than ${graceMs} ms; ` +
           `purged in ${seconds.toFixed(1)} s; p99 of others ${quantile(alone, 0.99).toFixed(2)} ms, during the purge ${quantile(beside, 0.99).toFixed(2)} ms`,
         { 'commit by the server’s log': { is: commitMs, most: counts(100, 10) } },
       )
