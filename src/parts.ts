@@ -139,10 +139,16 @@ export class StoreParts {
   /** For work of the application's own: what an injection leaves on a connection must not meet the next read of a session. */
   transactionPool(): Pool {
     const { connectionString } = this.settings
-    if (!this.pool) throw new PGStoreError('invalid_option', 'transaction: this store works inside a transaction already.')
+    if (!this.pool)
+      throw new PGStoreError('invalid_option', 'transaction: this store works inside a transaction already.')
     if (connectionString === undefined) return this.pool
     const { create: stream } = this.#sockets as Sockets
-    this.#transactions ??= openPool({ connectionString, application_name: 'pgstore transactions', onConnect: () => {}, stream })
+    this.#transactions ??= openPool({
+      connectionString,
+      application_name: 'pgstore transactions',
+      onConnect: () => {},
+      stream,
+    })
     return this.#transactions
   }
 

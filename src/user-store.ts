@@ -11,7 +11,13 @@ import { SessionHistory } from './history/history.ts'
 import type { StoreParts } from './parts.ts'
 import { internals, type Session } from './session/session.ts'
 import { sessionKey } from './session/token.ts'
-import type { EndAllOptions, ListedSession, ListOptions, RevokeOptions, RevokeTagOptions } from './session/user-sessions.ts'
+import type {
+  EndAllOptions,
+  ListedSession,
+  ListOptions,
+  RevokeOptions,
+  RevokeTagOptions,
+} from './session/user-sessions.ts'
 
 export interface TransactionOptions {
   /**

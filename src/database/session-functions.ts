@@ -5,8 +5,8 @@ import { byteaArray, integerArray, intervalArray, jsonbArray, textArray } from '
 import type { Parameter } from './pool.ts'
 import {
   instantAt,
-  parseTime,
   type PutArguments,
+  parseTime,
   ReadRow,
   type SaveArguments,
   type SaveResult,

@@ -56,7 +56,9 @@ async function fill(pool: pg.Pool): Promise<void> {
 async function loggedMs(server: PostgresServer): Promise<number> {
   let found: RegExpExecArray | null = null
   await until(() => {
-    found = /duration: ([\d.]+) ms {2}(?:execute|statement)[^\n]*session_end_before/.exec(fs.readFileSync(server.log, 'utf8'))
+    found = /duration: ([\d.]+) ms {2}(?:execute|statement)[^\n]*session_end_before/.exec(
+      fs.readFileSync(server.log, 'utf8'),
+    )
     return found
   })
   return Number((found as unknown as RegExpExecArray)[1])

@@ -49,7 +49,11 @@ test('the work sees its user’s rows, is told whose session it is, and is commi
   assert.equal(await add(ann, 'ann'), { sessionId: id, userId: 'ann' } satisfies Entered)
   await add(bob, 'bob')
   assert.match((await rejection(add(bob, 'ann'))).message, /row-level security/)
-  const seen = await store.transaction(ann.request(), 'sid', async (client) => await client.query('table public.things'))
+  const seen = await store.transaction(
+    ann.request(),
+    'sid',
+    async (client) => await client.query('table public.things'),
+  )
   assert.equal(seen.rows, [{ owner: 'ann', name: 'x' }])
   assert.is((await sql('table public.things')).length, 2)
 })
