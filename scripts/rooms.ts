@@ -10,6 +10,7 @@ const source = fileURLToPath(new URL('../src', import.meta.url))
 const floors = [
   ['cli', 'adapters', 'memory', 'telemetry', 'index'],
   ['store'],
+  ['user-store'],
   ['parts'],
   ['cached-reader'],
   ['reader', 'history'],

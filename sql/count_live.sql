@@ -11,6 +11,7 @@ begin
     select count(*)
     from :PGSTORE_SCHEMA.sessions as s
     where s.expires_at > statement_timestamp()
+      and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags)
   );
 end
 $$;

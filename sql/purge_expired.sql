@@ -3,6 +3,9 @@
 --
 -- purge_at is never earlier than the expiry; both are asked, so that nothing live is ever deleted.
 --
+-- What is left of the limit goes to sessions that a mark of session_end_before has ended; and the secret by which current_session_id
+-- knows a transaction's session is renewed each hour, so that one from a backup is worth nothing.
+--
 -- Where the history is on, it is here that an expiry gets there. Its own rows that were kept long enough go too, ten for each
 -- session that there may be, so that it shrinks faster than it grows: they are not counted.
 create or replace function :PGSTORE_SCHEMA.purge_expired(p_limit integer default 1000)
@@ -40,6 +43,8 @@ begin
   if v_ended is not null then
     perform :PGSTORE_SCHEMA.history_end(v_ended, 'expired');
   end if;
+  v_purged := v_purged + :PGSTORE_SCHEMA.purge_marked((v_limit - v_purged)::integer);
+  perform :PGSTORE_SCHEMA.entry_renew();
   perform :PGSTORE_SCHEMA.endings_spread();
   perform :PGSTORE_SCHEMA.history_purge(least(v_limit, 10000)::integer * 10);
   return v_purged;

@@ -45,6 +45,7 @@ begin
     from :PGSTORE_SCHEMA.sessions as s
     where s.key > v_after
       and s.expires_at > statement_timestamp()
+      and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags)
     order by s.key
     limit greatest(p_limit, 0);
 end

@@ -15,7 +15,8 @@ begin
   select coalesce(array_agg(s.id), '{}') into v_ids
   from :PGSTORE_SCHEMA.sessions as s
   where s.user_id = p_user_id
-    and s.expires_at > statement_timestamp();
+    and s.expires_at > statement_timestamp()
+    and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags);
   perform :PGSTORE_SCHEMA.session_announce('changed', v_ids);
   return cardinality(v_ids);
 end

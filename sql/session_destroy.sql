@@ -18,6 +18,7 @@ begin
   delete from :PGSTORE_SCHEMA.sessions as s
   where s.key = p_key
     and s.expires_at > statement_timestamp()
+    and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags)
   returning
     s.id,
     case when (select a.is_on from :PGSTORE_SCHEMA.audit as a where a.id) then jsonb_build_array(:PGSTORE_SCHEMA.ending(s.id, s.user_id, s.label, s.tags, statement_timestamp())) end
@@ -27,6 +28,7 @@ begin
     delete from :PGSTORE_SCHEMA.sessions as s
     where s.former_keys @> array[p_key]
       and s.expires_at > statement_timestamp()
+      and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags)
     returning
       s.id,
       case when (select a.is_on from :PGSTORE_SCHEMA.audit as a where a.id) then jsonb_build_array(:PGSTORE_SCHEMA.ending(s.id, s.user_id, s.label, s.tags, statement_timestamp())) end
@@ -67,6 +69,7 @@ begin
     from :PGSTORE_SCHEMA.sessions as s
     where s.key = any (p_keys)
       and s.expires_at > statement_timestamp()
+      and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags)
     order by s.key
     for update
   ), ended as (
@@ -88,6 +91,7 @@ begin
     from :PGSTORE_SCHEMA.sessions as s
     where s.former_keys && p_keys
       and s.expires_at > statement_timestamp()
+      and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags)
     order by substr(s.key, 1)
     for update
   ) as locked;

@@ -43,7 +43,8 @@ begin
       s.tags
     from :PGSTORE_SCHEMA.sessions as s
     where s.key = p_key
-      and s.expires_at > statement_timestamp();
+      and s.expires_at > statement_timestamp()
+      and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags);
 end
 $$;
 comment on function :PGSTORE_SCHEMA.session_get(bytea) is
@@ -90,7 +91,8 @@ begin
       s.tags
     from :PGSTORE_SCHEMA.sessions as s
     where s.key = any (p_keys)
-      and s.expires_at > statement_timestamp();
+      and s.expires_at > statement_timestamp()
+      and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags);
 end
 $$;
 comment on function :PGSTORE_SCHEMA.session_get(bytea[]) is

@@ -34,6 +34,7 @@ begin
     from :PGSTORE_SCHEMA.sessions as s
     where s.user_id = p_user_id
       and s.expires_at > statement_timestamp()
+      and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags)
     order by s.key
     for update
   ) as locked;

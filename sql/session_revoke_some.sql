@@ -21,6 +21,7 @@ begin
     where s.user_id = p_user_id
       and s.id = any (p_ids)
       and s.expires_at > statement_timestamp()
+      and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags)
     order by s.key
     for update
   ) as locked;

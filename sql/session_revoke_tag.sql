@@ -26,6 +26,7 @@ begin
     where s.tags @> array[p_tag]
       and (p_except is null or s.key <> p_except and (p_except = any (s.former_keys)) is not true)
       and s.expires_at > statement_timestamp()
+      and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags)
     order by s.key
     for update
   ) as locked;

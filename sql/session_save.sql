@@ -110,6 +110,7 @@ begin
       value_ends = :PGSTORE_SCHEMA.ending(s.id, s.user_id, s.label, s.tags, least(s.expires_at, v_now))
     where s.expires_at <= v_now
       or :PGSTORE_SCHEMA.past_lifetime(v_now, p_lifetime, s.created_at, s.signed_in_at)
+      or :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags) is not true
     returning s.id, s.version, s.expires_at, s.value_ends into id, version, expires_at, v_replaced;
     if found then
       if v_replaced is not null then
@@ -130,7 +131,8 @@ begin
     select s.id, s.version, s.expires_at, :PGSTORE_SCHEMA.live_data(s.data, s.value_ends, v_now) into id, version, expires_at, data
     from :PGSTORE_SCHEMA.sessions as s
     where s.key = p_key
-      and s.expires_at > v_now;
+      and s.expires_at > v_now
+      and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags);
     return;
   end if;
 
@@ -174,6 +176,7 @@ begin
     tags = case when p_tags is null then s.tags else nullif(p_tags, '{}') end
   where s.key = p_key
     and s.expires_at > v_now
+    and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags)
     and :PGSTORE_SCHEMA.past_lifetime(v_now, p_lifetime, s.created_at, s.signed_in_at) is not true
     and (p_version is null or s.version = p_version)
     and case
@@ -198,6 +201,7 @@ begin
   from :PGSTORE_SCHEMA.sessions as s
   where s.key = p_key
     and s.expires_at > v_now
+    and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags)
     and :PGSTORE_SCHEMA.past_lifetime(v_now, p_lifetime, s.created_at, s.signed_in_at) is not true;
   if not found then
     status := 'gone';
@@ -366,6 +370,7 @@ begin
     ) as i
     where s.ctid = i.ctid
       and s.expires_at > v_now
+      and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags)
       and :PGSTORE_SCHEMA.valid_life(p_lifetime) is not false
       and :PGSTORE_SCHEMA.past_lifetime(v_now, p_lifetime, s.created_at, s.signed_in_at) is not true
       and (p_max_length = 0 or p_max_length > 0 and octet_length((:PGSTORE_SCHEMA.live_data(s.data, s.value_ends, v_now) || i.set)::text) <= p_max_length)
@@ -401,7 +406,8 @@ begin
       if not found then
         perform from :PGSTORE_SCHEMA.sessions as s
         where s.key = v_item.key
-          and s.expires_at > v_now;
+          and s.expires_at > v_now
+          and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags);
         if found then
           status := 'locked';
           v_locked_key := v_item.key;

@@ -22,7 +22,8 @@ begin
       coalesce(p_except = s.key or p_except = any (s.former_keys), false)
     from :PGSTORE_SCHEMA.sessions as s
     where s.user_id = p_user_id
-      and s.expires_at > statement_timestamp();
+      and s.expires_at > statement_timestamp()
+      and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags);
 end
 $$;
 comment on function :PGSTORE_SCHEMA.session_sign_ins(text, bytea) is

@@ -36,6 +36,7 @@ declare
   v_pages bigint;
   v_percent real;
   v_expired bigint;
+  v_ended bigint;
 begin
   table_bytes := pg_relation_size(v_table);
   index_bytes := pg_indexes_size(v_table);
@@ -49,13 +50,23 @@ begin
   v_percent := least(100, 100.0 * greatest(p_pages, 1) / greatest(v_pages, 1));
   is_estimate := v_percent < 100;
   select
-    count(*) filter (where s.expires_at > statement_timestamp()),
-    count(*) filter (where s.expires_at > statement_timestamp() and s.user_id is null),
+    count(*) filter (where s.is_live),
+    count(*) filter (where s.is_live and s.user_id is null),
     count(*) filter (where s.expires_at <= statement_timestamp()),
+    count(*) filter (where s.expires_at > statement_timestamp() and not s.is_live),
     -- A row's fixed part, its key and the page's pointer to it take 100 bytes; data beyond some 2,000 lives elsewhere.
     coalesce(sum(100 + coalesce(octet_length(s.user_id), 0) + coalesce(pg_column_size(s.former_keys), 0) + least(pg_column_size(s.data), 2000)), 0)
-  into live, anonymous, v_expired, used_bytes
-  from :PGSTORE_SCHEMA.sessions as s tablesample system (v_percent);
+  into live, anonymous, v_expired, v_ended, used_bytes
+  from (
+    select
+      s.expires_at > statement_timestamp()
+        and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags) as is_live,
+      s.expires_at,
+      s.user_id,
+      s.former_keys,
+      s.data
+    from :PGSTORE_SCHEMA.sessions as s tablesample system (v_percent)
+  ) as s;
   live := round(live * 100 / v_percent);
   anonymous := round(anonymous * 100 / v_percent);
   used_bytes := round(used_bytes * 100 / v_percent);
@@ -74,6 +85,8 @@ begin
     expired := greatest(expired, round(v_expired * 100 / v_percent));
     is_estimate := true;
   end if;
+  -- What a mark ended has not expired, and waits to be purged all the same.
+  expired := expired + round(v_ended * 100 / v_percent);
 
   select s.expires_at
   into oldest_expired_at

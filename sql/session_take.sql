@@ -27,6 +27,7 @@ begin
     delete from :PGSTORE_SCHEMA.sessions as s
     where s.key = p_key
       and s.expires_at > v_now
+      and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags)
     returning
       s.id,
       case when (select a.is_on from :PGSTORE_SCHEMA.audit as a where a.id) then jsonb_build_array(:PGSTORE_SCHEMA.ending(s.id, s.user_id, s.label, s.tags, v_now)) end,
@@ -49,6 +50,7 @@ begin
   from :PGSTORE_SCHEMA.sessions as s
   where s.key = p_key
     and s.expires_at > v_now
+    and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags)
     and s.data ? p_name
   for no key update;
 
@@ -68,7 +70,8 @@ begin
 
   perform from :PGSTORE_SCHEMA.sessions as s
   where s.key = p_key
-    and s.expires_at > v_now;
+    and s.expires_at > v_now
+    and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags);
   status := case when found then 'none' else 'gone' end;
 end
 $$;

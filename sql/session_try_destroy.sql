@@ -25,6 +25,7 @@ begin
     from :PGSTORE_SCHEMA.sessions as s
     where s.key = any (p_keys)
       and s.expires_at > statement_timestamp()
+      and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags)
     order by s.key
     for update skip locked
   ), ended as (
@@ -47,6 +48,7 @@ begin
     from :PGSTORE_SCHEMA.sessions as s
     where s.former_keys && p_keys
       and s.expires_at > statement_timestamp()
+      and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags)
     order by substr(s.key, 1)
     for update skip locked
   ) as locked;
@@ -75,11 +77,13 @@ begin
   select coalesce(array_agg(s.key), '{}') into v_held
   from :PGSTORE_SCHEMA.sessions as s
   where s.key = any (p_keys)
-    and s.expires_at > statement_timestamp();
+    and s.expires_at > statement_timestamp()
+    and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags);
   select v_held || coalesce(array_agg(former.key), '{}') into v_held
   from :PGSTORE_SCHEMA.sessions as s, unnest(s.former_keys) as former (key)
   where s.former_keys && p_keys
-    and s.expires_at > statement_timestamp();
+    and s.expires_at > statement_timestamp()
+    and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags);
 
   return query
     select

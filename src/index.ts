@@ -18,12 +18,14 @@ export type {
 } from './cookie/response.ts'
 export type { BatchOptions } from './database/batch-limits.ts'
 export type { CleanupStatus } from './database/cleanup-functions.ts'
+export type { Entered } from './database/entrance.ts'
 export type { SessionEnding, SessionHistoryEntry } from './database/history-functions.ts'
 export type { Pool, PoolClient, Queryable } from './database/pool.ts'
+export type { TransactionClient } from './database/transaction.ts'
 export { PGStoreError, type PGStoreErrorCode } from './errors.ts'
 export type { EventStream } from './events/channel-events.ts'
 export type { SessionEvent } from './events/session-events.ts'
-export type { SessionEndingInTransaction, TransactionClient } from './history/ending-transaction.ts'
+export type { SessionEndingInTransaction } from './history/ending-transaction.ts'
 export type { EndingStream, EndingsOptions } from './history/endings.ts'
 export type { HistoryOptions } from './history/history.ts'
 export type { PGStoreOptions, RegenerateOptions, SaveOptions } from './options.ts'
@@ -35,6 +37,13 @@ export type { Session } from './session/session.ts'
 export type { InvalidValues, SchemaIssue, SchemaResult, StandardSchema } from './session/standard-schema.ts'
 export type { ReadOptions, SaveByTokenOptions, TokenSessions } from './session/token-sessions.ts'
 export type { IncrementOptions, PutOptions } from './session/token-values.ts'
-export type { ListedSession, ListOptions, RevokeOptions, RevokeTagOptions } from './session/user-sessions.ts'
+export type {
+  EndAllOptions,
+  ListedSession,
+  ListOptions,
+  RevokeOptions,
+  RevokeTagOptions,
+} from './session/user-sessions.ts'
 export { PGStore } from './store.ts'
 export type { TracedBatch, TracedCall, TracedCleanup, TracedOperation, TracedPurge } from './tracing.ts'
+export type { TransactionOptions } from './user-store.ts'

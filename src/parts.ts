@@ -47,6 +47,7 @@ export class StoreParts {
   readonly pool: Pool | undefined
   readonly #sockets: Sockets | undefined
   readonly #clients: LentClients
+  #transactions: pg.Pool | undefined
   readonly database: Database
   readonly schema: string
   /** The same, through the seal if there is one. */
@@ -144,6 +145,22 @@ export class StoreParts {
     return new StoreParts(settings, undefined, undefined, database)
   }
 
+  /** For work of the application's own: what an injection leaves on a connection must not meet the next read of a session. */
+  transactionPool(): Pool {
+    const { connectionString } = this.settings
+    if (!this.pool)
+      throw new PGStoreError('invalid_option', 'transaction: this store works inside a transaction already.')
+    if (connectionString === undefined) return this.pool
+    const { create: stream } = this.#sockets as Sockets
+    this.#transactions ??= openPool({
+      connectionString,
+      application_name: 'pgstore transactions',
+      onConnect: () => {},
+      stream,
+    })
+    return this.#transactions
+  }
+
   get stats(): StoreStats {
     return { refused: this.refusals.counts, ...(this.cache && { cache: this.cache.stats }) }
   }
@@ -153,7 +170,7 @@ export class StoreParts {
     this.sleep?.end()
     this.cache?.close()
     await this.database.end(closingMs)
-    await atMost(500, this.ownPool?.end())
+    await atMost(500, Promise.all([this.ownPool?.end(), this.#transactions?.end()]))
     this.#sockets?.cut()
   }
 

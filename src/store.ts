@@ -7,7 +7,6 @@ import type { Queryable } from './database/pool.ts'
 import { closedError, refuse } from './errors.ts'
 import type { EventStream } from './events/channel-events.ts'
 import type { SessionEvent } from './events/session-events.ts'
-import { SessionHistory } from './history/history.ts'
 import type { PGStoreOptions, RegenerateOptions, SaveOptions } from './options.ts'
 import { StoreParts, type StoreStats } from './parts.ts'
 import { migrate } from './schema/migrate.ts'
@@ -16,8 +15,8 @@ import { Registry } from './session/registry.ts'
 import type { Session } from './session/session.ts'
 import type { Typed } from './session/standard-schema.ts'
 import type { ReadOptions, TokenSessions } from './session/token-sessions.ts'
-import type { ListedSession, ListOptions, RevokeOptions, RevokeTagOptions } from './session/user-sessions.ts'
 import { maxLengthProblems, parseOptions } from './settings.ts'
+import { UserStore } from './user-store.ts'
 
 /**
  * Sessions in Postgres, for the requests of Node and of fetch: Go's PGStore for gorilla/sessions, in TypeScript.
@@ -25,7 +24,7 @@ import { maxLengthProblems, parseOptions } from './settings.ts'
  * Every method that reaches the database rejects with a `PGStoreError` whose code is `unavailable`, `timeout`, `full`,
  * `forbidden`, `not_installed` or `database` if the database fails; the cookie is then left alone.
  */
-export class PGStore<Values extends object = Record<string, unknown>> extends SessionHistory {
+export class PGStore<Values extends object = Record<string, unknown>> extends UserStore<Values> {
   /** The first signs, all verify. */
   readonly codecs: readonly Codec[]
   readonly #parts: StoreParts
@@ -46,8 +45,8 @@ export class PGStore<Values extends object = Record<string, unknown>> extends Se
   constructor(options: PGStoreOptions | StoreParts)
   constructor(options: PGStoreOptions | StoreParts) {
     const parts = options instanceof StoreParts ? options : StoreParts.open(parseOptions(options))
-    const { settings, control } = parts
-    super(parts, control)
+    const { settings } = parts
+    super(parts)
     this.#parts = parts
     this.codecs = settings.codecs
     this.#options = settings.options
@@ -104,6 +103,10 @@ export class PGStore<Values extends object = Record<string, unknown>> extends Se
     return await refresh(await this.#registry.get(this, req, name), this.#parts)
   }
 
+  protected registered(req: RequestLike, name: string): Promise<Session<Values>> | undefined {
+    return this.#registry.find(req, name)
+  }
+
   /** As `get`, but always read from the database and not remembered. */
   new(req: RequestLike, name: string): Promise<Session<Values>> {
     if (this.#closing) return Promise.reject(closedError()) // not async: another promise is a tenth of a read's cost
@@ -119,7 +122,7 @@ export class PGStore<Values extends object = Record<string, unknown>> extends Se
    * `conflict`, `too_large`, `invalid_value`, `headers_sent`: nothing is saved.
    */
   async save(req: RequestLike, res: ResponseLike, session: Session<Values>, options: SaveOptions = {}): Promise<void> {
-    this.#checkOpen()
+    this.checkOpen()
     await this.#parts.saver.save(req, res, session, options)
   }
 
@@ -137,7 +140,7 @@ export class PGStore<Values extends object = Record<string, unknown>> extends Se
     session: Session<Values>,
     options: RegenerateOptions = {},
   ): Promise<void> {
-    this.#checkOpen()
+    this.checkOpen()
     await this.#parts.saver.regenerate(req, res, session, options)
   }
 
@@ -146,46 +149,19 @@ export class PGStore<Values extends object = Record<string, unknown>> extends Se
    * saved again, for example with a goodbye message. The same as a save with `maxAge = -1`.
    */
   async destroy(req: RequestLike, res: ResponseLike, session: Session<Values>): Promise<void> {
-    this.#checkOpen()
+    this.checkOpen()
     await this.#parts.saver.destroy(req, res, session)
   }
 
   /** `session.take(name)`; of a store that `withClient` returned, inside your transaction. */
   async take<N extends keyof Values & string>(session: Session<Values>, name: N): Promise<Values[N] | undefined> {
-    this.#checkOpen()
+    this.checkOpen()
     return (await this.#parts.saver.take(session, name)) as Values[N] | undefined
-  }
-
-  /** A user's live sessions, newest first, for a page of devices. */
-  async list(userId: string, options: ListOptions = {}): Promise<ListedSession<Values>[]> {
-    this.#checkOpen()
-    return await this.#parts.users.list(userId, options)
-  }
-
-  /**
-   * Ends a user's sessions: one, all, or all but one. Returns how many ended.
-   *
-   * @throws {PGStoreError} `invalid_option` for an `id` or `except` that is given as undefined or null: a field missing from a
-   * form must not end all sessions
-   */
-  async revoke(userId: string, options: RevokeOptions = {}): Promise<number> {
-    this.#checkOpen()
-    return await this.#parts.users.revoke(userId, options)
-  }
-
-  /**
-   * Ends the sessions that carry a tag, such as a tenant's, or all but one. Returns how many ended.
-   *
-   * @throws {PGStoreError} `invalid_option` as `revoke`
-   */
-  async revokeTag(tag: string, options: RevokeTagOptions = {}): Promise<number> {
-    this.#checkOpen()
-    return await this.#parts.users.revokeTag(tag, options)
   }
 
   /** The same sessions by their token, for a framework that reads and writes the cookie itself, and values by key. */
   get byToken(): TokenSessions {
-    this.#checkOpen()
+    this.checkOpen()
     return this.#parts.byToken
   }
 
@@ -194,7 +170,7 @@ export class PGStore<Values extends object = Record<string, unknown>> extends Se
    * expire. Opens one connection to LISTEN, which survives outages; ends with the loop or with `close()`.
    */
   events(): EventStream<SessionEvent> {
-    this.#checkOpen()
+    this.checkOpen()
     return this.#parts.events.subscribe()
   }
 
@@ -221,7 +197,7 @@ export class PGStore<Values extends object = Record<string, unknown>> extends Se
    * together or not at all. After a rollback, discard the session object and the response's cookie. Not through PL/Proxy.
    */
   withClient(client: Queryable): PGStore<Values> {
-    this.#checkOpen()
+    this.checkOpen()
     const store = new PGStore<Values>(this.#parts.lend(client))
     store.#options = this.#options
     store.#registry = this.#registry
@@ -252,9 +228,5 @@ export class PGStore<Values extends object = Record<string, unknown>> extends Se
         return `PGStore { schema: '${this.#parts.settings.schema}' }`
       },
     })
-  }
-
-  #checkOpen(): void {
-    if (this.#closing) throw closedError()
   }
 }

@@ -34,6 +34,8 @@ export type CacheState = 'waiting' | 'connecting' | 'proving' | 'listening' | 'u
 export interface HearingHandlers {
   /** These sessions have ended or changed. */
   heard(ids: readonly string[]): void
+  /** Some have ended, and nobody says which. */
+  heardSome(): void
   /** What was read until now is not to be believed, and nothing is to be stored until the next epoch. */
   ended(): void
   /** @param reason why it is no longer so, a few words for an operator */
@@ -154,7 +156,10 @@ export class Hearing {
       this.end('an announcement was not understood')
       return
     }
-    if (this.epoch !== 0) this.#handlers.heard(ids.map(String))
+    if (this.epoch !== 0) {
+      if (type === 'ended_before') this.#handlers.heardSome()
+      else this.#handlers.heard(ids.map(String))
+    }
     this.#numbers[place]?.heard(n as number)
   }
 
@@ -253,4 +258,4 @@ export class Hearing {
   }
 }
 
-const types = new Set(['destroyed', 'regenerated', 'revoked', 'changed'])
+const types = new Set(['destroyed', 'regenerated', 'revoked', 'changed', 'ended_before'])

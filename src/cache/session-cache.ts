@@ -72,6 +72,7 @@ export class SessionCache {
       heard: (ids) => {
         for (const id of ids) this.session(id)
       },
+      heardSome: () => this.sessions(),
       ended: () => {
         this.#entries.clear()
         this.#doubts.clear()

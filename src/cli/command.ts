@@ -32,6 +32,9 @@ export interface Flags {
   readonly showData: boolean
   readonly engine: string | undefined
   readonly partitions: string | undefined
+  readonly before: string | undefined
+  readonly tag: string | undefined
+  readonly user: string | undefined
 }
 
 export interface Command {

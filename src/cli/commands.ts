@@ -83,8 +83,9 @@ database is needed.
     argument: 'ROLE',
     summary: 'let a role run the functions',
     options: ['as', 'print'],
-    details: `Rights: client (the application), account (its pages that list and end a user's sessions), cleanup (the worker), admin (all), and
-on a partition proxy (the role that a PL/Proxy proxy connects as). They add to those granted to the role before, and the table "grants" records them. Rights on pgstore's objects that are not recorded there,
+    details: `Rights: client (the application), entry (a role for its own tables, under row-level security), account (its pages that list and
+end a user's sessions), cleanup (the worker), admin (all), and on a partition proxy (the role that a PL/Proxy proxy connects as). They add to
+those granted to the role before, and the table "grants" records them. Rights on pgstore's objects that are not recorded there,
 of this role or any other, are revoked, now and at each "migrate".
 
   pgstore grant app --as client,account`,
@@ -177,6 +178,20 @@ after a long time without one. If interrupted, it keeps what it has deleted so f
 
   pgstore purge --json`,
     run: async (flags) => await (await import('./cleanup.ts')).purgeNow(flags),
+  },
+  {
+    name: 'end-all',
+    right: 'admin',
+    summary: 'sign everybody out now, or all sessions of a tag or a user',
+    options: ['before', 'tag', 'user'],
+    details: `It writes one row, however many sessions there are: none that began, or last signed in, before now lives any longer, on any
+server. --before takes an earlier time, such as 2030-01-31T12:00:00Z: whoever has signed in since stays. --tag and --user end only
+the sessions that carry a tag, or a user's. It cannot be undone. The recurring purge deletes the rows later.
+
+It needs a role with the right "admin".
+
+  pgstore end-all --before 2030-01-31T12:00:00Z`,
+    run: async (flags) => await (await import('./end-all.ts')).endAll(flags),
   },
   ...importCommands,
 ]

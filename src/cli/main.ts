@@ -50,13 +50,16 @@ const options: Readonly<
     help: "graphile-worker's schema; default: graphile_worker",
   },
   'dry-run': { flag: 'dryRun', help: 'report what would be done, without doing it' },
-  as: { flag: 'as', value: 'RIGHTS', help: 'client, account, cleanup, admin or proxy, or several: client,account' },
+  as: { flag: 'as', value: 'RIGHTS', help: 'client, entry, account, cleanup, admin or proxy, or several: client,account' },
   role: { flag: 'role', value: 'ROLE', help: "the application's role; default: those with the right client" },
   print: { flag: 'print', help: 'print the SQL without connecting to a database' },
   port: { flag: 'port', value: 'NUMBER', help: 'the port on 127.0.0.1; default: a free one' },
   'show-data': { flag: 'showData', help: "show the sessions' data too" },
   engine: { flag: 'engine', value: 'ENGINE', help: 'plproxy: the functions of a proxy in front of partitions' },
   partitions: { flag: 'partitions', value: 'NUMBER', help: 'how many partitions: 1, 2, 4, … 256' },
+  before: { flag: 'before', value: 'TIME', help: 'a time with its zone; default: now' },
+  tag: { flag: 'tag', value: 'TAG', help: 'only the sessions that carry this tag' },
+  user: { flag: 'user', value: 'ID', help: 'only the sessions of this user' },
   json: { flag: 'json', help: 'print JSON' },
 }
 
@@ -175,6 +178,9 @@ async function main(args: readonly string[]): Promise<number> {
       showData: values['show-data'] === true,
       engine: values['engine'] as string | undefined,
       partitions: values['partitions'] as string | undefined,
+      before: values['before'] as string | undefined,
+      tag: values['tag'] as string | undefined,
+      user: values['user'] as string | undefined,
     })
     return 0
   } catch (error) {

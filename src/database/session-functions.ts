@@ -6,13 +6,14 @@ import type { Parameter } from './pool.ts'
 import {
   instantAt,
   type PutArguments,
+  parseTime,
   ReadRow,
   type SaveArguments,
   type SaveResult,
   type SessionDatabase,
   type SessionRow,
 } from './row.ts'
-import { hex, instants, now } from './sql-functions.ts'
+import { hex, instant, instants, now } from './sql-functions.ts'
 import { seconds, ValueDatabase } from './value-functions.ts'
 
 /** In the order of `ReadRow`. */
@@ -175,6 +176,19 @@ export class Database extends ValueDatabase implements SessionDatabase {
   async revokeTag(tag: string, except: Buffer | null, reason: string | null, actor: string | null): Promise<number> {
     const values = [tag, except, reason, ...(actor === null ? [] : [actor])]
     return await this.count('session_revoke_tag', `${text(1, actor, 4)}, $2::bytea, $3::text`, values)
+  }
+
+  /**
+   * Ends all sessions of a scope that began before a time, null for now. Granted only to admin.
+   *
+   * @param scope 'all', 'user:' and an id, or 'tag:' and a tag
+   * @returns the mark that holds now; undefined for a scope that is not one
+   */
+  async endBefore(scope: string, before: Date | null): Promise<Date | undefined> {
+    const columns = `status, ${instant('not_before')}`
+    const values = [scope, before?.toISOString() ?? null]
+    const [row] = await this.call('session_end_before', columns, '$1::text, $2::timestamptz', values)
+    return row?.[0] === 'marked' ? new Date(Math.ceil(parseTime(row[1] as string))) : undefined
   }
 
   /** Ends all but this many of a user's sessions, those signed in last; the one with the key `except` is the newest. */

@@ -30,7 +30,7 @@ const heard = new WeakSet<Client>()
 
 const pools = new WeakMap<object, KnownClients>()
 
-function clientsOf(pool: object): KnownClients {
+export function clientsOf(pool: object): KnownClients {
   const clients = pools.get(pool) ?? new KnownClients()
   pools.set(pool, clients)
   return clients

@@ -7,8 +7,10 @@ import type { Sleep } from './sleep.ts'
 /**
  * Sessions that ended before they expired, or changed their key or user, by number; or `changed` because a save or
  * `session_changed` said so. `n` counts the announcements: numbers are drawn before the commit, so a missing one may still come.
- * `reason` is why a session ended: `signed_out`, `taken`, `revoked`, `limited`, `cleared`, or the caller's own word. `missed`: the
- * connection was lost for a while, or the consumer fell far behind, and what was announced in the meantime is unknown.
+ * `reason` is why a session ended: `signed_out`, `taken`, `revoked`, `limited`, `cleared`, or the caller's own word. `ended_before`:
+ * all sessions that began before a time have ended, everybody's or those of one tag or user, which is not said: look at each that you
+ * hold. So for `missed`: the connection was lost for a while, or the consumer fell far behind, and what was announced in the meantime
+ * is unknown.
  */
 export type SessionEvent =
   | {
@@ -16,6 +18,12 @@ export type SessionEvent =
       readonly ids: readonly string[]
       readonly n: number
       readonly reason?: string
+    }
+  | {
+      readonly type: 'ended_before'
+      readonly ids: readonly []
+      readonly n: number
+      readonly scope: 'all' | 'tag' | 'user'
     }
   | { readonly type: 'missed'; readonly ids: readonly [] }
 
@@ -30,17 +38,18 @@ export function sessionEvents(
 }
 
 const types = ['destroyed', 'regenerated', 'revoked', 'changed'] as const
+const scopes = ['all', 'tag', 'user'] as const
 
 function parseSessionEvent(payload: unknown): SessionEvent | undefined {
-  const {
-    type: given,
-    ids,
-    n,
-    reason,
-  } = (payload ?? {}) as { type?: unknown; ids?: unknown; n?: unknown; reason?: unknown }
-  const type = types.find((known) => known === given)
-  if (type === undefined || !Array.isArray(ids) || !ids.every((id) => Number.isSafeInteger(id))) return undefined
+  const given = (payload ?? {}) as { readonly [name in 'type' | 'ids' | 'n' | 'reason' | 'scope']?: unknown }
+  const { ids, n, reason } = given
   if (!Number.isSafeInteger(n)) return undefined
+  if (given.type === 'ended_before') {
+    const scope = scopes.find((known) => known === given.scope)
+    return scope && { type: 'ended_before', ids: [], n: n as number, scope }
+  }
+  const type = types.find((known) => known === given.type)
+  if (type === undefined || !Array.isArray(ids) || !ids.every((id) => Number.isSafeInteger(id))) return undefined
   const event = { type, ids: ids.map(String), n: n as number }
   return typeof reason === 'string' ? { ...event, reason: reason.slice(0, 50) } : event
 }

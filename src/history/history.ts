@@ -39,7 +39,7 @@ export abstract class SessionHistory extends SessionCleanup {
         ? []
         : ['limit must be a whole number from 1 to 10000']),
     ])
-    this.#checkOpen()
+    this.checkOpen()
     return await this.#source.database.history(userId, before ?? null, limit)
   }
 
@@ -57,7 +57,7 @@ export abstract class SessionHistory extends SessionCleanup {
   endings(options: EndingsOptions & { readonly transaction: true }): EndingStream<SessionEndingInTransaction>
   endings(options: EndingsOptions): EndingStream
   endings(options: EndingsOptions): EndingStream {
-    this.#checkOpen()
+    this.checkOpen()
     const endings = new Endings(this.#source, options)
     this.#endings.add(endings)
     return endings.stream(options.transaction === true, () => this.#endings.delete(endings))
@@ -69,7 +69,8 @@ export abstract class SessionHistory extends SessionCleanup {
     await super.closeCleanup()
   }
 
-  #checkOpen(): void {
+  /** @internal */
+  protected checkOpen(): void {
     if (this.#isClosed) throw closedError()
   }
 }

@@ -1,5 +1,4 @@
 // The session functions over a Map: what sql/ does, for tests without a database. The same tests run on both.
-import type { Queryable } from '../database/pool.ts'
 import { readJson } from '../database/read-json.ts'
 import {
   type IncrementArguments,
@@ -20,7 +19,7 @@ const mostFormerKeys = 8
 const unnamed: Named = { userId: null, label: null, tags: null }
 
 /** For the functions that there is no twin of. */
-export const noDatabase: Queryable = {
+export const noDatabase: { query(query?: unknown): Promise<never> } = {
   query: async () => {
     throw new PGStoreError(
       'invalid_option',
@@ -33,6 +32,8 @@ export class MemoryDatabase extends Database {
   readonly #rows = new Map<string, MemoryRow>()
   readonly #now: () => number
   #lastId = 0
+  /** By scope, the time before which its sessions have ended. */
+  readonly #marks = new Map<string, number>()
 
   constructor(now: () => number) {
     super(noDatabase, 'pgstore')
@@ -151,11 +152,18 @@ export class MemoryDatabase extends Database {
   }
 
   override async limit(userId: string, max: number, except: Buffer): Promise<number> {
-    const own = [...this.#rows].filter(([, row]) => row.userId === userId && row.isLive(this.#now()))
+    const own = [...this.#rows].filter(([, row]) => row.userId === userId && this.#lives(row, this.#now()))
     const others = own.filter(([key, row]) => !isOf(row, key, except))
     others.sort(([, one], [, other]) => Number(other.signedInAt) - Number(one.signedInAt) || other.id - one.id)
     const ended = new Set(others.slice(max - (own.length - others.length)).map(([key]) => key))
     return this.#end((_row, key) => ended.has(key))
+  }
+
+  override async endBefore(scope: string, before: Date | null): Promise<Date> {
+    const now = this.#now()
+    const mark = Math.max(this.#marks.get(scope) ?? 0, Math.min(before?.getTime() ?? now, now))
+    this.#marks.set(scope, mark)
+    return new Date(mark)
   }
 
   override async all(): Promise<{ rows: SessionRow[]; place: undefined }> {
@@ -179,7 +187,7 @@ export class MemoryDatabase extends Database {
 
   override async purgeExpired(limit: number): Promise<number> {
     const now = this.#now()
-    const expired = [...this.#rows].filter(([, row]) => !row.isLive(now)).slice(0, limit)
+    const expired = [...this.#rows].filter(([, row]) => !this.#lives(row, now)).slice(0, limit)
     for (const [key] of expired) this.#rows.delete(key)
     return expired.length
   }
@@ -201,16 +209,23 @@ export class MemoryDatabase extends Database {
 
   #live(key: Buffer, now: number, lifetimeSeconds: number | null = null): MemoryRow | undefined {
     const row = this.#rows.get(textOf(key))
-    return row?.isLive(now, lifetimeSeconds) ? row : undefined
+    return row && this.#lives(row, now, lifetimeSeconds) ? row : undefined
+  }
+
+  #lives(row: MemoryRow, now: number, lifetimeSeconds: number | null = null): boolean {
+    if (!row.isLive(now, lifetimeSeconds)) return false
+    if (this.#marks.size === 0) return true
+    const scopes = ['all', `user:${row.userId}`, ...(row.tags ?? []).map((tag) => `tag:${tag}`)]
+    return scopes.every((scope) => row.began >= (this.#marks.get(scope) ?? 0))
   }
 
   #all(now: number): MemoryRow[] {
-    return [...this.#rows.values()].filter((row) => row.isLive(now))
+    return [...this.#rows.values()].filter((row) => this.#lives(row, now))
   }
 
   #end(isMeant: (row: MemoryRow, key: string) => boolean): number {
     const now = this.#now()
-    const ended = [...this.#rows].filter(([key, row]) => row.isLive(now) && isMeant(row, key))
+    const ended = [...this.#rows].filter(([key, row]) => this.#lives(row, now) && isMeant(row, key))
     for (const [key] of ended) this.#rows.delete(key)
     return ended.length
   }

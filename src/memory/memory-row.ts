@@ -104,8 +104,13 @@ export class MemoryRow {
     return JSON.stringify([this.userId, this.label, this.tags]) !== before
   }
 
+  /** Or signed in, if that was later. */
+  get began(): number {
+    return Math.max(this.createdAt, this.signedInAt ?? 0)
+  }
+
   #latest(lifetimeSeconds: number | null): number {
-    return Math.max(this.createdAt, this.signedInAt ?? 0) + (lifetimeSeconds ?? Number.POSITIVE_INFINITY) * 1000
+    return this.began + (lifetimeSeconds ?? Number.POSITIVE_INFINITY) * 1000
   }
 }
 

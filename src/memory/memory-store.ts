@@ -1,6 +1,6 @@
 // A store without a database, for an application's unit tests: the same store, over a Map in place of the SQL functions.
 import { randomBytes } from 'node:crypto'
-import type { Pool } from '../database/pool.ts'
+import type { Pool, Queryable } from '../database/pool.ts'
 import type { PGStoreOptions } from '../options.ts'
 import { StoreParts } from '../parts.ts'
 import { parseOptions } from '../settings.ts'
@@ -26,7 +26,7 @@ export interface MemoryStoreOptions
 
 /**
  * A `PGStore` whose sessions are in this process' memory, for unit tests: cookies, merging, `gone`, `conflict`, lives and rights of
- * a user's sessions are those of the real one, since the same code runs above the database. `withClient`, `events` and the cleanup's
+ * a user's sessions are those of the real one, since the same code runs above the database. `withClient`, `transaction`, `events` and the cleanup's
  * schedule need a database. Not for production: sessions end with the process.
  */
 export class MemoryStore<Values extends object = Record<string, unknown>> extends PGStore<Values> {
@@ -34,9 +34,14 @@ export class MemoryStore<Values extends object = Record<string, unknown>> extend
   constructor({ now = Date.now, ...options }: MemoryStoreOptions = {}) {
     const hasKeys = options.keys ?? options.keyPairs ?? options.codecs
     const database = new MemoryDatabase(now)
-    const pool = noDatabase as Pool
+    const pool = noDatabase as Queryable as Pool
     const settings = parseOptions({ ...(hasKeys ? {} : { keys: [randomBytes(32)] }), ...options, pool })
     super(StoreParts.over(settings, database))
     this.maxAge(settings.options.maxAge)
+  }
+
+  /** Needs a database. */
+  override async transaction(..._args: unknown[]): Promise<never> {
+    return await noDatabase.query()
   }
 }

@@ -6,11 +6,15 @@ import { refuse } from '../errors.ts'
 import { schemaProblems } from './schema-name.ts'
 
 /**
- * `client` is for the application, `account` for its pages that list and end a user's sessions, `cleanup` for the worker, `admin`
+ * `client` is for the application, `entry` for a role that works in its own tables under row-level security and can neither read a
+ * session nor sign anyone in, `account` for its pages that list and end a user's sessions, `cleanup` for the worker, `admin`
  * for people: all of these, and the sessions of all users; `proxy` for the role that a PL/Proxy proxy has on its partitions: what
  * `admin` may, and what a proxy alone calls.
  */
-export type Right = 'client' | 'account' | 'cleanup' | 'admin' | 'proxy'
+export type Right = 'client' | 'entry' | 'account' | 'cleanup' | 'admin' | 'proxy'
+
+/** Not to be had with a right that can sign in where an injection must not become somebody else. */
+const entry = ['session_enter(bytea)', 'current_session_id()', 'current_session_user()'] as const
 
 const client = [
   'session_key(text)',
@@ -31,6 +35,7 @@ const client = [
   'session_put(bytea, jsonb, interval, text, integer, interval)',
   'announcement_number()',
   'announcement_echo(text)',
+  ...entry,
 ] as const
 
 const account = [
@@ -60,6 +65,7 @@ const everybody = [
   'session_all(bytea, integer)',
   'session_changed(text)',
   'session_clear(integer)',
+  'session_end_before(text, timestamp with time zone)',
   'audit_set(boolean, interval)',
   'audit_status()',
   'endings_forget(text)',
@@ -74,6 +80,7 @@ const admin = [...client, ...account, ...cleanup, ...everybody]
 /** The functions that each right may run, in this version. */
 export const grantedFunctions: Readonly<Record<Right, readonly string[]>> = {
   client,
+  entry,
   account,
   cleanup,
   admin,
@@ -100,11 +107,32 @@ export const internalFunctions: readonly string[] = [
   'purge_time(timestamp with time zone, interval, timestamp with time zone)',
   'signed_in_when(timestamp with time zone, text, text, timestamp with time zone)',
   'is_renamed(text, text, jsonb, jsonb, text[], text[])',
+  'is_standing(timestamp with time zone, timestamp with time zone, text, text[])',
+  'mark_gate()',
+  'mark_gate_raise(timestamp with time zone)',
+  'is_marked(timestamp with time zone, text, text[])',
+  'purge_marked(integer)',
+  'entry_proof(bytea, text)',
+  'is_entered(bytea, text)',
+  'entry_renew()',
 ]
 
 /** What we create besides functions: no right includes these. */
 export const ownObjects: Readonly<Record<'table' | 'sequence' | 'type', readonly string[]>> = {
-  table: ['sessions', 'cleanup', 'grants', 'migrations', 'audit', 'history', 'ending_consumers', 'ending_deliveries'],
+  table: [
+    'sessions',
+    'cleanup',
+    'grants',
+    'migrations',
+    'audit',
+    'history',
+    'ending_consumers',
+    'ending_deliveries',
+    'watermark',
+    'marks',
+    'sweep',
+    'entry_secret',
+  ],
   sequence: ['session_number', 'announcement', 'history_number'],
   type: ['cleanup_state'],
 }
@@ -118,7 +146,7 @@ export const ownObjects: Readonly<Record<'table' | 'sequence' | 'type', readonly
 export function grantStatements(role: string, rights: readonly Right[], schema: string): string[] {
   const problems = [...roleProblems(role), ...schemaProblems(schema)]
   if (rights.length === 0 || !rights.every((right) => Object.hasOwn(grantedFunctions, right))) {
-    problems.push('the right must be client, account, cleanup, admin or proxy, or several separated by commas')
+    problems.push('the right must be client, entry, account, cleanup, admin or proxy, or several separated by commas')
   }
   refuse(problems)
   const to = `to ${escapeIdentifier(role)}`

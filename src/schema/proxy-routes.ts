@@ -5,7 +5,7 @@
 
 /**
  * `on`: what PL/Proxy hashes, or `all`; `split`: the arrays that it deals out. Without a `body` the function itself is PL/Proxy's.
- * With one, that is plpgsql around helpers, which are PL/Proxy's, and whose names begin with `proxy_`.
+ * With one, that is plpgsql around helpers, which are PL/Proxy's, and whose names begin with `proxy_`; without `on` it has none.
  */
 export interface Route {
   readonly on?: string
@@ -58,6 +58,13 @@ const into = `select r.key, r.status, r.id, r.version, r.expires_at, r.data
 /** A body of these statements around one call. */
 function around(...statements: readonly string[]): Route {
   return { ...byKey, body: [...statements, into].join('\n  ') }
+}
+
+/** A transaction on a proxy has no session, whose partition commits by itself. */
+const refused: Route = {
+  body: `raise exception using
+    errcode = 'feature_not_supported',
+    message = 'Through PL/Proxy a transaction cannot work for a session, which lies in another database';`,
 }
 
 const actor = `nullif(current_setting('pgstore.actor', true), '')`
@@ -219,6 +226,14 @@ export const routes: Readonly<Record<string, Route>> = {
     on: 'all',
     body: 'return query select a.* from :proxy as a order by a.place limit greatest(p_limit, 0);',
   },
+  // Null is now by each partition's own clock, which also says when its sessions began.
+  'session_end_before(text, timestamp with time zone)': {
+    on: 'all',
+    body: 'select min(e.status), min(e.not_before) into status, not_before from :proxy as e;',
+  },
+  'session_enter(bytea)': refused,
+  'current_session_id()': refused,
+  'current_session_user()': refused,
   'session_changed(text)': sum,
   'session_clear(integer)': sum,
   'audit_set(boolean, interval)': {

@@ -71,7 +71,7 @@ as $$ cluster ':schema';${split} run on ${route.on};${target === '' ? '' : ` ${t
   const call = `${helper}(${namesOf(parameters).join(', ')})`
   const body = route.body.replaceAll(':proxy', call).replaceAll(':helper', helper)
   return [
-    proxied(`${helper}${head}`, target),
+    ...(route.on === undefined ? [] : [proxied(`${helper}${head}`, target)]),
     `create function ${own}
   language plpgsql volatile${rows === '' ? '' : ` ${rows}`} security definer set search_path = pg_catalog, pg_temp
 as $$

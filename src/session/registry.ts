@@ -24,8 +24,7 @@ export class Registry<Session> {
   ): Promise<Session> {
     checkRequest(req)
     const first = this.#sessions.get(req)
-    let found = first
-    while (found && (found.name !== name || found.isLost)) found = found.next
+    let found = named(first, name)
     if (!found) {
       found = { name, session: store.new(req, name), isLost: false, next: first }
       this.#sessions.set(req, found)
@@ -37,4 +36,16 @@ export class Registry<Session> {
       throw error
     }
   }
+
+  /** What this request already has under the name. */
+  find(req: object, name: string): Promise<Session> | undefined {
+    checkRequest(req)
+    return named(this.#sessions.get(req), name)?.session
+  }
+}
+
+function named<Session>(first: Registered<Session> | undefined, name: string): Registered<Session> | undefined {
+  let found = first
+  while (found && (found.name !== name || found.isLost)) found = found.next
+  return found
 }

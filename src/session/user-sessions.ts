@@ -60,7 +60,17 @@ export interface RevokeOptions extends RevokeTagOptions {
   readonly except?: Session<object> | string
 }
 
+export interface EndAllOptions {
+  /** Sessions that began, or last signed in, before this. A time to come is now. Default: now. */
+  readonly before?: Date
+  /** Only those that carry this tag. Default: all. */
+  readonly tag?: string
+  /** Only this user's. Default: everybody's. */
+  readonly userId?: string
+}
+
 const revokeTagNames = { except: true, reason: true, actor: true } satisfies Record<keyof RevokeTagOptions, true>
+const endAllNames = { before: true, tag: true, userId: true } satisfies Record<keyof EndAllOptions, true>
 const revokeNames = { id: true, ...revokeTagNames } satisfies Record<keyof RevokeOptions, true>
 
 /** Lists and ends the sessions of a user, and ends those of a tag. */
@@ -117,6 +127,32 @@ export class UserSessions {
     } finally {
       this.#cache?.sessions()
     }
+  }
+
+  async endAll(options: EndAllOptions): Promise<Date> {
+    checkGiven('endAll', options, endAllNames)
+    const { before, tag, userId } = options
+    if (tag !== undefined && userId !== undefined) {
+      throw new PGStoreError('invalid_option', 'endAll: give tag or userId, not both.')
+    }
+    if (before !== undefined && !(before instanceof Date && Number.isFinite(before.getTime()))) {
+      throw new PGStoreError('invalid_option', 'endAll: before must be a valid Date.')
+    }
+    for (const [name, value] of Object.entries({ tag, userId })) {
+      if (value === undefined) continue
+      checkText(value, name)
+      if (value === '') throw new PGStoreError('invalid_option', `endAll: ${name} is empty; leave it out to end all.`)
+    }
+    const scope = tag !== undefined ? `tag:${tag}` : userId !== undefined ? `user:${userId}` : 'all'
+    // Years that Postgres would not read as ISO 8601 are before all sessions, or to come.
+    const time = before && new Date(Math.min(Math.max(before.getTime(), 0), 4e12))
+    try {
+      const mark = await this.#database.endBefore(scope, time ?? null)
+      if (mark) return mark
+    } finally {
+      this.#cache?.sessions()
+    }
+    throw new PGStoreError('invalid_option', 'endAll: the tag or the user id is longer than 1024 bytes.')
   }
 }
 

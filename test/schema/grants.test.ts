@@ -102,8 +102,12 @@ test('the rights on every table, sequence and type of the schema are managed', a
   )
 })
 
-test('admin has everything the other rights have, which share nothing, and alone the functions on all users’ sessions', () => {
-  const { client, account, cleanup, admin: all } = grantedFunctions
+test('admin has everything the other rights have, which share nothing but what client has of entry, and alone the functions on all users’ sessions', () => {
+  const { client, entry, account, cleanup, admin: all } = grantedFunctions
+  assert.equal(
+    entry.filter((signature) => !client.includes(signature)),
+    [],
+  )
   const each = [...client, ...account, ...cleanup]
   assert.is(new Set(each).size, each.length)
   assert.equal(
@@ -117,6 +121,7 @@ test('admin has everything the other rights have, which share nothing, and alone
       'session_all(bytea, integer)',
       'session_changed(text)',
       'session_clear(integer)',
+      'session_end_before(text, timestamp with time zone)',
       'audit_set(boolean, interval)',
       'audit_status()',
       'endings_forget(text)',
@@ -125,7 +130,7 @@ test('admin has everything the other rights have, which share nothing, and alone
   )
 })
 
-for (const right of ['client', 'account', 'cleanup', 'admin', 'proxy'] as const) {
+for (const right of ['client', 'entry', 'account', 'cleanup', 'admin', 'proxy'] as const) {
   test(`grant --as ${right} gives a role those functions, and no table, sequence or column`, async () => {
     const { role } = await newRole()
     const { code, stdout, stderr } = await cli('grant', role, '--as', right)
@@ -310,12 +315,12 @@ test('a role that can access the tables by another right is granted, with a warn
   assert.is(code, 0)
   assert.match(
     stdout,
-    /Warning: it can access the tables directly \(audit, cleanup, ending_consumers, ending_deliveries, grants, history, migrations, sessions\)/,
+    /Warning: it can access the tables directly \(audit, cleanup, ending_consumers, ending_deliveries, entry_secret, grants, history, marks, migrations, sessions, sweep, watermark\)/,
   )
   const { warnings } = JSON.parse((await cli('grant', superuser.role, '--as', 'client', '--json')).stdout)
   assert.match(
     warnings[0],
-    /audit, cleanup, ending_consumers, ending_deliveries, grants, history, migrations, sessions/,
+    /audit, cleanup, ending_consumers, ending_deliveries, entry_secret, grants, history, marks, migrations, sessions, sweep, watermark/,
   )
 })
 

@@ -56,6 +56,7 @@ const lookups: Readonly<Record<string, (key: () => string) => string>> = {
   session_all: (key) => `session_all(${key()}, 5)`,
   session_clear: () => 'session_clear(2)',
   purge_expired: () => 'purge_expired(10)',
+  session_enter: (key) => `session_enter(${key()})`,
   session_history: () => `session_history('user ${user++}')`,
   endings_take: () => `endings_take('c', array[7, 8], 'h')`,
 }

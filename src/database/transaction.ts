@@ -1,0 +1,95 @@
+// A transaction of ours on a client from a pool, which somebody else works in.
+import { databaseError, PGStoreError } from '../errors.ts'
+import { type ArrayQuery, type Pool, queryTimeoutMs } from './pool.ts'
+
+/** A `pg` client inside a transaction, for queries and for `store.withClient`. */
+export interface TransactionClient {
+  query(text: string, values?: unknown[]): Promise<{ readonly rows: Record<string, unknown>[] }>
+  query(query: ArrayQuery): Promise<{ readonly rows: unknown[] }>
+}
+
+export type LentClient = Awaited<ReturnType<Pool['connect']>>
+
+export class Transaction {
+  /** For the one who works in it, until the transaction ends. */
+  readonly client: TransactionClient
+  readonly #client: LentClient
+  readonly #revoke: () => void
+
+  /** @param client it was lent by `lend`, and a transaction has begun on it */
+  constructor(client: LentClient) {
+    this.#client = client
+    const { proxy, revoke } = shown(client)
+    this.client = proxy
+    this.#revoke = revoke
+  }
+
+  /**
+   * @param operation what to call it in an error
+   * @throws {PGStoreError} also if the transaction had failed and nothing was committed
+   */
+  async commit(operation: string): Promise<void> {
+    this.#revoke()
+    let failure: unknown
+    try {
+      const { command } = (await run(this.#client, 'commit')) as { readonly command?: string }
+      if (command !== 'ROLLBACK') return
+    } catch (error) {
+      failure = error
+      throw databaseError(operation, error)
+    } finally {
+      giveBack(this.#client, failure)
+    }
+    throw new PGStoreError('database', `${operation}: the transaction had failed, and nothing in it happened.`)
+  }
+
+  async rollback(): Promise<void> {
+    this.#revoke()
+    await rollback(this.#client)
+  }
+}
+
+/** A client of the pool, whose loss while it is lent is told to what runs on it, and to nobody else. */
+export async function lend(pool: Pool): Promise<LentClient> {
+  const client = await pool.connect()
+  listener(client, 'on')
+  return client
+}
+
+export async function run(client: LentClient, text: string): Promise<unknown> {
+  return await client.query({ text, values: [], query_timeout: queryTimeoutMs })
+}
+
+/** Rolls back, and gives the client to its pool. */
+export async function rollback(client: LentClient): Promise<void> {
+  let failure: unknown
+  try {
+    await run(client, 'rollback')
+  } catch (error) {
+    failure = error // the connection ends, and the transaction with it
+  }
+  giveBack(client, failure)
+}
+
+/** @param failure after which the connection is not used again; undefined if there is none */
+export function giveBack(client: LentClient, failure: unknown): void {
+  listener(client, 'off')
+  client.release(failure === undefined ? undefined : failure instanceof Error ? failure : true)
+}
+
+function listener(client: LentClient, change: 'on' | 'off'): void {
+  const emitter = client as unknown as Partial<Record<'on' | 'off', (event: 'error', listener: () => void) => void>>
+  emitter[change]?.('error', lost)
+}
+
+function lost(): void {}
+
+/** A client that cannot be used any more after its transaction, by one who kept it. */
+function shown(client: LentClient): { readonly proxy: TransactionClient; readonly revoke: () => void } {
+  return Proxy.revocable(client as unknown as TransactionClient, {
+    get(target, name) {
+      const member: unknown = Reflect.get(target, name, target)
+      return typeof member === 'function' ? member.bind(target) : member
+    },
+  })
+}
