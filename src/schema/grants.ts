@@ -32,6 +32,10 @@ const client = [
   'session_take(bytea, text)',
   'session_increment(bytea, text, numeric, interval, integer)',
   'session_put(bytea, jsonb, interval, text, integer, interval)',
+  'session_bind(bytea, bigint, bytea, text, bytea)',
+  'session_binding(bytea)',
+  'session_rebind(bytea, bytea, bytea, interval, interval)',
+  'session_unbound(bytea, bytea, boolean)',
   'announcement_number()',
   ...entry,
 ] as const
@@ -122,6 +126,7 @@ export const ownObjects: Readonly<Record<'table' | 'sequence' | 'type', readonly
     'marks',
     'sweep',
     'entry_secret',
+    'bindings',
   ],
   sequence: ['session_number', 'announcement', 'history_number'],
   type: ['cleanup_state'],
