@@ -1,3 +1,5 @@
+export type { DeviceBoundOptions } from './bound/bound-options.ts'
+export type { BoundNodeRequest, BoundNodeResponse } from './bound/endpoint.ts'
 export type { CacheBypass, CacheRead, CacheStateChange, CacheStats } from './cache/cache-counts.ts'
 export type { CacheOptions } from './cache/cache-options.ts'
 export type { CacheState } from './cache/hearing.ts'
@@ -18,9 +20,9 @@ export type {
 } from './cookie/response.ts'
 export type { BatchOptions } from './database/batch-limits.ts'
 export type { CleanupStatus } from './database/cleanup-functions.ts'
+export type { Entered } from './database/entrance.ts'
 export type { SessionEnding, SessionHistoryEntry } from './database/history-functions.ts'
 export type { Pool, PoolClient, Queryable } from './database/pool.ts'
-export type { Entered } from './database/entrance.ts'
 export type { TransactionClient } from './database/transaction.ts'
 export { PGStoreError, type PGStoreErrorCode } from './errors.ts'
 export type { EventStream } from './events/channel-events.ts'
@@ -37,7 +39,13 @@ export type { Session } from './session/session.ts'
 export type { InvalidValues, SchemaIssue, SchemaResult, StandardSchema } from './session/standard-schema.ts'
 export type { ReadOptions, SaveByTokenOptions, TokenSessions } from './session/token-sessions.ts'
 export type { IncrementOptions, PutOptions } from './session/token-values.ts'
-export type { EndAllOptions, ListedSession, ListOptions, RevokeOptions, RevokeTagOptions } from './session/user-sessions.ts'
+export type {
+  EndAllOptions,
+  ListedSession,
+  ListOptions,
+  RevokeOptions,
+  RevokeTagOptions,
+} from './session/user-sessions.ts'
 export { PGStore } from './store.ts'
-export type { TransactionOptions } from './user-store.ts'
 export type { TracedBatch, TracedCall, TracedCleanup, TracedOperation, TracedPurge } from './tracing.ts'
+export type { TransactionOptions } from './user-store.ts'
