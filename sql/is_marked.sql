@@ -1,5 +1,5 @@
 -- Whether a session that began at p_began has been ended by a mark: one for everybody, for its user or for one of its tags. Asked
--- only of sessions that are older than the newest mark.
+-- only of sessions that are older than the gate.
 --
 -- Stable, so that it sees the marks of the statement that asks.
 create or replace function :PGSTORE_SCHEMA.is_marked(p_began timestamptz, p_user_id text, p_tags text[])

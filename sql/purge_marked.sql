@@ -27,7 +27,7 @@ declare
   v_ended jsonb;
   v_ids bigint[];
   v_is_audited boolean;
-  v_is_forgotten boolean := false;
+  v_newest timestamptz;
 begin
   select w.everybody, (select a.is_on from :PGSTORE_SCHEMA.audit as a where a.id)
   into v_everybody, v_is_audited
@@ -137,19 +137,20 @@ begin
           and s.tags @> array[v_mark.name]
           and greatest(s.created_at, s.signed_in_at) < v_mark.not_before
       );
-    v_is_forgotten := v_is_forgotten or found;
   end loop;
 
-  -- Older sessions need not ask any more. In a statement after the lock: it sees the mark of whoever held it before.
-  if v_is_forgotten then
+  -- A copy of this database by logical replication has the marks, and its sequences as they were.
+  select greatest(w.everybody, (select max(m.not_before) from :PGSTORE_SCHEMA.marks as m)) into v_newest
+  from :PGSTORE_SCHEMA.watermark as w
+  where w.id;
+  if isfinite(v_newest) and coalesce(to_timestamp(pg_sequence_last_value(':PGSTORE_SCHEMA.mark_gate')) < v_newest, true) then
     perform from :PGSTORE_SCHEMA.watermark as w
     where w.id
-    for no key update skip locked;
-    if found then
-      update :PGSTORE_SCHEMA.watermark as w
-      set newest = greatest(w.everybody, (select max(m.not_before) from :PGSTORE_SCHEMA.marks as m))
-      where w.id;
-    end if;
+    for no key update;
+    perform setval(
+      ':PGSTORE_SCHEMA.mark_gate',
+      greatest(pg_sequence_last_value(':PGSTORE_SCHEMA.mark_gate'), ceil(date_part('epoch', v_newest))::bigint)
+    );
   end if;
   return p_limit - v_left;
 end

@@ -22,7 +22,7 @@ create or replace function :PGSTORE_SCHEMA.session_end_before(
 as $$
 #variable_conflict use_column
 declare
-  v_at constant timestamptz := least(p_at, statement_timestamp());
+  v_at constant timestamptz := greatest(least(p_at, statement_timestamp()), 'epoch');
   v_kind constant text := split_part(p_scope, ':', 1);
   v_name constant text := substr(p_scope, length(split_part(p_scope, ':', 1)) + 2);
 begin
@@ -31,13 +31,15 @@ begin
     return;
   end if;
 
-  -- First the row that all lock, so that the purge, which forgets marks, does not pass by.
+  -- Locked by all that move the gate. That does not go back with the transaction: it is then higher than it need be.
   update :PGSTORE_SCHEMA.watermark as w
-  set
-    newest = greatest(w.newest, v_at),
-    everybody = case when p_scope = 'all' then greatest(w.everybody, v_at) else w.everybody end
+  set everybody = case when p_scope = 'all' then greatest(w.everybody, v_at) else w.everybody end
   where w.id
   returning w.everybody into not_before;
+  perform setval(
+    ':PGSTORE_SCHEMA.mark_gate',
+    greatest(pg_sequence_last_value(':PGSTORE_SCHEMA.mark_gate'), ceil(date_part('epoch', v_at))::bigint)
+  );
 
   if p_scope <> 'all' then
     insert into :PGSTORE_SCHEMA.marks as m (kind, name, not_before, made_at, made_in)

@@ -21,6 +21,7 @@ create or replace function :PGSTORE_SCHEMA.session_enter(
 as $$
 #variable_conflict use_column
 declare
+  v_gate constant timestamptz := to_timestamp(pg_sequence_last_value(':PGSTORE_SCHEMA.mark_gate'));
   v_secret bytea;
   v_note text := '';
 begin
@@ -29,7 +30,7 @@ begin
   from :PGSTORE_SCHEMA.sessions as s
   where s.key = p_key
     and s.expires_at > statement_timestamp()
-    and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags, (select w.newest from :PGSTORE_SCHEMA.watermark as w where w.id));
+    and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags, v_gate);
   if found then
     v_note := id || ':' || coalesce(user_id, '');
     v_note := :PGSTORE_SCHEMA.entry_proof(v_secret, v_note) || ':' || v_note;

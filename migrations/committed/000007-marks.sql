@@ -1,5 +1,5 @@
 --! Previous: sha1:8a31c28692248ccaedf6b7e3b0d7d78fdb959cb2
---! Hash: sha1:10549deb14be30e039e09041e4b5fe181c2de9bc
+--! Hash: sha1:b1d3f51980cad13ea401dafe219ec38736dc13d2
 --! Message: marks
 
 --! split: 1-current.sql
@@ -7,18 +7,20 @@
 
 create table :PGSTORE_SCHEMA.watermark (
   id boolean not null default true,
-  newest timestamptz not null,
   everybody timestamptz not null,
   constraint watermark_pkey primary key (id),
   constraint watermark_id_check check (id)
 );
-comment on table :PGSTORE_SCHEMA.watermark is 'Which sessions no longer live, whatever their row says: one row, looked at by every function that judges a session.';
+comment on table :PGSTORE_SCHEMA.watermark is 'Before when no session that lives has begun: one row.';
 comment on column :PGSTORE_SCHEMA.watermark.id is 'True: there is one row.';
-comment on column :PGSTORE_SCHEMA.watermark.newest is 'No mark is later: what began since then need not look further.';
 comment on column :PGSTORE_SCHEMA.watermark.everybody is 'What began, or last signed in, before this has ended.';
 
-insert into :PGSTORE_SCHEMA.watermark (newest, everybody)
-values ('-infinity', '-infinity');
+insert into :PGSTORE_SCHEMA.watermark (everybody)
+values ('-infinity');
+
+create sequence :PGSTORE_SCHEMA.mark_gate as bigint minvalue 0;
+comment on sequence :PGSTORE_SCHEMA.mark_gate is 'No counter: a second since 1970 that no mark is later than. What began since then need not be compared with any.';
+select setval(':PGSTORE_SCHEMA.mark_gate', 0);
 
 create table :PGSTORE_SCHEMA.marks (
   kind text not null,
@@ -75,7 +77,7 @@ select
 
 --! Included is_marked.sql
 -- Whether a session that began at p_began has been ended by a mark: one for everybody, for its user or for one of its tags. Asked
--- only of sessions that are older than the newest mark.
+-- only of sessions that are older than the gate.
 --
 -- Stable, so that it sees the marks of the statement that asks.
 create or replace function :PGSTORE_SCHEMA.is_marked(p_began timestamptz, p_user_id text, p_tags text[])
@@ -107,22 +109,24 @@ comment on function :PGSTORE_SCHEMA.is_marked(timestamptz, text, text[]) is
   'Whether a mark has ended a session that began then; internal.';
 --! EndIncluded is_marked.sql
 --! Included is_standing.sql
--- Whether a session stands before the marks of session_end_before: it began, or signed in, no earlier than the newest of all marks,
--- p_newest, or none of those after it is for everybody, its user or one of its tags. No answer but true lets it live.
+-- Whether a session stands before the marks of session_end_before: it began, or signed in, no earlier than p_gate, before which all
+-- marks are, or none is for everybody, its user or one of its tags. No answer but true lets it live.
 --
--- Written into the expressions of its callers, as valid_life: one comparison, where there is no mark or the session is younger.
+-- Written into the expressions of its callers, as valid_life: one comparison, where there is no mark or the session is younger. They
+-- read the gate from a sequence, at their start: a table would cost 2 µs more. It is set before the mark is committed, so that
+-- nobody sees a mark behind a gate that is still open; what it costs to be too high is a second look.
 create or replace function :PGSTORE_SCHEMA.is_standing(
   p_created_at timestamptz,
   p_signed_in_at timestamptz,
   p_user_id text,
   p_tags text[],
-  p_newest timestamptz
+  p_gate timestamptz
 )
   returns boolean
   language sql
   stable parallel safe
 as $$
-  select greatest(p_created_at, p_signed_in_at) >= p_newest
+  select greatest(p_created_at, p_signed_in_at) >= p_gate
     or not :PGSTORE_SCHEMA.is_marked(greatest(p_created_at, p_signed_in_at), p_user_id, p_tags)
 $$;
 comment on function :PGSTORE_SCHEMA.is_standing(timestamptz, timestamptz, text, text[], timestamptz) is
@@ -157,7 +161,7 @@ declare
   v_mark record;
   v_ended jsonb;
   v_is_audited boolean;
-  v_is_forgotten boolean := false;
+  v_newest timestamptz;
 begin
   select w.everybody, (select a.is_on from :PGSTORE_SCHEMA.audit as a where a.id)
   into v_everybody, v_is_audited
@@ -265,19 +269,20 @@ begin
           and s.tags @> array[v_mark.name]
           and greatest(s.created_at, s.signed_in_at) < v_mark.not_before
       );
-    v_is_forgotten := v_is_forgotten or found;
   end loop;
 
-  -- Older sessions need not ask any more. In a statement after the lock: it sees the mark of whoever held it before.
-  if v_is_forgotten then
+  -- A copy of this database by logical replication has the marks, and its sequences as they were.
+  select greatest(w.everybody, (select max(m.not_before) from :PGSTORE_SCHEMA.marks as m)) into v_newest
+  from :PGSTORE_SCHEMA.watermark as w
+  where w.id;
+  if isfinite(v_newest) and coalesce(to_timestamp(pg_sequence_last_value(':PGSTORE_SCHEMA.mark_gate')) < v_newest, true) then
     perform from :PGSTORE_SCHEMA.watermark as w
     where w.id
-    for no key update skip locked;
-    if found then
-      update :PGSTORE_SCHEMA.watermark as w
-      set newest = greatest(w.everybody, (select max(m.not_before) from :PGSTORE_SCHEMA.marks as m))
-      where w.id;
-    end if;
+    for no key update;
+    perform setval(
+      ':PGSTORE_SCHEMA.mark_gate',
+      greatest(pg_sequence_last_value(':PGSTORE_SCHEMA.mark_gate'), ceil(date_part('epoch', v_newest))::bigint)
+    );
   end if;
   return p_limit - v_left;
 end
@@ -362,7 +367,8 @@ comment on function :PGSTORE_SCHEMA.entry_renew() is
 -- Live sessions by key. Unknown and expired are no row.
 --
 -- The settings keep its plan to one look into the primary key, whatever the table's size was when it was planned: one made for an
--- empty table would go on reading all of it. Volatile, as every function that reads: a load-balancing proxy sends what is not to a
+-- empty table would go on reading all of it. The gate before the marks, see is_standing, is read in the statement: a variable would
+-- cost 0.3 µs more, which in the form for several is once for all. Volatile, as every function that reads: a load-balancing proxy sends what is not to a
 -- standby.
 create or replace function :PGSTORE_SCHEMA.session_get(p_key bytea)
   returns table (
@@ -405,7 +411,7 @@ begin
     from :PGSTORE_SCHEMA.sessions as s
     where s.key = p_key
       and s.expires_at > statement_timestamp()
-      and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags, (select w.newest from :PGSTORE_SCHEMA.watermark as w where w.id));
+      and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags, to_timestamp(pg_sequence_last_value(':PGSTORE_SCHEMA.mark_gate')));
 end
 $$;
 comment on function :PGSTORE_SCHEMA.session_get(bytea) is
@@ -435,6 +441,8 @@ create or replace function :PGSTORE_SCHEMA.session_get(p_keys bytea[])
   set enable_seqscan = off
 as $$
 #variable_conflict use_column
+declare
+  v_gate constant timestamptz := to_timestamp(pg_sequence_last_value(':PGSTORE_SCHEMA.mark_gate'));
 begin
   return query
     select
@@ -453,7 +461,7 @@ begin
     from :PGSTORE_SCHEMA.sessions as s
     where s.key = any (p_keys)
       and s.expires_at > statement_timestamp()
-      and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags, (select w.newest from :PGSTORE_SCHEMA.watermark as w where w.id));
+      and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags, v_gate);
 end
 $$;
 comment on function :PGSTORE_SCHEMA.session_get(bytea[]) is
@@ -502,6 +510,7 @@ as $$
 #variable_conflict use_column
 declare
   v_now constant timestamptz := statement_timestamp();
+  v_gate constant timestamptz := to_timestamp(pg_sequence_last_value(':PGSTORE_SCHEMA.mark_gate'));
   v_expires_at timestamptz;
   v_is_data boolean;
   v_is_user_new boolean;
@@ -572,7 +581,7 @@ begin
       value_ends = :PGSTORE_SCHEMA.ending(s.id, s.user_id, s.label, s.tags, least(s.expires_at, v_now))
     where s.expires_at <= v_now
       or :PGSTORE_SCHEMA.past_lifetime(v_now, p_lifetime, s.created_at, s.signed_in_at)
-      or :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags, (select w.newest from :PGSTORE_SCHEMA.watermark as w where w.id)) is not true
+      or :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags, v_gate) is not true
     returning s.id, s.version, s.expires_at, s.value_ends into id, version, expires_at, v_replaced;
     if found then
       if v_replaced is not null then
@@ -594,7 +603,7 @@ begin
     from :PGSTORE_SCHEMA.sessions as s
     where s.key = p_key
       and s.expires_at > v_now
-      and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags, (select w.newest from :PGSTORE_SCHEMA.watermark as w where w.id));
+      and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags, v_gate);
     return;
   end if;
 
@@ -638,7 +647,7 @@ begin
     tags = case when p_tags is null then s.tags else nullif(p_tags, '{}') end
   where s.key = p_key
     and s.expires_at > v_now
-    and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags, (select w.newest from :PGSTORE_SCHEMA.watermark as w where w.id))
+    and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags, v_gate)
     and :PGSTORE_SCHEMA.past_lifetime(v_now, p_lifetime, s.created_at, s.signed_in_at) is not true
     and (p_version is null or s.version = p_version)
     and case
@@ -663,7 +672,7 @@ begin
   from :PGSTORE_SCHEMA.sessions as s
   where s.key = p_key
     and s.expires_at > v_now
-    and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags, (select w.newest from :PGSTORE_SCHEMA.watermark as w where w.id))
+    and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags, v_gate)
     and :PGSTORE_SCHEMA.past_lifetime(v_now, p_lifetime, s.created_at, s.signed_in_at) is not true;
   if not found then
     status := 'gone';
@@ -779,6 +788,7 @@ as $$
 #variable_conflict use_column
 declare
   v_now constant timestamptz := statement_timestamp();
+  v_gate constant timestamptz := to_timestamp(pg_sequence_last_value(':PGSTORE_SCHEMA.mark_gate'));
   v_length integer := least(
     coalesce(cardinality(p_keys), 0), coalesce(cardinality(p_sets), 0), coalesce(cardinality(p_unsets), 0),
     coalesce(cardinality(p_ttls), 0), coalesce(cardinality(p_versions), 0), coalesce(cardinality(p_user_ids), 0)
@@ -832,7 +842,7 @@ begin
     ) as i
     where s.ctid = i.ctid
       and s.expires_at > v_now
-      and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags, (select w.newest from :PGSTORE_SCHEMA.watermark as w where w.id))
+      and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags, v_gate)
       and :PGSTORE_SCHEMA.valid_life(p_lifetime) is not false
       and :PGSTORE_SCHEMA.past_lifetime(v_now, p_lifetime, s.created_at, s.signed_in_at) is not true
       and (p_max_length = 0 or p_max_length > 0 and octet_length((:PGSTORE_SCHEMA.live_data(s.data, s.value_ends, v_now) || i.set)::text) <= p_max_length)
@@ -869,7 +879,7 @@ begin
         perform from :PGSTORE_SCHEMA.sessions as s
         where s.key = v_item.key
           and s.expires_at > v_now
-          and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags, (select w.newest from :PGSTORE_SCHEMA.watermark as w where w.id));
+          and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags, v_gate);
         if found then
           status := 'locked';
           v_locked_key := v_item.key;
@@ -912,13 +922,14 @@ create or replace function :PGSTORE_SCHEMA.session_destroy(p_key bytea, p_reason
   set enable_seqscan = off
 as $$
 declare
+  v_gate constant timestamptz := to_timestamp(pg_sequence_last_value(':PGSTORE_SCHEMA.mark_gate'));
   v_id bigint;
   v_ended jsonb;
 begin
   delete from :PGSTORE_SCHEMA.sessions as s
   where s.key = p_key
     and s.expires_at > statement_timestamp()
-    and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags, (select w.newest from :PGSTORE_SCHEMA.watermark as w where w.id))
+    and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags, v_gate)
   returning
     s.id,
     case when (select a.is_on from :PGSTORE_SCHEMA.audit as a where a.id) then jsonb_build_array(:PGSTORE_SCHEMA.ending(s.id, s.user_id, s.label, s.tags, statement_timestamp())) end
@@ -928,7 +939,7 @@ begin
     delete from :PGSTORE_SCHEMA.sessions as s
     where s.former_keys @> array[p_key]
       and s.expires_at > statement_timestamp()
-      and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags, (select w.newest from :PGSTORE_SCHEMA.watermark as w where w.id))
+      and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags, v_gate)
     returning
       s.id,
       case when (select a.is_on from :PGSTORE_SCHEMA.audit as a where a.id) then jsonb_build_array(:PGSTORE_SCHEMA.ending(s.id, s.user_id, s.label, s.tags, statement_timestamp())) end
@@ -958,6 +969,7 @@ create or replace function :PGSTORE_SCHEMA.session_destroy(p_keys bytea[], p_rea
   set enable_seqscan = off
 as $$
 declare
+  v_gate constant timestamptz := to_timestamp(pg_sequence_last_value(':PGSTORE_SCHEMA.mark_gate'));
   v_ids bigint[];
   v_ended jsonb;
   v_moved_keys bytea[];
@@ -969,7 +981,7 @@ begin
     from :PGSTORE_SCHEMA.sessions as s
     where s.key = any (p_keys)
       and s.expires_at > statement_timestamp()
-      and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags, (select w.newest from :PGSTORE_SCHEMA.watermark as w where w.id))
+      and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags, v_gate)
     order by s.key
     for update
   ), ended as (
@@ -991,7 +1003,7 @@ begin
     from :PGSTORE_SCHEMA.sessions as s
     where s.former_keys && p_keys
       and s.expires_at > statement_timestamp()
-      and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags, (select w.newest from :PGSTORE_SCHEMA.watermark as w where w.id))
+      and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags, v_gate)
     order by substr(s.key, 1)
     for update
   ) as locked;
@@ -1032,6 +1044,7 @@ create or replace function :PGSTORE_SCHEMA.session_try_destroy(p_keys bytea[])
 as $$
 #variable_conflict use_column
 declare
+  v_gate constant timestamptz := to_timestamp(pg_sequence_last_value(':PGSTORE_SCHEMA.mark_gate'));
   v_keys bytea[];
   v_ids bigint[];
   v_ended jsonb;
@@ -1045,7 +1058,7 @@ begin
     from :PGSTORE_SCHEMA.sessions as s
     where s.key = any (p_keys)
       and s.expires_at > statement_timestamp()
-      and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags, (select w.newest from :PGSTORE_SCHEMA.watermark as w where w.id))
+      and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags, v_gate)
     order by s.key
     for update skip locked
   ), ended as (
@@ -1068,7 +1081,7 @@ begin
     from :PGSTORE_SCHEMA.sessions as s
     where s.former_keys && p_keys
       and s.expires_at > statement_timestamp()
-      and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags, (select w.newest from :PGSTORE_SCHEMA.watermark as w where w.id))
+      and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags, v_gate)
     order by substr(s.key, 1)
     for update skip locked
   ) as locked;
@@ -1098,12 +1111,12 @@ begin
   from :PGSTORE_SCHEMA.sessions as s
   where s.key = any (p_keys)
     and s.expires_at > statement_timestamp()
-    and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags, (select w.newest from :PGSTORE_SCHEMA.watermark as w where w.id));
+    and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags, v_gate);
   select v_held || coalesce(array_agg(former.key), '{}') into v_held
   from :PGSTORE_SCHEMA.sessions as s, unnest(s.former_keys) as former (key)
   where s.former_keys && p_keys
     and s.expires_at > statement_timestamp()
-    and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags, (select w.newest from :PGSTORE_SCHEMA.watermark as w where w.id));
+    and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags, v_gate);
 
   return query
     select
@@ -1159,6 +1172,7 @@ as $$
 #variable_conflict use_column
 declare
   v_now constant timestamptz := statement_timestamp();
+  v_gate constant timestamptz := to_timestamp(pg_sequence_last_value(':PGSTORE_SCHEMA.mark_gate'));
   v_is_data boolean;
   v_fits boolean;
   v_is_audited boolean;
@@ -1218,7 +1232,7 @@ begin
       tags = case when p_tags is null then s.tags else nullif(p_tags, '{}') end
     where s.key = p_key
       and s.expires_at > v_now
-      and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags, (select w.newest from :PGSTORE_SCHEMA.watermark as w where w.id))
+      and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags, v_gate)
       and :PGSTORE_SCHEMA.past_lifetime(v_now, p_lifetime, s.created_at, s.signed_in_at) is not true
       and (p_version is null or s.version = p_version)
       -- Asked first: to wait for the holder of that key could be to wait in a ring.
@@ -1248,7 +1262,7 @@ begin
   from :PGSTORE_SCHEMA.sessions as s
   where s.key = p_key
     and s.expires_at > v_now
-    and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags, (select w.newest from :PGSTORE_SCHEMA.watermark as w where w.id))
+    and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags, v_gate)
     and :PGSTORE_SCHEMA.past_lifetime(v_now, p_lifetime, s.created_at, s.signed_in_at) is not true;
   if found and version is not distinct from coalesce(p_version, version) then
     -- An expired session under the new key counts as none.
@@ -1256,7 +1270,7 @@ begin
     where s.key = p_new_key
       and (
         s.expires_at <= v_now
-        or :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags, (select w.newest from :PGSTORE_SCHEMA.watermark as w where w.id)) is not true
+        or :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags, v_gate) is not true
       )
     returning case when (select a.is_on from :PGSTORE_SCHEMA.audit as a where a.id) then jsonb_build_array(:PGSTORE_SCHEMA.ending(s.id, s.user_id, s.label, s.tags, s.expires_at)) end
     into v_expired;
@@ -1394,6 +1408,7 @@ as $$
 #variable_conflict use_column
 declare
   v_now constant timestamptz := statement_timestamp();
+  v_gate constant timestamptz := to_timestamp(pg_sequence_last_value(':PGSTORE_SCHEMA.mark_gate'));
   v_id bigint;
   v_ended jsonb;
 begin
@@ -1401,7 +1416,7 @@ begin
     delete from :PGSTORE_SCHEMA.sessions as s
     where s.key = p_key
       and s.expires_at > v_now
-      and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags, (select w.newest from :PGSTORE_SCHEMA.watermark as w where w.id))
+      and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags, v_gate)
     returning
       s.id,
       case when (select a.is_on from :PGSTORE_SCHEMA.audit as a where a.id) then jsonb_build_array(:PGSTORE_SCHEMA.ending(s.id, s.user_id, s.label, s.tags, v_now)) end,
@@ -1424,7 +1439,7 @@ begin
   from :PGSTORE_SCHEMA.sessions as s
   where s.key = p_key
     and s.expires_at > v_now
-    and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags, (select w.newest from :PGSTORE_SCHEMA.watermark as w where w.id))
+    and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags, v_gate)
     and s.data ? p_name
   for no key update;
 
@@ -1445,7 +1460,7 @@ begin
   perform from :PGSTORE_SCHEMA.sessions as s
   where s.key = p_key
     and s.expires_at > v_now
-    and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags, (select w.newest from :PGSTORE_SCHEMA.watermark as w where w.id));
+    and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags, v_gate);
   status := case when found then 'none' else 'gone' end;
 end
 $$;
@@ -1478,6 +1493,7 @@ as $$
 #variable_conflict use_column
 declare
   v_now constant timestamptz := statement_timestamp();
+  v_gate constant timestamptz := to_timestamp(pg_sequence_last_value(':PGSTORE_SCHEMA.mark_gate'));
   v_data jsonb;
 begin
   if p_key is null or octet_length(p_key) <> 32
@@ -1495,7 +1511,7 @@ begin
     from :PGSTORE_SCHEMA.sessions as s
     where s.key = p_key
       and s.expires_at > v_now
-      and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags, (select w.newest from :PGSTORE_SCHEMA.watermark as w where w.id))
+      and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags, v_gate)
     for no key update;
     if not found then
       select r.status into status
@@ -1566,6 +1582,7 @@ as $$
 #variable_conflict use_column
 declare
   v_now constant timestamptz := statement_timestamp();
+  v_gate constant timestamptz := to_timestamp(pg_sequence_last_value(':PGSTORE_SCHEMA.mark_gate'));
   v_is_user_new boolean;
 begin
   key := p_key;
@@ -1609,7 +1626,7 @@ begin
       signed_in_at = :PGSTORE_SCHEMA.signed_in_when(s.signed_in_at, s.user_id, p_user_id, v_now)
     where s.key = p_key
       and s.expires_at > v_now
-      and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags, (select w.newest from :PGSTORE_SCHEMA.watermark as w where w.id))
+      and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags, v_gate)
       and :PGSTORE_SCHEMA.past_lifetime(v_now, p_lifetime, s.created_at, s.signed_in_at) is not true
     returning s.id, s.version, s.expires_at, p_user_id = '' or p_user_id is not null and s.signed_in_at = v_now
     into id, version, expires_at, v_is_user_new;
@@ -1659,6 +1676,8 @@ create or replace function :PGSTORE_SCHEMA.session_list(p_user_id text, p_data b
   set enable_seqscan = off
 as $$
 #variable_conflict use_column
+declare
+  v_gate constant timestamptz := to_timestamp(pg_sequence_last_value(':PGSTORE_SCHEMA.mark_gate'));
 begin
   return query
     select
@@ -1676,7 +1695,7 @@ begin
     from :PGSTORE_SCHEMA.sessions as s
     where s.user_id = p_user_id
       and s.expires_at > statement_timestamp()
-      and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags, (select w.newest from :PGSTORE_SCHEMA.watermark as w where w.id))
+      and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags, v_gate)
     order by s.created_at desc, s.id desc;
 end
 $$;
@@ -1701,6 +1720,7 @@ create or replace function :PGSTORE_SCHEMA.session_revoke(
   set enable_seqscan = off
 as $$
 declare
+  v_gate constant timestamptz := to_timestamp(pg_sequence_last_value(':PGSTORE_SCHEMA.mark_gate'));
   v_keys bytea[];
   v_ids bigint[];
   v_ended jsonb;
@@ -1714,7 +1734,7 @@ begin
       and (p_id is null or s.id = p_id)
       and (p_except is null or s.key <> p_except and (p_except = any (s.former_keys)) is not true)
       and s.expires_at > statement_timestamp()
-      and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags, (select w.newest from :PGSTORE_SCHEMA.watermark as w where w.id))
+      and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags, v_gate)
     order by s.key
     for update
   ) as locked;
@@ -1756,6 +1776,7 @@ create or replace function :PGSTORE_SCHEMA.session_revoke_tag(
   set enable_seqscan = off
 as $$
 declare
+  v_gate constant timestamptz := to_timestamp(pg_sequence_last_value(':PGSTORE_SCHEMA.mark_gate'));
   v_keys bytea[];
   v_ids bigint[];
   v_ended jsonb;
@@ -1768,7 +1789,7 @@ begin
     where s.tags @> array[p_tag]
       and (p_except is null or s.key <> p_except and (p_except = any (s.former_keys)) is not true)
       and s.expires_at > statement_timestamp()
-      and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags, (select w.newest from :PGSTORE_SCHEMA.watermark as w where w.id))
+      and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags, v_gate)
     order by s.key
     for update
   ) as locked;
@@ -1813,6 +1834,7 @@ create or replace function :PGSTORE_SCHEMA.session_limit(
   set enable_seqscan = off
 as $$
 declare
+  v_gate constant timestamptz := to_timestamp(pg_sequence_last_value(':PGSTORE_SCHEMA.mark_gate'));
   v_keys bytea[];
   v_ids bigint[];
   v_ended jsonb;
@@ -1830,7 +1852,7 @@ begin
     from :PGSTORE_SCHEMA.sessions as s
     where s.user_id = p_user_id
       and s.expires_at > statement_timestamp()
-      and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags, (select w.newest from :PGSTORE_SCHEMA.watermark as w where w.id))
+      and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags, v_gate)
     order by s.key
     for update
   ) as locked;
@@ -1869,13 +1891,14 @@ create or replace function :PGSTORE_SCHEMA.session_changed(p_user_id text)
   set enable_seqscan = off
 as $$
 declare
+  v_gate constant timestamptz := to_timestamp(pg_sequence_last_value(':PGSTORE_SCHEMA.mark_gate'));
   v_ids bigint[];
 begin
   select coalesce(array_agg(s.id), '{}') into v_ids
   from :PGSTORE_SCHEMA.sessions as s
   where s.user_id = p_user_id
     and s.expires_at > statement_timestamp()
-    and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags, (select w.newest from :PGSTORE_SCHEMA.watermark as w where w.id));
+    and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags, v_gate);
   perform :PGSTORE_SCHEMA.session_announce('changed', v_ids);
   return cardinality(v_ids);
 end
@@ -1911,6 +1934,7 @@ create or replace function :PGSTORE_SCHEMA.session_all(p_after bytea default nul
 as $$
 #variable_conflict use_column
 declare
+  v_gate constant timestamptz := to_timestamp(pg_sequence_last_value(':PGSTORE_SCHEMA.mark_gate'));
   -- The last key that begins with p_after; of those, 2^128 to one, there is no other.
   v_after bytea := coalesce(substr(p_after, 1, 16) || decode(repeat('ff', 16), 'hex'), '');
 begin
@@ -1931,7 +1955,7 @@ begin
     from :PGSTORE_SCHEMA.sessions as s
     where s.key > v_after
       and s.expires_at > statement_timestamp()
-      and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags, (select w.newest from :PGSTORE_SCHEMA.watermark as w where w.id))
+      and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags, v_gate)
     order by s.key
     limit greatest(p_limit, 0);
 end
@@ -1973,6 +1997,7 @@ create or replace function :PGSTORE_SCHEMA.session_stats(
   set enable_bitmapscan = off
 as $$
 declare
+  v_gate constant timestamptz := to_timestamp(pg_sequence_last_value(':PGSTORE_SCHEMA.mark_gate'));
   v_most constant integer := 10000;
   v_table constant regclass := ':PGSTORE_SCHEMA.sessions';
   v_pages bigint;
@@ -2002,7 +2027,7 @@ begin
   from (
     select
       s.expires_at > statement_timestamp()
-        and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags, (select w.newest from :PGSTORE_SCHEMA.watermark as w where w.id)) as is_live,
+        and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags, v_gate) as is_live,
       s.expires_at,
       s.user_id,
       s.former_keys,
@@ -2059,12 +2084,14 @@ create or replace function :PGSTORE_SCHEMA.count_live()
   security definer
   set search_path = pg_catalog, pg_temp
 as $$
+declare
+  v_gate constant timestamptz := to_timestamp(pg_sequence_last_value(':PGSTORE_SCHEMA.mark_gate'));
 begin
   return (
     select count(*)
     from :PGSTORE_SCHEMA.sessions as s
     where s.expires_at > statement_timestamp()
-      and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags, (select w.newest from :PGSTORE_SCHEMA.watermark as w where w.id))
+      and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags, v_gate)
   );
 end
 $$;
@@ -2152,7 +2179,7 @@ create or replace function :PGSTORE_SCHEMA.session_end_before(
 as $$
 #variable_conflict use_column
 declare
-  v_at constant timestamptz := least(p_at, statement_timestamp());
+  v_at constant timestamptz := greatest(least(p_at, statement_timestamp()), 'epoch');
   v_kind constant text := split_part(p_scope, ':', 1);
   v_name constant text := substr(p_scope, length(split_part(p_scope, ':', 1)) + 2);
 begin
@@ -2161,13 +2188,15 @@ begin
     return;
   end if;
 
-  -- First the row that all lock, so that the purge, which forgets marks, does not pass by.
+  -- Locked by all that move the gate. That does not go back with the transaction: it is then higher than it need be.
   update :PGSTORE_SCHEMA.watermark as w
-  set
-    newest = greatest(w.newest, v_at),
-    everybody = case when p_scope = 'all' then greatest(w.everybody, v_at) else w.everybody end
+  set everybody = case when p_scope = 'all' then greatest(w.everybody, v_at) else w.everybody end
   where w.id
   returning w.everybody into not_before;
+  perform setval(
+    ':PGSTORE_SCHEMA.mark_gate',
+    greatest(pg_sequence_last_value(':PGSTORE_SCHEMA.mark_gate'), ceil(date_part('epoch', v_at))::bigint)
+  );
 
   if p_scope <> 'all' then
     insert into :PGSTORE_SCHEMA.marks as m (kind, name, not_before, made_at, made_in)
@@ -2219,6 +2248,7 @@ create or replace function :PGSTORE_SCHEMA.session_enter(
 as $$
 #variable_conflict use_column
 declare
+  v_gate constant timestamptz := to_timestamp(pg_sequence_last_value(':PGSTORE_SCHEMA.mark_gate'));
   v_secret bytea;
   v_note text := '';
 begin
@@ -2227,7 +2257,7 @@ begin
   from :PGSTORE_SCHEMA.sessions as s
   where s.key = p_key
     and s.expires_at > statement_timestamp()
-    and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags, (select w.newest from :PGSTORE_SCHEMA.watermark as w where w.id));
+    and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags, v_gate);
   if found then
     v_note := id || ':' || coalesce(user_id, '');
     v_note := :PGSTORE_SCHEMA.entry_proof(v_secret, v_note) || ':' || v_note;

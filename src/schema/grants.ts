@@ -128,7 +128,7 @@ export const ownObjects: Readonly<Record<'table' | 'sequence' | 'type', readonly
     'entry_secret',
     'bindings',
   ],
-  sequence: ['session_number', 'announcement', 'history_number'],
+  sequence: ['session_number', 'announcement', 'history_number', 'mark_gate'],
   type: ['cleanup_state'],
 }
 

@@ -7,7 +7,7 @@ import { pgstore, pgstoreJson } from './pgstore.ts'
 test.after(closeAll)
 
 const create = async (user: string, tag: string) =>
-  await sql(`select pgstore.session_save(sha256($1::bytea), '{}', p_version => 0, p_user_id => $1, p_tags => array[$2])`, user, tag)
+  await sql(`select pgstore.session_save(sha256($1::text::bytea), '{}', p_version => 0, p_user_id => $1, p_tags => array[$2])`, user, tag)
 const live = async () => (await row<{ n: string }>('select pgstore.count_live() as n')).n
 
 test('it ends a user’s, a tag’s, earlier ones and all, and says so', async () => {

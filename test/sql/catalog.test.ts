@@ -30,8 +30,7 @@ const inlined: Readonly<Record<string, string>> = {
   live_data: `(s.data, s.value_ends, s.updated_at)`,
   ending: `(s.id, s.user_id, s.label, s.tags, s.expires_at)`,
   is_renamed: `(s.user_id, s.data ->> 'user', s.label, s.data, s.tags, null)`,
-  // As every function passes it: what is looked at once may be a query.
-  is_standing: `(s.created_at, s.signed_in_at, s.user_id, s.tags, (select w.newest from pgstore.watermark as w where w.id))`,
+  is_standing: `(s.created_at, s.signed_in_at, s.user_id, s.tags, s.seen_at)`,
   entry_proof: `(s.key, s.user_id)`,
   is_entered: `(s.key, s.user_id)`,
 }

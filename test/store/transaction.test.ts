@@ -11,6 +11,7 @@ test.before(async () => {
   await sql('create table public.things (owner text, name text)')
   await sql('alter table public.things enable row level security')
   await sql('create policy own on public.things using (owner = (select pgstore.current_session_user()))')
+  await sql(`grant usage on schema public to ${new URL(clientUrl).username}`)
   await sql(`grant all on public.things to ${new URL(clientUrl).username}`)
 })
 test.before.each(async () => {
