@@ -121,13 +121,12 @@ export class CachedReader extends Reader {
   ): Session<Values> | Promise<Session<Values>> {
     const row = this.#cached.rowOf(entry, isOwn)
     const isBound = this.bound !== undefined && !!row.bound
-    const verdict = isBound ? this.bound.glance(req, name, row) : 'tolerated'
-    // What is kept may be older than the cookie that came: asked anew.
-    if (verdict === undefined) return this.read(owner, req, name, options)
+    // What is kept may be older than the cookie that came, or than the device's return: asked anew.
+    if (isBound && this.bound?.glance(req, name, row) !== 'bound') return this.read(owner, req, name, options)
     const known = new CachedKnown(entry, row, isOwn, token, name, cookie)
     const session = new Session<Values>(owner, name, options)
     internals.load(session, { known, cookie: carried })
-    if (verdict === 'bound') noteBound(session)
+    if (isBound) noteBound(session)
     return session
   }
 

@@ -3,7 +3,18 @@ import { randomBytes } from 'node:crypto'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { clientUrl, row, sql, until } from '../support/harness.ts'
-import { type Client, call, closeClients, closeEverything, connect, create, expire, newKey, present, save } from './calls.ts'
+import {
+  type Client,
+  call,
+  closeClients,
+  closeEverything,
+  connect,
+  create,
+  expire,
+  newKey,
+  present,
+  save,
+} from './calls.ts'
 
 test.after.each(closeClients)
 test.after(closeEverything)
@@ -84,7 +95,13 @@ test('what is not live, or another session than the challenge was made for, is n
   assert.is(await bind(newKey()), 'gone')
   const key = await create()
   assert.is(await bind(key, { id: '12345' }), 'gone')
-  for (const wrong of [{ alg: 'none' }, { alg: null }, { public_key: Buffer.alloc(0) }, { hash: Buffer.alloc(31) }, { key: Buffer.alloc(3) }])
+  for (const wrong of [
+    { alg: 'none' },
+    { alg: null },
+    { public_key: Buffer.alloc(0) },
+    { hash: Buffer.alloc(31) },
+    { key: Buffer.alloc(3) },
+  ])
     assert.is(await bind(key, wrong), 'invalid', JSON.stringify(wrong))
   await expire(key)
   assert.is(await bind(key), 'gone')
@@ -194,7 +211,11 @@ for (const [name, end] of Object.entries(ends)) {
     const { key, id } = await bound(newKey())
     await end(key, id)
     assert.is(await bindings(id), 0)
-    const [left] = await sql<{ bound_hash: unknown }>('select bound_hash from pgstore.sessions where id = $1 or key = $2', id, key)
+    const [left] = await sql<{ bound_hash: unknown }>(
+      'select bound_hash from pgstore.sessions where id = $1 or key = $2',
+      id,
+      key,
+    )
     assert.is(left?.bound_hash ?? null, null)
     await call('session_clear', { limit: 10_000 })
     await sql("update pgstore.watermark set everybody = '-infinity'")
