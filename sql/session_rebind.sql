@@ -74,7 +74,7 @@ begin
   update :PGSTORE_SCHEMA.sessions as s
   set
     bound_hash = p_new_hash,
-    bound_until = v_now + p_ttl,
+    bound_until = :PGSTORE_SCHEMA.expiry(v_now, p_ttl, null, v_now, null),
     purge_at = :PGSTORE_SCHEMA.purge_time(
       greatest(s.expires_at, :PGSTORE_SCHEMA.expiry(v_now, s.expires_at - s.seen_at, p_lifetime, s.created_at, s.signed_in_at)),
       s.expires_at - s.seen_at,

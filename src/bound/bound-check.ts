@@ -3,7 +3,7 @@ import { type RequestLike, readCookies } from '../cookie/cookie-header.ts'
 import type { BoundDatabase } from '../database/bound-functions.ts'
 import { digestDigits, parseTime, type SessionRow } from '../database/row.ts'
 import type { DeviceBoundSettings } from './bound-options.ts'
-import { cookieHash } from './bound-secrets.ts'
+import { cookieDigest, cookieHash } from './bound-secrets.ts'
 
 /** `bound`: the device is there. `tolerated`: it is not, within the grace. `refused`: it is not. */
 export type BoundVerdict = 'bound' | 'tolerated' | 'refused'
@@ -25,7 +25,7 @@ export class BoundCheck {
     const late = parseTime(row.now) - parseTime(bound.slice(digestDigits))
     const isGrace = late >= 0 && late <= this.#settings.grace * 1000
     const digest = bound.slice(0, digestDigits)
-    if ((late < 0 || isGrace) && cookies.some((cookie) => cookieHash(cookie).toString('hex') === digest)) return 'bound'
+    if ((late < 0 || isGrace) && cookies.some((cookie) => cookieDigest(cookie) === digest)) return 'bound'
     return isGrace && !cookies.some((cookie) => this.#isOurs(cookie, row)) ? 'tolerated' : undefined
   }
 

@@ -9,7 +9,7 @@ import { readTokens } from '../cookie/token-cookie.ts'
 import type { Binding, BoundDatabase } from '../database/bound-functions.ts'
 import { sessionKey } from '../session/token.ts'
 import type { DeviceBoundSettings } from './bound-options.ts'
-import { cookieHash } from './bound-secrets.ts'
+import { cookieDigest, cookieHash } from './bound-secrets.ts'
 import { isProven, parseProof } from './proof.ts'
 
 /** How long a registration may take, in seconds. */
@@ -119,7 +119,7 @@ export class DeviceBound {
         this.#lifetime,
       )
       if (status === 'gone') return ended(id)
-      if (status === 'rebound') return this.#bound(id, cookie, cookieHash(cookie).toString('hex'), maxAge)
+      if (status === 'rebound') return this.#bound(id, cookie, cookieDigest(cookie), maxAge)
       return this.#again(id, held.boundHash, held.previousHash)
     }
     // The answer to this proof was lost, or another of the same time was faster.
