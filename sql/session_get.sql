@@ -2,8 +2,8 @@
 --
 -- The settings keep its plan to one look into the primary key, whatever the table's size was when it was planned: one made for an
 -- empty table would go on reading all of it. The gate before the marks, see is_standing, is read in the statement: a variable would
--- cost 0.3 µs more, which in the form for several is once for all. Volatile, as every function that reads: a load-balancing proxy sends what is not to a
--- standby.
+-- cost 0.3 µs more, which in the form for several is once for all. Volatile, as every function that reads: a load-balancing proxy
+-- sends what is not to a standby.
 create or replace function :PGSTORE_SCHEMA.session_get(p_key bytea)
   returns table (
     key bytea,

@@ -1,5 +1,5 @@
 --! Previous: sha1:8a31c28692248ccaedf6b7e3b0d7d78fdb959cb2
---! Hash: sha1:b1d3f51980cad13ea401dafe219ec38736dc13d2
+--! Hash: sha1:0f96224d588c2b25ec9876e49537882f43a735c6
 --! Message: marks
 
 --! split: 1-current.sql
@@ -368,8 +368,8 @@ comment on function :PGSTORE_SCHEMA.entry_renew() is
 --
 -- The settings keep its plan to one look into the primary key, whatever the table's size was when it was planned: one made for an
 -- empty table would go on reading all of it. The gate before the marks, see is_standing, is read in the statement: a variable would
--- cost 0.3 µs more, which in the form for several is once for all. Volatile, as every function that reads: a load-balancing proxy sends what is not to a
--- standby.
+-- cost 0.3 µs more, which in the form for several is once for all. Volatile, as every function that reads: a load-balancing proxy
+-- sends what is not to a standby.
 create or replace function :PGSTORE_SCHEMA.session_get(p_key bytea)
   returns table (
     key bytea,

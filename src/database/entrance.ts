@@ -73,7 +73,8 @@ async function send(pool: Pool, client: LentClient, begin: string, query: ArrayQ
   const asked = client as unknown as Parameters<typeof clients.meet>[0]
   const plain = async (question: ArrayQuery) => (await (client as unknown as Queryable).query(question)).rows
   const known = clients.get(asked, performance.now()) ?? (await clients.meet(asked, plain))
-  if (clients.isRetired(known)) throw new PGStoreError('unavailable', 'The connection leads to a server that is read-only now.')
+  if (clients.isRetired(known))
+    throw new PGStoreError('unavailable', 'The connection leads to a server that is read-only now.')
   const { Client, options } = pool as { Client?: unknown; options?: { pipeline?: boolean } }
   if (!(pool instanceof pg.Pool && Client === pg.Client) || options?.pipeline) {
     const [, rows] = await Promise.all([run(client, begin), plain(query)])

@@ -196,7 +196,7 @@ export class Database extends ValueDatabase implements SessionDatabase {
    */
   async endBefore(scope: string, before: Date | null): Promise<Date | undefined> {
     const columns = `status, ${instant('not_before')}`
-    const values = [scope, before && before.toISOString()]
+    const values = [scope, before?.toISOString() ?? null]
     const [row] = await this.call('session_end_before', columns, '$1::text, $2::timestamptz', values)
     return row?.[0] === 'marked' ? new Date(Math.ceil(parseTime(row[1] as string))) : undefined
   }

@@ -1,5 +1,4 @@
 // The session functions over a Map: what sql/ does, for tests without a database. The same tests run on both.
-import type { Queryable } from '../database/pool.ts'
 import { readJson } from '../database/read-json.ts'
 import {
   type IncrementArguments,

@@ -7,17 +7,29 @@ import { pgstore, pgstoreJson } from './pgstore.ts'
 test.after(closeAll)
 
 const create = async (user: string, tag: string) =>
-  await sql(`select pgstore.session_save(sha256($1::text::bytea), '{}', p_version => 0, p_user_id => $1, p_tags => array[$2])`, user, tag)
+  await sql(
+    `select pgstore.session_save(sha256($1::text::bytea), '{}', p_version => 0, p_user_id => $1, p_tags => array[$2])`,
+    user,
+    tag,
+  )
 const live = async () => (await row<{ n: string }>('select pgstore.count_live() as n')).n
 
 test('it ends a user’s, a tag’s, earlier ones and all, and says so', async () => {
-  for (const [user, tag] of [['ann', 'a'], ['bob', 'b'], ['cleo', 'c']] as const) await create(user, tag)
+  for (const [user, tag] of [
+    ['ann', 'a'],
+    ['bob', 'b'],
+    ['cleo', 'c'],
+  ] as const)
+    await create(user, tag)
   const said = async (...args: string[]) => {
     const { code, stdout, stderr } = await pgstore(['end-all', ...args])
     assert.equal([code, stderr], [0, ''])
     return stdout
   }
-  assert.match(await said('--user', 'ann'), /^The sessions of user ann that began, or last signed in, before 20.*Z have ended\.\n$/)
+  assert.match(
+    await said('--user', 'ann'),
+    /^The sessions of user ann that began, or last signed in, before 20.*Z have ended\.\n$/,
+  )
   assert.is(await live(), '2')
   assert.match(await said('--tag', 'b'), /^The sessions with the tag b that began/)
   assert.is(await live(), '1')

@@ -153,24 +153,54 @@ function injection(random: () => number, { key, ids, seen, canSignIn }: Aims): s
     () => pick(['reset pgstore.entered', 'reset all', 'discard all', 'discard plans', 'discard temp']),
     () => `select * from pgstore.session_enter(${anyKey})`,
     () => `select pgstore.session_enter(${anyKey}), (select string_agg(body, ',') from public.notes)`,
-    () => pick(['set role postgres', `set local role ${role}`, 'reset role', 'set session authorization default', 'set role none']),
-    () => pick(['savepoint a', 'rollback to savepoint a', 'release savepoint a', 'rollback', 'commit', 'begin', 'abort']),
-    () => pick(['commit; begin', 'rollback; begin isolation level serializable', 'commit and chain', 'rollback and chain']),
+    () =>
+      pick([
+        'set role postgres',
+        `set local role ${role}`,
+        'reset role',
+        'set session authorization default',
+        'set role none',
+      ]),
+    () =>
+      pick(['savepoint a', 'rollback to savepoint a', 'release savepoint a', 'rollback', 'commit', 'begin', 'abort']),
+    () =>
+      pick(['commit; begin', 'rollback; begin isolation level serializable', 'commit and chain', 'rollback and chain']),
     () => pick(['prepare look as select * from public.notes', 'deallocate all', 'execute look']),
     () => `prepare ${pick(['begin', 'enter', 'pgstore_enter', '""'])} as select * from public.notes`,
     () => 'declare kept cursor with hold for select * from public.notes',
-    () => pick(['set row_security = off', 'set session row_security = off', 'set plan_cache_mode = force_generic_plan']),
-    () => pick(['set search_path = pg_temp, public', 'set search_path = pg_temp, pg_catalog', 'set local search_path = public']),
+    () =>
+      pick(['set row_security = off', 'set session row_security = off', 'set plan_cache_mode = force_generic_plan']),
+    () =>
+      pick([
+        'set search_path = pg_temp, public',
+        'set search_path = pg_temp, pg_catalog',
+        'set local search_path = public',
+      ]),
     () => `create temp table if not exists notes as select 'victim ${victim}'::text as owner, 'x'::text as body`,
-    () => `create or replace function pg_temp.current_session_user() returns text language sql as $$ select 'victim ${victim}' $$`,
-    () => `create or replace function pg_temp.leak(p text) returns boolean language plpgsql cost 0.000001 as $$ begin raise notice '%', p; return true; end $$`,
-    () => `create or replace function pgstore.current_session_user() returns text language sql as $$ select 'victim ${victim}' $$`,
-    () => pick(['alter table public.notes disable row level security', 'drop policy own on public.notes', 'create policy all_ on public.notes using (true)']),
-    () => pick(['table pgstore.entry_secret', 'table pgstore.sessions', `select * from pgstore.session_list('victim ${victim}')`]),
+    () =>
+      `create or replace function pg_temp.current_session_user() returns text language sql as $$ select 'victim ${victim}' $$`,
+    () =>
+      `create or replace function pg_temp.leak(p text) returns boolean language plpgsql cost 0.000001 as $$ begin raise notice '%', p; return true; end $$`,
+    () =>
+      `create or replace function pgstore.current_session_user() returns text language sql as $$ select 'victim ${victim}' $$`,
+    () =>
+      pick([
+        'alter table public.notes disable row level security',
+        'drop policy own on public.notes',
+        'create policy all_ on public.notes using (true)',
+      ]),
+    () =>
+      pick([
+        'table pgstore.entry_secret',
+        'table pgstore.sessions',
+        `select * from pgstore.session_list('victim ${victim}')`,
+      ]),
     ...(canSignIn ? [] : [signIn]),
-    () => `do $$ begin perform set_config('pgstore.entered', ${forged}, true); raise exception 'x'; exception when others then null; end $$`,
+    () =>
+      `do $$ begin perform set_config('pgstore.entered', ${forged}, true); raise exception 'x'; exception when others then null; end $$`,
     () => `do $$ begin commit; perform set_config('pgstore.entered', ${forged}, false); end $$`,
-    () => `do $$ declare t text; begin for t in select body from public.notes loop raise notice '%', t; end loop; end $$`,
+    () =>
+      `do $$ declare t text; begin for t in select body from public.notes loop raise notice '%', t; end loop; end $$`,
     () => pick(['set debug_parallel_query = on', 'set force_parallel_mode = on', 'set parallel_setup_cost = 0']),
     () => `select query from pg_stat_activity`,
     () => 'select * from pg_prepared_statements, pg_cursors',
@@ -255,54 +285,70 @@ for (const [whose, url] of [
   })
 }
 
-requirement('S30', 'drill: no injection becomes somebody else behind a pooler that lends connections by transaction', async () => {
-  const pooler = await startPooler(entryUrl, { perTransaction: true })
-  try {
-    const { foreign } = await drill(shared(pooler.url), attacks / 4, 2)
-    assert.equal(foreign.slice(0, 5), [])
-  } finally {
-    await pooler.close()
-  }
-})
-
-requirement('S27', 'a session that is ended before its transaction begins gets none of its rows, however it ended', async () => {
-  const { others } = await people()
-  const pool = shared(entryUrl)
-  const rows = async (visitor: Visitor) =>
-    await store.transaction(
-      visitor.request(),
-      'sid',
-      async (client, { userId }) => [userId, (await client.query('select body from public.notes')).rows.length],
-      { pool },
-    )
-  const ends: readonly ((n: number) => Promise<unknown>)[] = [
-    async (n) => await store.revoke(`victim ${n}`),
-    async (n) => await sql('select * from pgstore.session_end_before($1)', `user:victim ${n}`),
-    async () => await sql('select * from pgstore.session_end_before($1)', 'all'),
-  ]
-  for (const [n, end] of ends.entries()) {
-    const visitor = others[n] as Visitor
-    assert.equal(await rows(visitor), [`victim ${n}`, 1])
-    await end(n)
-    assert.equal(await rows(visitor), [undefined, 0])
-  }
-})
-
-requirement('S2', 'while a transaction works, nobody sees the key of its session in what the server shows of queries', async () => {
-  const { others } = await people()
-  const [pool, spy] = [shared(entryUrl), shared(entryUrl)]
-  const visitor = others[0] as Visitor
-  const key = keyOf(tokenOf(store, visitor)).toString('hex')
-  const look = async () => JSON.stringify((await spy.query('select query from pg_stat_activity where datname = current_database()')).rows)
-  const shown: string[] = []
-  for (let n = 0; n < 20; n++) {
-    const work = async () => {
-      shown.push(await look())
+requirement(
+  'S30',
+  'drill: no injection becomes somebody else behind a pooler that lends connections by transaction',
+  async () => {
+    const pooler = await startPooler(entryUrl, { perTransaction: true })
+    try {
+      const { foreign } = await drill(shared(pooler.url), attacks / 4, 2)
+      assert.equal(foreign.slice(0, 5), [])
+    } finally {
+      await pooler.close()
     }
-    await Promise.all([store.transaction(visitor.request(), 'sid', work, { pool }), look().then((text) => shown.push(text))])
-  }
-  assert.match(shown.join(), /session_enter/)
-  assert.not.match(shown.join(), key)
-})
+  },
+)
+
+requirement(
+  'S27',
+  'a session that is ended before its transaction begins gets none of its rows, however it ended',
+  async () => {
+    const { others } = await people()
+    const pool = shared(entryUrl)
+    const rows = async (visitor: Visitor) =>
+      await store.transaction(
+        visitor.request(),
+        'sid',
+        async (client, { userId }) => [userId, (await client.query('select body from public.notes')).rows.length],
+        { pool },
+      )
+    const ends: readonly ((n: number) => Promise<unknown>)[] = [
+      async (n) => await store.revoke(`victim ${n}`),
+      async (n) => await sql('select * from pgstore.session_end_before($1)', `user:victim ${n}`),
+      async () => await sql('select * from pgstore.session_end_before($1)', 'all'),
+    ]
+    for (const [n, end] of ends.entries()) {
+      const visitor = others[n] as Visitor
+      assert.equal(await rows(visitor), [`victim ${n}`, 1])
+      await end(n)
+      assert.equal(await rows(visitor), [undefined, 0])
+    }
+  },
+)
+
+requirement(
+  'S2',
+  'while a transaction works, nobody sees the key of its session in what the server shows of queries',
+  async () => {
+    const { others } = await people()
+    const [pool, spy] = [shared(entryUrl), shared(entryUrl)]
+    const visitor = others[0] as Visitor
+    const key = keyOf(tokenOf(store, visitor)).toString('hex')
+    const look = async () =>
+      JSON.stringify((await spy.query('select query from pg_stat_activity where datname = current_database()')).rows)
+    const shown: string[] = []
+    for (let n = 0; n < 20; n++) {
+      const work = async () => {
+        shown.push(await look())
+      }
+      await Promise.all([
+        store.transaction(visitor.request(), 'sid', work, { pool }),
+        look().then((text) => shown.push(text)),
+      ])
+    }
+    assert.match(shown.join(), /session_enter/)
+    assert.not.match(shown.join(), key)
+  },
+)
 
 test.run()

@@ -86,7 +86,11 @@ test('no function takes an ended session for a live one', async () => {
   for (const args of [{ set: '{"b":1}' }, {}, { set: '{"b":1}', version: 1 }, { user_id: 'other' }]) {
     assert.is((await save(key, args)).status, 'gone', JSON.stringify(args))
   }
-  for (const [set, user] of [['{"b":1}', null], ['{}', null], ['{"b":1}', 'other']]) {
+  for (const [set, user] of [
+    ['{"b":1}', null],
+    ['{}', null],
+    ['{"b":1}', 'other'],
+  ]) {
     const saved = await row(
       `select status from pgstore.session_save(array[$1]::bytea[], array[$2]::jsonb[], array[null]::jsonb[],
          array['1 day']::interval[], array[null]::integer[], array[$3]::text[], 0, null)`,
@@ -116,7 +120,11 @@ test('what creates where nothing lives creates anew, with nothing of the ended s
   const after = await Promise.all(keys.map(present))
   assert.equal(
     after.map(({ data, version }) => [data, version]),
-    [[{ b: 1 }, 1], [{ n: 1 }, 1], [{ b: 1 }, 1]],
+    [
+      [{ b: 1 }, 1],
+      [{ n: 1 }, 1],
+      [{ b: 1 }, 1],
+    ],
   )
   for (const [n, { id }] of after.entries()) assert.is.not(id, ids[n])
 })
@@ -164,7 +172,19 @@ test('a mark never goes back, and a time to come is now', async () => {
 
 test('a scope that is none is invalid, and ends nothing', async () => {
   const key = await create({}, { user_id: '' })
-  for (const scope of [null, '', 'ALL', 'all:', 'all:x', 'user', 'user:', 'tag:', 'key:x', ':all', `tag:${'x'.repeat(1025)}`]) {
+  for (const scope of [
+    null,
+    '',
+    'ALL',
+    'all:',
+    'all:x',
+    'user',
+    'user:',
+    'tag:',
+    'key:x',
+    ':all',
+    `tag:${'x'.repeat(1025)}`,
+  ]) {
     assert.equal(await mark(scope), { status: 'invalid', not_before: null }, String(scope))
   }
   assert.ok(await isLive(key))
@@ -270,7 +290,10 @@ test('the walk through the table is over many pages, ends where it ends, and beg
 
 test('what expired is deleted first, and both count', async () => {
   const [dead, expired] = [await old(), await create()]
-  await sql(`update pgstore.sessions set expires_at = now() - interval '1 s', purge_at = now() - interval '1 s' where key = $1`, expired)
+  await sql(
+    `update pgstore.sessions set expires_at = now() - interval '1 s', purge_at = now() - interval '1 s' where key = $1`,
+    expired,
+  )
   await mark('all', '-30 minutes')
   assert.is(await count('purge_expired', { limit: 1 }), 1)
   assert.ok(await stored(dead))
@@ -344,7 +367,9 @@ test('where the history is on, what a mark ended is there once it is purged, wit
   const one = await mark('user:cleo', '-30 minutes')
   await ageMarks('61 minutes')
   assert.is(await purgeAll(), 1)
-  const found = await sql(`select user_id, reason, happened_at from pgstore.history where type = 'ended' order by user_id`)
+  const found = await sql(
+    `select user_id, reason, happened_at from pgstore.history where type = 'ended' order by user_id`,
+  )
   assert.equal(found, [
     { user_id: 'ann', reason: 'ended_before', happened_at: everybody.not_before },
     { user_id: 'bob', reason: 'ended_before', happened_at: everybody.not_before },

@@ -120,7 +120,17 @@ test('a note that is changed in any place is nobody, and raises nothing', async 
     const other = seen[place] === 'a' ? 'b' : 'a'
     return seen.slice(0, place) + other + seen.slice(place + 1)
   })
-  for (const text of [...changed, seen.slice(1), `${seen}x`, ` ${seen}`, seen.toUpperCase(), ':', '::', '\u00e9', 'x'.repeat(1e5)]) {
+  for (const text of [
+    ...changed,
+    seen.slice(1),
+    `${seen}x`,
+    ` ${seen}`,
+    seen.toUpperCase(),
+    ':',
+    '::',
+    '\u00e9',
+    'x'.repeat(1e5),
+  ]) {
     await client.query(`select set_config('pgstore.entered', $1, true)`, [text])
     assert.equal(await known(client), nobody, text.slice(0, 100))
   }

@@ -3,7 +3,7 @@ import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import type { EndAllOptions } from '../../src/index.ts'
 import { MemoryStore } from '../../src/memory/memory-store.ts'
-import { databaseUrl, closeAll, rejection, testStore, until, Visitor } from '../support/harness.ts'
+import { closeAll, databaseUrl, rejection, testStore, until, Visitor } from '../support/harness.ts'
 
 const store = testStore()
 /** As an administrator's program. */
