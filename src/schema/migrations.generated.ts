@@ -8622,8 +8622,8 @@ comment on function :PGSTORE_SCHEMA.current_session_user() is
   },
   {
     name: '000008-bindings.sql',
-    sql: `--! Previous: sha1:b1d3f51980cad13ea401dafe219ec38736dc13d2
---! Hash: sha1:8c3c570d867dae54d2c9d2e11b7581a47b849469
+    sql: `--! Previous: sha1:0f96224d588c2b25ec9876e49537882f43a735c6
+--! Hash: sha1:4c568ade08f281d7f6565cbd944cb45a3afc26a9
 --! Message: bindings
 
 --! split: 1-current.sql
@@ -8663,8 +8663,8 @@ drop function :PGSTORE_SCHEMA.session_get(bytea[]);
 --
 -- The settings keep its plan to one look into the primary key, whatever the table's size was when it was planned: one made for an
 -- empty table would go on reading all of it. The gate before the marks, see is_standing, is read in the statement: a variable would
--- cost 0.3 µs more, which in the form for several is once for all. Volatile, as every function that reads: a load-balancing proxy sends what is not to a
--- standby.
+-- cost 0.3 µs more, which in the form for several is once for all. Volatile, as every function that reads: a load-balancing proxy
+-- sends what is not to a standby.
 create or replace function :PGSTORE_SCHEMA.session_get(p_key bytea)
   returns table (
     key bytea,
@@ -10454,7 +10454,7 @@ begin
   update :PGSTORE_SCHEMA.sessions as s
   set
     bound_hash = p_new_hash,
-    bound_until = v_now + p_ttl,
+    bound_until = :PGSTORE_SCHEMA.expiry(v_now, p_ttl, null, v_now, null),
     purge_at = :PGSTORE_SCHEMA.purge_time(
       greatest(s.expires_at, :PGSTORE_SCHEMA.expiry(v_now, s.expires_at - s.seen_at, p_lifetime, s.created_at, s.signed_in_at)),
       s.expires_at - s.seen_at,
