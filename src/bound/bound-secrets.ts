@@ -43,9 +43,7 @@ export class BoundSecrets {
 
   /** The cookie that followed on `before`, if its digest is this one: one that a key no longer in the ring made is not found. */
   cookieWith(digest: string, id: string, before: string): string | undefined {
-    return this.#keys
-      .map((key) => cookieOf(key, id, before))
-      .find((cookie) => cookieDigest(cookie) === digest)
+    return this.#keys.map((key) => cookieOf(key, id, before)).find((cookie) => cookieDigest(cookie) === digest)
   }
 
   /** Whether this cookie was ever given to this session. */

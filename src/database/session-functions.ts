@@ -22,7 +22,6 @@ const sessionColumns = `id, user_id, data, version, label, to_json(tags), ${inst
 /** What follows them in a row. */
 const afterSession = 7
 
-/** Where sessions are bound to devices. */
 const boundColumns = `${sessionColumns}, ${boundColumn}`
 
 const resultColumns = `status, id, version, data, ${instants(now, 'expires_at')}`
@@ -43,9 +42,8 @@ export class Database extends ValueDatabase implements SessionDatabase {
 
   /** In the order of the keys; undefined for one without a live session. */
   async getMany(keys: readonly Buffer[], sent?: () => void): Promise<(SessionRow | undefined)[]> {
-    const { readsBound } = this
-    const columns = `${readsBound ? boundColumns : sessionColumns}, ${hex('key')}`
-    const keyAt = readsBound ? afterSession + 1 : afterSession
+    const columns = `${this.readsBound ? boundColumns : sessionColumns}, ${hex('key')}`
+    const keyAt = afterSession + Number(this.readsBound)
     const rows = await this.call('session_get', columns, '$1::bytea[]', [byteaArray(keys)], sent)
     const byKey = new Map(rows.map((row) => [row[keyAt] ?? '', row]))
     let matched = 0
