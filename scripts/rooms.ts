@@ -17,6 +17,7 @@ const floors = [
   ['saver', 'cleanup'],
   ['settings'],
   ['options'],
+  ['bound'],
   ['session'],
   ['cache', 'schema'],
   ['cookie', 'database', 'events'],

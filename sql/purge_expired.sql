@@ -20,6 +20,7 @@ as $$
 declare
   v_limit constant bigint := greatest(coalesce(p_limit, 0), 0);
   v_ended jsonb;
+  v_ids bigint[];
   v_purged bigint;
 begin
   with due as materialized (
@@ -37,9 +38,12 @@ begin
   )
   select
     count(*),
+    array_agg(ended.id),
     jsonb_agg(to_jsonb(ended)) filter (where (select a.is_on from :PGSTORE_SCHEMA.audit as a where a.id))
-  into v_purged, v_ended
+  into v_purged, v_ids, v_ended
   from ended;
+  delete from :PGSTORE_SCHEMA.bindings as b
+  where b.session_id = any (v_ids);
   if v_ended is not null then
     perform :PGSTORE_SCHEMA.history_end(v_ended, 'expired');
   end if;

@@ -25,6 +25,7 @@ declare
   v_places tid[];
   v_mark record;
   v_ended jsonb;
+  v_ids bigint[];
   v_is_audited boolean;
   v_newest timestamptz;
 begin
@@ -58,9 +59,10 @@ begin
         where s.ctid = any (v_places)
         returning s.id, s.user_id, s.label, s.tags, v_everybody as ended_at
       )
-      select jsonb_agg(to_jsonb(ended)) into v_ended
-      from ended
-      where v_is_audited;
+      select array_agg(ended.id), jsonb_agg(to_jsonb(ended)) filter (where v_is_audited) into v_ids, v_ended
+      from ended;
+      delete from :PGSTORE_SCHEMA.bindings as b
+      where b.session_id = any (v_ids);
       if v_ended is not null then
         perform :PGSTORE_SCHEMA.history_end(v_ended, 'ended_before');
       end if;
@@ -111,9 +113,10 @@ begin
       where s.ctid = any (v_places)
       returning s.id, s.user_id, s.label, s.tags, v_mark.not_before as ended_at
     )
-    select jsonb_agg(to_jsonb(ended)) into v_ended
-    from ended
-    where v_is_audited;
+    select array_agg(ended.id), jsonb_agg(to_jsonb(ended)) filter (where v_is_audited) into v_ids, v_ended
+    from ended;
+    delete from :PGSTORE_SCHEMA.bindings as b
+    where b.session_id = any (v_ids);
     if v_ended is not null then
       perform :PGSTORE_SCHEMA.history_end(v_ended, 'ended_before');
     end if;

@@ -37,6 +37,8 @@ begin
       return 0;
     end if;
   end if;
+  delete from :PGSTORE_SCHEMA.bindings as b
+  where b.session_id = v_id;
   perform :PGSTORE_SCHEMA.session_announce('destroyed', array[v_id], coalesce(p_reason, 'signed_out'));
   if v_ended is not null then
     perform :PGSTORE_SCHEMA.history_end(v_ended, coalesce(p_reason, 'signed_out'));
@@ -106,6 +108,8 @@ begin
     jsonb_agg(to_jsonb(ended)) filter (where (select a.is_on from :PGSTORE_SCHEMA.audit as a where a.id))
   into v_moved, v_moved_ended
   from ended;
+  delete from :PGSTORE_SCHEMA.bindings as b
+  where b.session_id = any (v_ids || v_moved);
   perform :PGSTORE_SCHEMA.session_announce('destroyed', v_ids || v_moved, coalesce(p_reason, 'signed_out'));
   v_ended := coalesce(v_ended || v_moved_ended, v_ended, v_moved_ended);
   if v_ended is not null then

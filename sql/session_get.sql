@@ -16,7 +16,9 @@ create or replace function :PGSTORE_SCHEMA.session_get(p_key bytea)
     seen_at timestamptz,
     signed_in_at timestamptz,
     label jsonb,
-    tags text[]
+    tags text[],
+    bound_hash bytea,
+    bound_until timestamptz
   )
   language plpgsql
   volatile parallel unsafe rows 1
@@ -40,7 +42,9 @@ begin
       s.seen_at,
       s.signed_in_at,
       s.label,
-      s.tags
+      s.tags,
+      s.bound_hash,
+      s.bound_until
     from :PGSTORE_SCHEMA.sessions as s
     where s.key = p_key
       and s.expires_at > statement_timestamp()
@@ -64,7 +68,9 @@ create or replace function :PGSTORE_SCHEMA.session_get(p_keys bytea[])
     seen_at timestamptz,
     signed_in_at timestamptz,
     label jsonb,
-    tags text[]
+    tags text[],
+    bound_hash bytea,
+    bound_until timestamptz
   )
   language plpgsql
   volatile parallel unsafe rows 100
@@ -88,7 +94,9 @@ begin
       s.seen_at,
       s.signed_in_at,
       s.label,
-      s.tags
+      s.tags,
+      s.bound_hash,
+      s.bound_until
     from :PGSTORE_SCHEMA.sessions as s
     where s.key = any (p_keys)
       and s.expires_at > statement_timestamp()

@@ -50,6 +50,8 @@ begin
     jsonb_agg(to_jsonb(ended)) filter (where (select a.is_on from :PGSTORE_SCHEMA.audit as a where a.id))
   into v_ids, v_ended
   from ended;
+  delete from :PGSTORE_SCHEMA.bindings as b
+  where b.session_id = any (v_ids);
   perform :PGSTORE_SCHEMA.session_announce('revoked', v_ids, coalesce(p_reason, 'limited'));
   if v_ended is not null then
     perform :PGSTORE_SCHEMA.history_end(v_ended, coalesce(p_reason, 'limited'));

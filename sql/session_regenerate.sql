@@ -41,6 +41,7 @@ declare
   v_fits boolean;
   v_is_audited boolean;
   v_expired jsonb;
+  v_expired_id bigint;
 begin
   key := p_key;
 
@@ -136,9 +137,11 @@ begin
         s.expires_at <= v_now
         or :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags) is not true
       )
-    returning case when (select a.is_on from :PGSTORE_SCHEMA.audit as a where a.id) then jsonb_build_array(:PGSTORE_SCHEMA.ending(s.id, s.user_id, s.label, s.tags, s.expires_at)) end
-    into v_expired;
+    returning s.id, case when (select a.is_on from :PGSTORE_SCHEMA.audit as a where a.id) then jsonb_build_array(:PGSTORE_SCHEMA.ending(s.id, s.user_id, s.label, s.tags, s.expires_at)) end
+    into v_expired_id, v_expired;
     if found then
+      delete from :PGSTORE_SCHEMA.bindings as b
+      where b.session_id = v_expired_id;
       if v_expired is not null then
         perform :PGSTORE_SCHEMA.history_end(v_expired, 'expired');
       end if;

@@ -106,6 +106,8 @@ begin
       label = excluded.label,
       tags = excluded.tags,
       former_keys = null,
+      bound_hash = null,
+      bound_until = null,
       -- Of the expired one, for the history: after an upsert only the new row is there to be returned. It stays for a moment.
       value_ends = :PGSTORE_SCHEMA.ending(s.id, s.user_id, s.label, s.tags, least(s.expires_at, v_now))
     where s.expires_at <= v_now
@@ -117,6 +119,8 @@ begin
         update :PGSTORE_SCHEMA.sessions as s
         set value_ends = null
         where s.key = p_key;
+        delete from :PGSTORE_SCHEMA.bindings as b
+        where b.session_id = (v_replaced ->> 'id')::bigint;
         if (select a.is_on from :PGSTORE_SCHEMA.audit as a where a.id) then
           perform :PGSTORE_SCHEMA.history_end(jsonb_build_array(v_replaced), 'expired');
         end if;

@@ -37,6 +37,8 @@ begin
       status := 'gone';
       return;
     end if;
+    delete from :PGSTORE_SCHEMA.bindings as b
+    where b.session_id = v_id;
     perform :PGSTORE_SCHEMA.session_announce('destroyed', array[v_id], 'taken');
     if v_ended is not null then
       perform :PGSTORE_SCHEMA.history_end(v_ended, 'taken');

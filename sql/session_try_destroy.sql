@@ -67,6 +67,8 @@ begin
       where (select a.is_on from :PGSTORE_SCHEMA.audit as a where a.id)
     )
   into v_moved_keys, v_moved_ids, v_moved_ended;
+  delete from :PGSTORE_SCHEMA.bindings as b
+  where b.session_id = any (v_ids || v_moved_ids);
   perform :PGSTORE_SCHEMA.session_announce('destroyed', v_ids || v_moved_ids, 'signed_out');
   v_ended := coalesce(v_ended || v_moved_ended, v_ended, v_moved_ended);
   if v_ended is not null then

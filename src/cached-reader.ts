@@ -1,4 +1,5 @@
 // From a request's cookies to its session, by way of the cache.
+import type { BoundCheck } from './bound/bound-check.ts'
 import type { Filled, SessionCache } from './cache/session-cache.ts'
 import { type Codec, SecureCookie } from './cookie/codec.ts'
 import { type RequestLike, readCookies } from './cookie/cookie-header.ts'
@@ -13,6 +14,7 @@ import { CachedKnown, type CachedSessions } from './session/cached-sessions.ts'
 import type { SealedDatabase } from './session/seal.ts'
 import { internals, Session } from './session/session.ts'
 import type { CarriedCookie } from './session/stored.ts'
+import { noteBound } from './session/stored-session.ts'
 import { sessionKey } from './session/token.ts'
 
 type Owner<Values extends object> = ConstructorParameters<typeof Session<Values>>[0]
@@ -32,8 +34,9 @@ export class CachedReader extends Reader {
     codecs: readonly Codec[],
     refusals: Refusals,
     cached: CachedSessions,
+    bound: BoundCheck | undefined,
   ) {
-    super(database, sessions, sealed, codecs, refusals, true)
+    super(database, sessions, sealed, codecs, refusals, true, bound)
     this.#cached = cached
     this.#cache = cached.cache
     this.#codecs = codecs
@@ -61,7 +64,7 @@ export class CachedReader extends Reader {
     const carried = found && this.#carried(found)
     if (carried) {
       this.#cache.counts.hit()
-      return this.#session(owner, options, found, carried, false, name, cookie)
+      return await this.#session(req, owner, options, found, carried, false, name, cookie)
     }
     return await this.#readShared(owner, req, name, options, { cookie, digest, hint })
   }
@@ -80,7 +83,7 @@ export class CachedReader extends Reader {
     const carried = joined && this.#carried(joined)
     if (carried) {
       this.#cache.counts.join()
-      return this.#session(owner, options, joined, carried, false, name, cookie)
+      return await this.#session(req, owner, options, joined, carried, false, name, cookie)
     }
     const [read] = readTokens(req, name, this.#codecs, this.#refusals)
     if (!read) return new Session<Values>(owner, name, options)
@@ -94,18 +97,19 @@ export class CachedReader extends Reader {
       const shared = found ?? (joining && (await joining))
       if (shared) {
         this.#cache.counts[found ? 'hit' : 'join']()
-        return this.#session(owner, options, shared, read, false, name, cookie, token)
+        return await this.#session(req, owner, options, shared, read, false, name, cookie, token)
       }
     }
     this.#cache.counts.miss()
     const key = sessionKey(token)
     const entry = await this.#cache.read({ digest, key, hint, codec, signedAt: (signedAt ?? 0) / 1000 })
-    if (entry) return this.#session(owner, options, entry, read, true, name, cookie, token)
+    if (entry) return await this.#session(req, owner, options, entry, read, true, name, cookie, token)
     this.#refusals.add(name, 'not_live')
     return new Session<Values>(owner, name, options)
   }
 
   #session<Values extends object>(
+    req: RequestLike,
     owner: Owner<Values>,
     options: SessionOptions,
     entry: Filled,
@@ -114,10 +118,15 @@ export class CachedReader extends Reader {
     name: string,
     cookie: string,
     token?: string,
-  ): Session<Values> {
-    const known = new CachedKnown(entry, this.#cached.rowOf(entry, isOwn), isOwn, token, name, cookie)
+  ): Session<Values> | Promise<Session<Values>> {
+    const row = this.#cached.rowOf(entry, isOwn)
+    const isBound = this.bound !== undefined && !!row.bound
+    // What is kept may be older than the cookie that came, or than the device's return: asked anew.
+    if (isBound && this.bound?.glance(req, name, row) !== 'bound') return this.read(owner, req, name, options)
+    const known = new CachedKnown(entry, row, isOwn, token, name, cookie)
     const session = new Session<Values>(owner, name, options)
     internals.load(session, { known, cookie: carried })
+    if (isBound) noteBound(session)
     return session
   }
 

@@ -1,3 +1,5 @@
+export type { DeviceBoundOptions } from './bound/bound-options.ts'
+export type { BoundNodeRequest, BoundNodeResponse } from './bound/endpoint.ts'
 export type { CacheBypass, CacheRead, CacheStateChange, CacheStats } from './cache/cache-counts.ts'
 export type { CacheOptions } from './cache/cache-options.ts'
 export type { CacheState } from './cache/hearing.ts'

@@ -1,4 +1,5 @@
 // The options of a store, and of its saves.
+import type { DeviceBoundOptions } from './bound/bound-options.ts'
 import type { CacheOptions } from './cache/cache-options.ts'
 import type { Codec } from './cookie/codec.ts'
 import type { CookieOptions } from './cookie/cookie-options.ts'
@@ -124,6 +125,12 @@ export interface PGStoreOptions {
    * database server can take back those of its last 0.6 s. `Durability` says what is always durable. Default: 'durable'.
    */
   readonly durability?: Durability | undefined
+  /**
+   * Binds sessions of signed-in users to the device, in browsers that can (DBSC; Chrome from 145): a stolen cookie is then worth ten
+   * minutes. true takes the defaults of `DeviceBoundOptions`; `store.deviceBound` has to answer its path. Needs HTTPS. Experimental:
+   * docs/device-bound-sessions.md. Default: false.
+   */
+  readonly deviceBound?: boolean | DeviceBoundOptions | undefined
 }
 
 export interface SaveOptions {

@@ -1,5 +1,7 @@
 // The parts of a store and how they are put together: over a pool, or over one client inside a transaction.
 import type pg from 'pg'
+import { BoundCheck } from './bound/bound-check.ts'
+import { DeviceBound } from './bound/device-bound.ts'
 import type { CacheStats } from './cache/cache-counts.ts'
 import type { CacheLimits } from './cache/cache-options.ts'
 import { systemClocks } from './cache/clocks.ts'
@@ -56,6 +58,8 @@ export class StoreParts {
   readonly saver: Saver
   readonly reader: Pick<Reader, 'read'>
   readonly refusals: Refusals
+  /** undefined where sessions are not bound to devices. */
+  readonly bound: DeviceBound | undefined
   readonly byToken: TokenSessions
   readonly users: UserSessions
   /** Where to LISTEN; empty if no connection for it is known. */
@@ -98,11 +102,15 @@ export class StoreParts {
     this.writer = new Writer(this.sessions, settings)
     this.saver = new Saver(this.sessions, this.writer, settings, lender?.saver)
     this.refusals = lender ? lender.refusals : new Refusals(schema)
-    const reader = new Reader(traced, this.sessions, sealed, codecs, this.refusals, limits !== undefined)
+    const { deviceBound, lifetime } = settings
+    const check = deviceBound && new BoundCheck(deviceBound, database)
+    this.bound = deviceBound && new DeviceBound(deviceBound, database, { codecs, refusals: this.refusals, lifetime })
+    database.readsBound = deviceBound !== undefined
+    const reader = new Reader(traced, this.sessions, sealed, codecs, this.refusals, limits !== undefined, check)
     this.reader = checkedReader(reader, settings.values)
     // A transaction sees what nobody else does: over a client nothing is read from the cache, or put there.
     const cached = lender || !limits ? undefined : this.cache && new CachedSessions(this.cache, sealed, limits.byToken)
-    const cachedReader = cached && new CachedReader(traced, this.sessions, sealed, codecs, this.refusals, cached)
+    const cachedReader = cached && new CachedReader(traced, this.sessions, sealed, codecs, this.refusals, cached, check)
     this.cachedReader = checkedCachedReader(cachedReader, settings.values)
     this.byToken = new TokenSessions(this.sessions, database, this.writer, sealing !== undefined, cached)
     this.users = new UserSessions(database, sealing !== undefined, this.cache)

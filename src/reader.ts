@@ -1,5 +1,6 @@
 // From a request's cookies to its session.
 
+import type { BoundCheck } from './bound/bound-check.ts'
 import { checkCookie } from './cookie/check-cookie.ts'
 import type { Codec } from './cookie/codec.ts'
 import type { RequestLike } from './cookie/cookie-header.ts'
@@ -11,6 +12,7 @@ import type { TracedSessions } from './database/traced-sessions.ts'
 import { knownFrom } from './session/known.ts'
 import type { SealedDatabase } from './session/seal.ts'
 import { internals, Session } from './session/session.ts'
+import { noteBound } from './session/stored-session.ts'
 import { sessionKey } from './session/token.ts'
 
 type Owner<Values extends object> = ConstructorParameters<typeof Session<Values>>[0]
@@ -22,6 +24,8 @@ export class Reader {
   readonly #codecs: readonly Codec[]
   readonly #refusals: Refusals
   readonly #hasHints: boolean
+  /** undefined where sessions are not bound to devices. */
+  protected readonly bound: BoundCheck | undefined
   /** Options, and the cookie names that are valid with them. */
   #checked: { readonly options: SessionOptions; readonly names: Set<string> } | undefined
 
@@ -29,6 +33,7 @@ export class Reader {
    * @param sessions the database, through the seal if there is one
    * @param sealed that seal
    * @param hasHints whether hints stand beside the sessions' cookies, under names of their own
+   * @param bound where sessions may be bound to devices
    */
   constructor(
     database: TracedSessions,
@@ -37,6 +42,7 @@ export class Reader {
     codecs: readonly Codec[],
     refusals: Refusals,
     hasHints: boolean,
+    bound: BoundCheck | undefined,
   ) {
     this.#database = database
     this.#sessions = sessions
@@ -44,6 +50,7 @@ export class Reader {
     this.#codecs = codecs
     this.#refusals = refusals
     this.#hasHints = hasHints
+    this.bound = bound
   }
 
   /** @param owner the store that the session's `save()` calls */
@@ -65,10 +72,17 @@ export class Reader {
       row = await this.#sessions.get(sessionKey(read.token))
       if (!row) this.#refusals.add(name, 'not_live')
     }
+    const verdict =
+      this.bound && row?.bound && read ? await this.bound.judge(req, name, sessionKey(read.token), row) : undefined
+    if (verdict === 'refused') {
+      this.#refusals.add(name, 'unbound')
+      row = undefined
+    }
     // Created only once there is something to hold: garbage collection copies whatever waits with a request.
     const session = new Session<Values>(owner, name, options)
     if (read && row) {
       internals.load(session, { known: knownFrom(read.token, row), cookie: read })
+      if (verdict === 'bound') noteBound(session)
     }
     return session
   }

@@ -1,5 +1,6 @@
 // The options of a store, all checked at once: one error names every problem.
 
+import { type DeviceBoundSettings, parseDeviceBound } from './bound/bound-options.ts'
 import { type CacheLimits, parseCache } from './cache/cache-options.ts'
 import type { Codec } from './cookie/codec.ts'
 import { parseCodecs, sealSecrets } from './cookie/codec-options.ts'
@@ -47,6 +48,8 @@ export interface Settings {
   readonly durability: Durability | undefined
   readonly values: ValuesSchema | undefined
   readonly sleepAfter: number | undefined
+  /** undefined where sessions are not bound to devices. */
+  readonly deviceBound: DeviceBoundSettings | undefined
 }
 
 const names = {
@@ -74,6 +77,7 @@ const names = {
   values: true,
   invalidValues: true,
   sleepAfter: true,
+  deviceBound: true,
 } satisfies Record<keyof PGStoreOptions, true>
 
 /** @throws {PGStoreError} `invalid_option`, with a sentence for each problem */
@@ -142,6 +146,11 @@ export function parseOptions(given: PGStoreOptions): Settings {
   const { sleepAfter } = given
   problems.push(...sleepProblems(sleepAfter))
   const codecs = parseCodecs(given, problems)
+  const deviceBound = parseDeviceBound(
+    Object.hasOwn(given, 'deviceBound') ? given.deviceBound : undefined,
+    given,
+    problems,
+  )
   refuse(problems)
   return {
     connectionString,
@@ -164,6 +173,7 @@ export function parseOptions(given: PGStoreOptions): Settings {
     cache,
     durability,
     sleepAfter,
+    deviceBound,
     values: values && new ValuesSchema(values, invalidValues),
   }
 }

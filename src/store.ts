@@ -1,4 +1,5 @@
 import { inspect } from 'node:util'
+import { offer } from './bound/endpoint.ts'
 import type { Codec } from './cookie/codec.ts'
 import type { RequestLike } from './cookie/cookie-header.ts'
 import { cookieOptionProblems, type SessionOptions } from './cookie/cookie-options.ts'
@@ -123,7 +124,9 @@ export class PGStore<Values extends object = Record<string, unknown>> extends Us
    */
   async save(req: RequestLike, res: ResponseLike, session: Session<Values>, options: SaveOptions = {}): Promise<void> {
     this.checkOpen()
-    await this.#parts.saver.save(req, res, session, options)
+    const { saver, bound } = this.#parts
+    await saver.save(req, res, session, options)
+    if (bound) offer(bound, req, res, session, false)
   }
 
   /**
@@ -141,7 +144,9 @@ export class PGStore<Values extends object = Record<string, unknown>> extends Us
     options: RegenerateOptions = {},
   ): Promise<void> {
     this.checkOpen()
-    await this.#parts.saver.regenerate(req, res, session, options)
+    const { saver, bound } = this.#parts
+    await saver.regenerate(req, res, session, options)
+    if (bound) offer(bound, req, res, session, true)
   }
 
   /**

@@ -1,4 +1,5 @@
 // What a store does for users rather than for one session: lists and ends what they have, and works for them in a transaction.
+import { type BoundNodeRequest, type BoundNodeResponse, handle } from './bound/endpoint.ts'
 import { checkCookie } from './cookie/check-cookie.ts'
 import type { RequestLike } from './cookie/cookie-header.ts'
 import type { SessionOptions } from './cookie/cookie-options.ts'
@@ -126,14 +127,28 @@ export abstract class UserStore<Values extends object> extends SessionHistory {
     return result
   }
 
+  /**
+   * Answers the requests to the path of the option `deviceBound`, where browsers register a key and prove that they have it: one line
+   * before the routes. undefined, and at once, for any other request and without the option; a promise for one that is being
+   * answered. If the database cannot be reached, the connection is closed, or the answer of fetch is a 503.
+   *
+   * The adapters for Express, Fastify, Koa and Hono call it themselves.
+   */
+  deviceBound(req: Request): Promise<Response> | undefined
+  deviceBound(req: BoundNodeRequest, res: BoundNodeResponse): Promise<undefined> | undefined
+  deviceBound(req: BoundNodeRequest | Request, res?: BoundNodeResponse): Promise<Response | undefined> | undefined {
+    return handle(this.#parts.bound, req, res)
+  }
+
   /** From what the request has been given, or else from its cookie, without a query: the transaction looks whether it lives. */
   async #keyOf(req: RequestLike, name: string): Promise<Buffer | null> {
     let session = await this.registered(req, name)
     if (!session) {
       const { settings, refusals } = this.#parts
       const [read, other] = readTokens(req, name, settings.codecs, refusals)
-      if (!other) return read ? sessionKey(read.token) : null
-      session = await this.get(req, name) // the first that lives
+      if (!read) return null
+      if (!other && !settings.deviceBound) return sessionKey(read.token)
+      session = await this.get(req, name) // the first that lives, and is bound to no other device
     }
     const stored = internals.stored(session)
     return stored ? sessionKey(stored.known.token) : null

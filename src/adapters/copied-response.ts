@@ -17,6 +17,9 @@ export function copyResponse(response: Response): Response {
   return copy
 }
 
+/** Of what is saved or ended before the response, besides its cookies. */
+export const earlyHeaders: readonly string[] = ['clear-site-data', 'secure-session-registration']
+
 /**
  * Takes the headers of what a handler saves or ends itself, before its response; what a stream saves later is too late for a
  * cookie. Those against caches are written to every response.
@@ -24,23 +27,23 @@ export function copyResponse(response: Response): Response {
 export class EarlyHeaders implements NodeResponseLike {
   headersSent = false
   #cookies: readonly string[] = []
-  #clearSiteData = ''
+  readonly #others = new Map<string, string>()
 
   getHeader(name: string): string | readonly string[] | undefined {
     const isCookie = name.toLowerCase() === 'set-cookie'
-    return isCookie ? this.#cookies : name.toLowerCase() === 'clear-site-data' ? this.#clearSiteData : undefined
+    return isCookie ? this.#cookies : this.#others.get(name.toLowerCase())
   }
 
   setHeader(name: string, value: string | readonly string[]): void {
     if (name.toLowerCase() === 'set-cookie') this.#cookies = [value].flat()
-    if (name.toLowerCase() === 'clear-site-data') this.#clearSiteData = String(value)
+    if (earlyHeaders.includes(name.toLowerCase())) this.#others.set(name.toLowerCase(), String(value))
   }
 
   /** A copy of the response, with these headers. */
   addTo(response: Response): Response {
     const answer = copyResponse(response)
     for (const line of this.#cookies) answer.headers.append('set-cookie', line)
-    if (this.#clearSiteData) answer.headers.set('clear-site-data', this.#clearSiteData)
+    for (const [name, value] of this.#others) answer.headers.set(name, value)
     return answer
   }
 }

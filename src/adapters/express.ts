@@ -18,6 +18,8 @@ export function sessions<Values extends object>(
   options: RequestSessionOptions = {},
 ): RequestHandler {
   return (req, res, next) => {
+    const answered = store.deviceBound(req, res)
+    if (answered) return void answered.catch(next)
     const { session, isRead, finish } = openSession(store, req, res, options)
     Object.assign(req, { session } satisfies SessionRequest<Values>)
     holdBack(res, { isNeeded: isRead, save: finish, failed: next })

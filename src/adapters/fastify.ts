@@ -62,6 +62,12 @@ export function sessions(
     })
   }
   app.addHook('onRequest', async (request, reply) => {
+    const answered = store.deviceBound(request.raw, reply.raw)
+    if (answered) {
+      reply.hijack()
+      await answered
+      return
+    }
     const headers = headersOf(reply, () => opened.get(request) === undefined)
     const own = openSession(store, request.raw, headers, options)
     opened.set(request, own)

@@ -40,6 +40,8 @@ export function sessions<Values extends object>(
   options: RequestSessionOptions = {},
 ): (event: EventLike, next: () => unknown) => Promise<unknown> {
   return async (event, next) => {
+    const answered = store.deviceBound(event.req)
+    if (answered) return await answered
     const headers = new BothHeaders(event.res)
     const { session, finish } = openSession(store, event.req, headers, options)
     Object.assign(event.context, { session } satisfies SessionContext<Values>)
@@ -65,6 +67,8 @@ export function addSessions<Values extends object>(
   const handle = app.handler as unknown as (event: NodeEvent) => Promise<unknown>
   app.handler = async (event: NodeEvent) => {
     const { req, res } = event.node
+    const answered = store.deviceBound(req, res)
+    if (answered) return await answered
     const { session, isRead, finish } = openSession(store, req, res, options)
     Object.assign(event.context, { session } satisfies SessionContext<Values>)
     let saving: Promise<void> | undefined

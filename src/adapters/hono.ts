@@ -22,6 +22,8 @@ export function sessions<Values extends object>(
   options: RequestSessionOptions = {},
 ): MiddlewareHandler<{ Variables: SessionVariables<Values> }> {
   return async (c, next) => {
+    const answered = store.deviceBound(c.req.raw)
+    if (answered) return await answered
     const early = new EarlyHeaders()
     const { session, isRead, finish } = openSession(store, c.req.raw, early, options, answerable)
     c.set('session', session)
@@ -35,6 +37,7 @@ export function sessions<Values extends object>(
     c.res = undefined // or Hono would overwrite the new headers with the old
     c.res = answer
     await finish(answer, answer.status)
+    return
   }
 }
 

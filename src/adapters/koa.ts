@@ -44,6 +44,11 @@ export function sessions<Values extends object>(
   { decorator = 'session', compatible = false, ...options }: SessionsOptions<boolean> = {},
 ): Middleware<DefaultState, object> {
   return async (ctx, next) => {
+    const answered = store.deviceBound(ctx.req, ctx.res)
+    if (answered) {
+      ctx.respond = false
+      return void (await answered)
+    }
     const { name, finish: save, ...own } = openSession(store, ctx.req, ctx.res, options)
     let isUsed = !compatible
     if (!compatible) Reflect.set(ctx, decorator, own.session)

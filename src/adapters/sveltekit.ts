@@ -2,7 +2,7 @@
 import type { CookieAttributes } from '../cookie/cookie-options.ts'
 import type { CookieSink } from '../cookie/response.ts'
 import type { PGStore } from '../store.ts'
-import { copyResponse } from './copied-response.ts'
+import { copyResponse, earlyHeaders } from './copied-response.ts'
 import { openSession, type RequestSession, type RequestSessionOptions } from './request-session.ts'
 
 export type { RequestSession, RequestSessionOptions } from './request-session.ts'
@@ -31,6 +31,8 @@ export function sessions<Values extends object>(
   readonly resolve: (event: Event) => Response | Promise<Response>
 }) => Promise<Response> {
   return async ({ event, resolve }) => {
+    const answered = store.deviceBound(event.request)
+    if (answered) return await answered
     // What handlers save themselves, which SvelteKit's own fetch is to send too.
     const early = {
       headers: new Headers(),
@@ -44,8 +46,10 @@ export function sessions<Values extends object>(
     early.headersSent = true
     if (!isRead()) return response
     const answer = copyResponse(response)
-    const cleared = early.headers.get('clear-site-data')
-    if (cleared) answer.headers.set('clear-site-data', cleared)
+    for (const name of earlyHeaders) {
+      const value = early.headers.get(name)
+      if (value) answer.headers.set(name, value)
+    }
     await finish(answer, answer.status)
     return answer
   }

@@ -258,4 +258,4 @@ export class Hearing {
   }
 }
 
-const types = new Set(['destroyed', 'regenerated', 'revoked', 'changed', 'ended_before'])
+const types = new Set(['destroyed', 'regenerated', 'revoked', 'changed', 'unbound', 'ended_before'])

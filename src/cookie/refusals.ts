@@ -2,8 +2,11 @@
 import { channel } from 'node:diagnostics_channel'
 import type { Codec, CodecRefusal } from './codec.ts'
 
-/** Why a cookie led to no session: its codecs' reason, or `not_live` for a token without a live session. */
-export type CookieRefusal = CodecRefusal | 'not_live'
+/**
+ * Why a cookie led to no session: its codecs' reason, `not_live` for a token without a live session, or `unbound` for one that came
+ * without the cookie of its device.
+ */
+export type CookieRefusal = CodecRefusal | 'not_live' | 'unbound'
 
 /**
  * What a subscriber to the channel `pgstore:cookie-refused` of `node:diagnostics_channel` receives for each refused cookie.
@@ -26,6 +29,8 @@ export interface RefusedCookies {
   readonly tooOld: number
   /** Valid, but its session has expired, was ended or has a new token. */
   readonly notLive: number
+  /** Valid, but its session is bound to a device that the request did not come from: 0 without the option `deviceBound`. */
+  readonly unbound: number
 }
 
 const refused = channel('pgstore:cookie-refused')
@@ -35,7 +40,7 @@ const reasons: readonly CodecRefusal[] = ['malformed', 'bad_signature', 'too_old
 
 export class Refusals {
   readonly #schema: string
-  readonly #counts = { malformed: 0, bad_signature: 0, too_old: 0, not_live: 0 }
+  readonly #counts = { malformed: 0, bad_signature: 0, too_old: 0, not_live: 0, unbound: 0 }
 
   constructor(schema: string) {
     this.#schema = schema
@@ -53,7 +58,7 @@ export class Refusals {
   }
 
   get counts(): RefusedCookies {
-    const { malformed, bad_signature: badSignature, too_old: tooOld, not_live: notLive } = this.#counts
-    return { malformed, badSignature, tooOld, notLive }
+    const { malformed, bad_signature: badSignature, too_old: tooOld, not_live: notLive, unbound } = this.#counts
+    return { malformed, badSignature, tooOld, notLive, unbound }
   }
 }

@@ -1,5 +1,9 @@
 // A session's row as read from the database, and what is sent there. Times are text: see `parseTime`.
 
+/** Hex digits of `SessionRow.bound`: of a digest, and of a time behind it. */
+export const digestDigits = 64
+const boundDigits = digestDigits + 16
+
 /** A live session. */
 export interface SessionRow {
   readonly id: string
@@ -18,6 +22,8 @@ export interface SessionRow {
   readonly tags: string | null
   /** The database's clock when it responded. */
   readonly now: string
+  /** Digest and end of the cookie that its device has to send, in hex; null where there is none, or it was not asked for. */
+  readonly bound?: string | null | undefined
   /** Names of the values that the next save re-seals: see `SealedDatabase`. Default: none. */
   readonly unsealed?: ReadonlySet<string> | undefined
 }
@@ -83,11 +89,16 @@ export class ReadRow implements SessionRow {
     return instantAt(this.#fields[6], 5)
   }
 
+  get bound(): string | null {
+    const bound = this.#fields[7] // or a key, which is shorter
+    return bound?.length === boundDigits ? bound : null
+  }
+
   /** The same row for keeping: its times take half the room, and longer to read. */
   packed(): PackedRow {
-    const [id, userId, data, version, label, tags, times] = this.#fields
+    const [id, userId, data, version, label, tags, times, bound] = this.#fields
     const packed = times ? Buffer.from(times, 'hex').toString('latin1', arrayHead) : null
-    return new PackedRow([id, userId, data, version, label, tags, packed] as (string | null)[], 0)
+    return new PackedRow([id, userId, data, version, label, tags, packed, bound] as (string | null)[], 0)
   }
 }
 
@@ -136,9 +147,9 @@ export class PackedRow extends ReadRow {
 
 /** The same row with other data. */
 export function withData(row: SessionRow, data: string, unsealed?: ReadonlySet<string>): SessionRow {
-  const { id, userId, version, createdAt, updatedAt, expiresAt, seenAt, signedInAt, label, tags, now } = row
+  const { id, userId, version, createdAt, updatedAt, expiresAt, seenAt, signedInAt, label, tags, now, bound } = row
   const times = { createdAt, updatedAt, expiresAt, seenAt, signedInAt, now }
-  return { id, userId, data, version, ...times, label, tags, ...(unsealed && { unsealed }) }
+  return { id, userId, data, version, ...times, label, tags, bound, ...(unsealed && { unsealed }) }
 }
 
 /** The result of a save or regenerate. Everything but `status` and `now` is null if there is no live session. */

@@ -2,6 +2,7 @@
 
 import { PGStoreError } from '../errors.ts'
 import { byteaArray, integerArray, intervalArray, jsonbArray, textArray } from './array-parameters.ts'
+import { boundColumn } from './bound-functions.ts'
 import type { Parameter } from './pool.ts'
 import {
   instantAt,
@@ -21,23 +22,30 @@ const sessionColumns = `id, user_id, data, version, label, to_json(tags), ${inst
 /** What follows them in a row. */
 const afterSession = 7
 
+const boundColumns = `${sessionColumns}, ${boundColumn}`
+
 const resultColumns = `status, id, version, data, ${instants(now, 'expires_at')}`
 /** What follows them in a row. */
 const afterResult = 5
 
 /** The sessions, and the maintenance of their table. */
 export class Database extends ValueDatabase implements SessionDatabase {
+  /** Whether a session that is read says what its device has to send. */
+  readsBound = false
+
   /** @param sent called when the query is handed to a connection, where that can be told */
   async get(key: Buffer, sent?: () => void): Promise<SessionRow | undefined> {
-    const [row] = await this.call('session_get', sessionColumns, '$1::bytea', [key], sent)
+    const columns = this.readsBound ? boundColumns : sessionColumns
+    const [row] = await this.call('session_get', columns, '$1::bytea', [key], sent)
     return row && sessionRow(row)
   }
 
   /** In the order of the keys; undefined for one without a live session. */
   async getMany(keys: readonly Buffer[], sent?: () => void): Promise<(SessionRow | undefined)[]> {
-    const columns = `${sessionColumns}, ${hex('key')}`
+    const columns = `${this.readsBound ? boundColumns : sessionColumns}, ${hex('key')}`
+    const keyAt = afterSession + Number(this.readsBound)
     const rows = await this.call('session_get', columns, '$1::bytea[]', [byteaArray(keys)], sent)
-    const byKey = new Map(rows.map((row) => [row[afterSession] ?? '', row]))
+    const byKey = new Map(rows.map((row) => [row[keyAt] ?? '', row]))
     let matched = 0
     const found = keys.map((key) => {
       const row = byKey.get(key.toString('hex'))

@@ -1,10 +1,10 @@
 // The functions that take and count single values, as typed calls.
 
 import { PGStoreError } from '../errors.ts'
-import { HistoryDatabase } from './history-functions.ts'
+import { BoundDatabase } from './bound-functions.ts'
 import type { IncrementArguments, IncrementResult } from './row.ts'
 
-export class ValueDatabase extends HistoryDatabase {
+export class ValueDatabase extends BoundDatabase {
   /** JSON text of the value that was there and is no longer, or of all data with a null name; undefined for none. */
   async take(key: Buffer, name: string | null): Promise<string | undefined> {
     const [row] = await this.call('session_take', 'status, value', '$1::bytea, $2::text', [key, name])

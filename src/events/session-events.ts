@@ -7,14 +7,15 @@ import type { Sleep } from './sleep.ts'
 /**
  * Sessions that ended before they expired, or changed their key or user, by number; or `changed` because a save or
  * `session_changed` said so. `n` counts the announcements: numbers are drawn before the commit, so a missing one may still come.
- * `reason` is why a session ended: `signed_out`, `taken`, `revoked`, `limited`, `cleared`, or the caller's own word. `ended_before`:
+ * `reason` is why a session ended: `signed_out`, `taken`, `revoked`, `limited`, `cleared`, `stolen`, or the caller's own word. `unbound`:
+ * a request came without the cookie of the session's device, and was refused; at most one a minute is announced. `ended_before`:
  * all sessions that began before a time have ended, everybody's or those of one tag or user, which is not said: look at each that you
  * hold. So for `missed`: the connection was lost for a while, or the consumer fell far behind, and what was announced in the meantime
  * is unknown.
  */
 export type SessionEvent =
   | {
-      readonly type: 'destroyed' | 'regenerated' | 'revoked' | 'changed'
+      readonly type: 'destroyed' | 'regenerated' | 'revoked' | 'changed' | 'unbound'
       readonly ids: readonly string[]
       readonly n: number
       readonly reason?: string
@@ -37,7 +38,7 @@ export function sessionEvents(
   return new ChannelEvents(connections, `${schema}_sessions`, { parse: parseSessionEvent, connected }, sleep)
 }
 
-const types = ['destroyed', 'regenerated', 'revoked', 'changed'] as const
+const types = ['destroyed', 'regenerated', 'revoked', 'changed', 'unbound'] as const
 const scopes = ['all', 'tag', 'user'] as const
 
 function parseSessionEvent(payload: unknown): SessionEvent | undefined {

@@ -26,7 +26,7 @@ export interface MemoryStoreOptions
 
 /**
  * A `PGStore` whose sessions are in this process' memory, for unit tests: cookies, merging, `gone`, `conflict`, lives and rights of
- * a user's sessions are those of the real one, since the same code runs above the database. `withClient`, `transaction`, `events` and the cleanup's
+ * a user's sessions are those of the real one, since the same code runs above the database. `withClient`, `transaction`, `deviceBound`, `events` and the cleanup's
  * schedule need a database. Not for production: sessions end with the process.
  */
 export class MemoryStore<Values extends object = Record<string, unknown>> extends PGStore<Values> {

@@ -154,6 +154,10 @@ export const routes: Readonly<Record<string, Route>> = {
   'session_take(bytea, text)': byKey,
   'session_increment(bytea, text, numeric, interval, integer)': byKey,
   'session_put(bytea, jsonb, interval, text, integer, interval)': around(fitting('p_data', `'{}'`)),
+  'session_bind(bytea, bigint, bytea, text, bytea)': byKey,
+  'session_binding(bytea)': byKey,
+  'session_rebind(bytea, bytea, bytea, interval, interval)': byKey,
+  'session_unbound(bytea, bytea, boolean)': byKey,
   'announcement_number()': sum,
   'announcement_echo(text)': sum,
   'session_list(text, boolean)': {

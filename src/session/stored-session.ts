@@ -5,6 +5,13 @@ import type { Stored } from './stored.ts'
 export let storedIn: (session: StoredSession) => Stored | undefined
 export let keepIn: (session: StoredSession, stored: Stored | undefined) => void
 
+const boundSessions = new WeakSet<StoredSession>()
+
+/** The request brought the cookie of its device. */
+export function noteBound(session: StoredSession): void {
+  boundSessions.add(session)
+}
+
 /** What a session shows of its row, and what only the store changes. */
 export class StoredSession {
   #stored: Stored | undefined
@@ -54,6 +61,14 @@ export class StoredSession {
   isFresh(seconds: number): boolean {
     const row = this.#stored?.known.row
     return !!row && row.signedInAt !== null && parseTime(row.now) - parseTime(row.signedInAt) <= seconds * 1000
+  }
+
+  /**
+   * Whether it is bound to a device, which this request has proved to come from: with the option `deviceBound`, for what a stolen cookie
+   * must never do. False for browsers that cannot, and where the proof is late (docs/device-bound-sessions.md).
+   */
+  get isBound(): boolean {
+    return this.#stored !== undefined && boundSessions.has(this)
   }
 
   #time(column: 'createdAt' | 'updatedAt' | 'expiresAt' | 'seenAt' | 'signedInAt'): Date | undefined {

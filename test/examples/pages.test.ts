@@ -112,6 +112,15 @@ for (const name of ['node-http', 'express', 'fastify', 'koa', 'hono']) {
   })
 }
 
+page('device-bound-sessions', 0, [], async (url) => {
+  const browser = new Browser(url)
+  const { headers } = await browser.post('/sign-in')
+  assert.match(headers.get('secure-session-registration') ?? '', /^\(ES256\);path="\/device-bound";challenge="/)
+  assert.equal(JSON.parse((await browser.get('/')).text), { userId: 'ada', isBound: false })
+  assert.is((await browser.get('/transfer')).status, 403)
+  assert.is((await browser.post('/device-bound')).status, 400)
+})
+
 page('recipes', 0, [], async (url) => {
   const [laptop, phone] = [new Browser(url), new Browser(url)]
   const post = async (browser: Browser, path: string) => JSON.parse((await browser.post(path, {})).text)

@@ -217,6 +217,8 @@ test('every function has its documented parameters', async () => {
     'session_enter(p_key bytea)',
     'current_session_id()',
     'current_session_user()',
+    'session_bind(p_key bytea, p_id bigint, p_public_key bytea, p_alg text, p_hash bytea)',
+    'session_rebind(p_key bytea, p_old_hash bytea, p_new_hash bytea, p_ttl interval, p_lifetime interval)',
     'announcement_number()',
     'session_regenerate(p_key bytea, p_new_key bytea, p_ttl interval, p_user_id text, p_lifetime interval)',
     'session_list(p_user_id text, p_data boolean)',

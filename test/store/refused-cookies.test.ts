@@ -9,7 +9,7 @@ import { admin, closeAll, hashKey, sql, testStore, Visitor } from '../support/ha
 
 test.after(closeAll)
 
-const none = { malformed: 0, badSignature: 0, tooOld: 0, notLive: 0 }
+const none = { malformed: 0, badSignature: 0, tooOld: 0, notLive: 0, unbound: 0 }
 const olderKey = 'an older hash key, of 32 bytes...'
 
 /** A cookie value that was signed this many seconds ago. */
