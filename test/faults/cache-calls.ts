@@ -55,8 +55,8 @@ export interface ServerReport {
 }
 
 /**
- * A rule of the cache that a server does without, to see whether the checker notices. Without `announcements` it believes for a minute
- * what it has read, too.
+ * A rule of the cache that a server does without, to see whether the checker notices. Without `announcements` or `fence`
+ * it believes for a minute what it has read, too.
  */
 export type Rule = 'announcements' | 'fence' | 'ownWrites' | 'hint'
 

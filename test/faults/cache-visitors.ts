@@ -127,9 +127,9 @@ export class Visitors {
       await this.fleet.answers('release')
       await asked
       this.#isHeld = false
-      for (let n = 0; n < 12 && !this.#isOver; n++) {
+      for (let ms = 40; ms < 1000 && !this.#isOver; ms *= 1.2) {
         await this.#read(0, other)
-        await pause(60)
+        await pause(ms)
       }
     }
     this.#start(release())
