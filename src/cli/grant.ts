@@ -7,7 +7,8 @@ import { type Flags, print, UsageError, withPool } from './command.ts'
 
 export async function grantRights(flags: Flags): Promise<void> {
   const { argument: role = '', as, schema, json } = flags
-  if (as === undefined) throw new UsageError('Right missing: give --as client, entry, account, cleanup, admin or proxy.')
+  if (as === undefined)
+    throw new UsageError('Right missing: give --as client, entry, account, cleanup, admin or proxy.')
   const rights = as.split(',').map((right) => right.trim()) as Right[]
   const statements = grantStatements(role, rights, schema)
   const sql = statements.join('\n')

@@ -50,7 +50,11 @@ const options: Readonly<
     help: "graphile-worker's schema; default: graphile_worker",
   },
   'dry-run': { flag: 'dryRun', help: 'report what would be done, without doing it' },
-  as: { flag: 'as', value: 'RIGHTS', help: 'client, entry, account, cleanup, admin or proxy, or several: client,account' },
+  as: {
+    flag: 'as',
+    value: 'RIGHTS',
+    help: 'client, entry, account, cleanup, admin or proxy, or several: client,account',
+  },
   role: { flag: 'role', value: 'ROLE', help: "the application's role; default: those with the right client" },
   print: { flag: 'print', help: 'print the SQL without connecting to a database' },
   port: { flag: 'port', value: 'NUMBER', help: 'the port on 127.0.0.1; default: a free one' },
