@@ -6,12 +6,14 @@ create or replace function :PGSTORE_SCHEMA.count_live()
   security definer
   set search_path = pg_catalog, pg_temp
 as $$
+declare
+  v_gate constant timestamptz := :PGSTORE_SCHEMA.mark_gate();
 begin
   return (
     select count(*)
     from :PGSTORE_SCHEMA.sessions as s
     where s.expires_at > statement_timestamp()
-      and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags)
+      and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags, v_gate)
   );
 end
 $$;

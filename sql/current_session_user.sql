@@ -13,14 +13,14 @@ create or replace function :PGSTORE_SCHEMA.current_session_user()
 as $$
 declare
   v_entered constant text := current_setting(':PGSTORE_SCHEMA.entered', true);
-  v_secret bytea;
+  v_proving_key bytea;
   v_former bytea;
 begin
   if v_entered <> '' then
-    select e.secret, e.former into v_secret, v_former
-    from :PGSTORE_SCHEMA.entry_secret as e
+    select e.newest, e.former into v_proving_key, v_former
+    from :PGSTORE_SCHEMA.entry_keys as e
     where e.id;
-    if :PGSTORE_SCHEMA.is_entered(v_secret, v_entered) or :PGSTORE_SCHEMA.is_entered(v_former, v_entered) then
+    if :PGSTORE_SCHEMA.is_entered(v_proving_key, v_entered) or :PGSTORE_SCHEMA.is_entered(v_former, v_entered) then
       return nullif(substr(v_entered, 66 + strpos(substr(v_entered, 66), ':')), '');
     end if;
   end if;

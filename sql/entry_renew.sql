@@ -10,15 +10,15 @@ create or replace function :PGSTORE_SCHEMA.entry_renew()
   set enable_seqscan = off
 as $$
 begin
-  update :PGSTORE_SCHEMA.entry_secret as e
+  update :PGSTORE_SCHEMA.entry_keys as e
   set
-    former = e.secret,
-    secret = sha256(uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()))
+    former = e.newest,
+    newest = sha256(uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()))
       || sha256(uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid())),
     made_at = statement_timestamp()
   where e.ctid = (
     select due.ctid
-    from :PGSTORE_SCHEMA.entry_secret as due
+    from :PGSTORE_SCHEMA.entry_keys as due
     where due.id
       and due.made_at <= statement_timestamp() - interval '1 hour'
     for no key update skip locked

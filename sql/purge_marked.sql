@@ -139,15 +139,26 @@ begin
       );
   end loop;
 
-  -- A copy of this database by logical replication has the marks, and its functions as they were.
+  -- A copy of this database by logical replication has the marks, and its sequences and functions as they were. And where the last mark
+  -- is forgotten, no read need look any more.
   select greatest(w.everybody, (select max(m.not_before) from :PGSTORE_SCHEMA.marks as m)) into v_newest
   from :PGSTORE_SCHEMA.watermark as w
   where w.id;
-  if isfinite(v_newest) and :PGSTORE_SCHEMA.mark_gate() < v_newest then
+  if isfinite(v_newest) <> isfinite(:PGSTORE_SCHEMA.mark_gate()) or v_newest > :PGSTORE_SCHEMA.mark_gate() then
     perform from :PGSTORE_SCHEMA.watermark as w
     where w.id
     for no key update;
-    perform :PGSTORE_SCHEMA.mark_gate_raise(v_newest);
+    -- In a statement after the lock: it sees what whoever held it wrote.
+    select greatest(w.everybody, (select max(m.not_before) from :PGSTORE_SCHEMA.marks as m)) into v_newest
+    from :PGSTORE_SCHEMA.watermark as w
+    where w.id;
+    if isfinite(v_newest) then
+      perform setval(
+        ':PGSTORE_SCHEMA.mark_gate',
+        greatest(pg_sequence_last_value(':PGSTORE_SCHEMA.mark_gate'), ceil(date_part('epoch', v_newest))::bigint)
+      );
+    end if;
+    perform :PGSTORE_SCHEMA.mark_gate_switch(isfinite(v_newest));
   end if;
   return p_limit - v_left;
 end

@@ -25,6 +25,7 @@ create or replace function :PGSTORE_SCHEMA.session_all(p_after bytea default nul
 as $$
 #variable_conflict use_column
 declare
+  v_gate constant timestamptz := :PGSTORE_SCHEMA.mark_gate();
   -- The last key that begins with p_after; of those, 2^128 to one, there is no other.
   v_after bytea := coalesce(substr(p_after, 1, 16) || decode(repeat('ff', 16), 'hex'), '');
 begin
@@ -45,7 +46,7 @@ begin
     from :PGSTORE_SCHEMA.sessions as s
     where s.key > v_after
       and s.expires_at > statement_timestamp()
-      and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags)
+      and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags, v_gate)
     order by s.key
     limit greatest(p_limit, 0);
 end

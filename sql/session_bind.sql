@@ -21,6 +21,7 @@ create or replace function :PGSTORE_SCHEMA.session_bind(
 as $$
 declare
   v_now constant timestamptz := statement_timestamp();
+  v_gate constant timestamptz := :PGSTORE_SCHEMA.mark_gate();
   v_before bytea;
   v_binding record;
 begin
@@ -39,7 +40,7 @@ begin
   where s.key = p_key
     and s.id = p_id
     and s.expires_at > v_now
-    and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags)
+    and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags, v_gate)
   for no key update;
   if not found then
     status := 'gone';

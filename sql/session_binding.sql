@@ -22,6 +22,7 @@ as $$
 #variable_conflict use_column
 declare
   v_now constant timestamptz := statement_timestamp();
+  v_gate constant timestamptz := :PGSTORE_SCHEMA.mark_gate();
 begin
   select
     case when b.session_id is null then 'unbound' else 'bound' end,
@@ -37,7 +38,7 @@ begin
   left join :PGSTORE_SCHEMA.bindings as b on b.session_id = s.id
   where s.key = p_key
     and s.expires_at > v_now
-    and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags);
+    and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags, v_gate);
   if found then
     return;
   end if;
@@ -45,7 +46,7 @@ begin
   perform from :PGSTORE_SCHEMA.sessions as s
   where s.former_keys @> array[p_key]
     and s.expires_at > v_now
-    and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags);
+    and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags, v_gate);
   status := case when found then 'moved' else 'gone' end;
 end
 $$;

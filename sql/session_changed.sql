@@ -10,13 +10,14 @@ create or replace function :PGSTORE_SCHEMA.session_changed(p_user_id text)
   set enable_seqscan = off
 as $$
 declare
+  v_gate constant timestamptz := :PGSTORE_SCHEMA.mark_gate();
   v_ids bigint[];
 begin
   select coalesce(array_agg(s.id), '{}') into v_ids
   from :PGSTORE_SCHEMA.sessions as s
   where s.user_id = p_user_id
     and s.expires_at > statement_timestamp()
-    and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags);
+    and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags, v_gate);
   perform :PGSTORE_SCHEMA.session_announce('changed', v_ids);
   return cardinality(v_ids);
 end

@@ -12,13 +12,14 @@ create or replace function :PGSTORE_SCHEMA.session_destroy(p_key bytea, p_reason
   set enable_seqscan = off
 as $$
 declare
+  v_gate constant timestamptz := :PGSTORE_SCHEMA.mark_gate();
   v_id bigint;
   v_ended jsonb;
 begin
   delete from :PGSTORE_SCHEMA.sessions as s
   where s.key = p_key
     and s.expires_at > statement_timestamp()
-    and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags)
+    and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags, v_gate)
   returning
     s.id,
     case when (select a.is_on from :PGSTORE_SCHEMA.audit as a where a.id) then jsonb_build_array(:PGSTORE_SCHEMA.ending(s.id, s.user_id, s.label, s.tags, statement_timestamp())) end
@@ -28,7 +29,7 @@ begin
     delete from :PGSTORE_SCHEMA.sessions as s
     where s.former_keys @> array[p_key]
       and s.expires_at > statement_timestamp()
-      and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags)
+      and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags, v_gate)
     returning
       s.id,
       case when (select a.is_on from :PGSTORE_SCHEMA.audit as a where a.id) then jsonb_build_array(:PGSTORE_SCHEMA.ending(s.id, s.user_id, s.label, s.tags, statement_timestamp())) end
@@ -60,6 +61,7 @@ create or replace function :PGSTORE_SCHEMA.session_destroy(p_keys bytea[], p_rea
   set enable_seqscan = off
 as $$
 declare
+  v_gate constant timestamptz := :PGSTORE_SCHEMA.mark_gate();
   v_ids bigint[];
   v_ended jsonb;
   v_moved_keys bytea[];
@@ -71,7 +73,7 @@ begin
     from :PGSTORE_SCHEMA.sessions as s
     where s.key = any (p_keys)
       and s.expires_at > statement_timestamp()
-      and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags)
+      and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags, v_gate)
     order by s.key
     for update
   ), ended as (
@@ -93,7 +95,7 @@ begin
     from :PGSTORE_SCHEMA.sessions as s
     where s.former_keys && p_keys
       and s.expires_at > statement_timestamp()
-      and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags)
+      and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags, v_gate)
     order by substr(s.key, 1)
     for update
   ) as locked;

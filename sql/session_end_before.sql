@@ -31,12 +31,16 @@ begin
     return;
   end if;
 
-  -- Locked by all that raise the gate. It and the mark become visible together.
+  -- Locked by all that move the gate. That does not go back with the transaction: it is then higher than it need be.
   update :PGSTORE_SCHEMA.watermark as w
   set everybody = case when p_scope = 'all' then greatest(w.everybody, v_at) else w.everybody end
   where w.id
   returning w.everybody into not_before;
-  perform :PGSTORE_SCHEMA.mark_gate_raise(v_at);
+  perform setval(
+    ':PGSTORE_SCHEMA.mark_gate',
+    greatest(pg_sequence_last_value(':PGSTORE_SCHEMA.mark_gate'), ceil(date_part('epoch', v_at))::bigint)
+  );
+  perform :PGSTORE_SCHEMA.mark_gate_switch(true);
 
   if p_scope <> 'all' then
     insert into :PGSTORE_SCHEMA.marks as m (kind, name, not_before, made_at, made_in)

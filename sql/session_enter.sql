@@ -21,18 +21,19 @@ create or replace function :PGSTORE_SCHEMA.session_enter(
 as $$
 #variable_conflict use_column
 declare
-  v_secret bytea;
+  v_gate constant timestamptz := :PGSTORE_SCHEMA.mark_gate();
+  v_proving_key bytea;
   v_note text := '';
 begin
-  select s.id, s.user_id, (select e.secret from :PGSTORE_SCHEMA.entry_secret as e where e.id)
-  into id, user_id, v_secret
+  select s.id, s.user_id, (select e.newest from :PGSTORE_SCHEMA.entry_keys as e where e.id)
+  into id, user_id, v_proving_key
   from :PGSTORE_SCHEMA.sessions as s
   where s.key = p_key
     and s.expires_at > statement_timestamp()
-    and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags);
+    and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags, v_gate);
   if found then
     v_note := id || ':' || coalesce(user_id, '');
-    v_note := :PGSTORE_SCHEMA.entry_proof(v_secret, v_note) || ':' || v_note;
+    v_note := :PGSTORE_SCHEMA.entry_proof(v_proving_key, v_note) || ':' || v_note;
   end if;
   v_note := set_config(':PGSTORE_SCHEMA.entered', v_note, true);
 end

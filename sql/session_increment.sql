@@ -23,6 +23,7 @@ as $$
 #variable_conflict use_column
 declare
   v_now constant timestamptz := statement_timestamp();
+  v_gate constant timestamptz := :PGSTORE_SCHEMA.mark_gate();
   v_data jsonb;
 begin
   if p_key is null or octet_length(p_key) <> 32
@@ -40,7 +41,7 @@ begin
     from :PGSTORE_SCHEMA.sessions as s
     where s.key = p_key
       and s.expires_at > v_now
-      and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags)
+      and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags, v_gate)
     for no key update;
     if not found then
       select r.status into status

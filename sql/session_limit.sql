@@ -17,6 +17,7 @@ create or replace function :PGSTORE_SCHEMA.session_limit(
   set enable_seqscan = off
 as $$
 declare
+  v_gate constant timestamptz := :PGSTORE_SCHEMA.mark_gate();
   v_keys bytea[];
   v_ids bigint[];
   v_ended jsonb;
@@ -34,7 +35,7 @@ begin
     from :PGSTORE_SCHEMA.sessions as s
     where s.user_id = p_user_id
       and s.expires_at > statement_timestamp()
-      and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags)
+      and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags, v_gate)
     order by s.key
     for update
   ) as locked;

@@ -22,6 +22,8 @@ create or replace function :PGSTORE_SCHEMA.session_list(p_user_id text, p_data b
   set enable_seqscan = off
 as $$
 #variable_conflict use_column
+declare
+  v_gate constant timestamptz := :PGSTORE_SCHEMA.mark_gate();
 begin
   return query
     select
@@ -39,7 +41,7 @@ begin
     from :PGSTORE_SCHEMA.sessions as s
     where s.user_id = p_user_id
       and s.expires_at > statement_timestamp()
-      and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags)
+      and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags, v_gate)
     order by s.created_at desc, s.id desc;
 end
 $$;

@@ -28,6 +28,7 @@ as $$
 #variable_conflict use_column
 declare
   v_now constant timestamptz := statement_timestamp();
+  v_gate constant timestamptz := :PGSTORE_SCHEMA.mark_gate();
   v_is_user_new boolean;
 begin
   key := p_key;
@@ -71,7 +72,7 @@ begin
       signed_in_at = :PGSTORE_SCHEMA.signed_in_when(s.signed_in_at, s.user_id, p_user_id, v_now)
     where s.key = p_key
       and s.expires_at > v_now
-      and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags)
+      and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags, v_gate)
       and :PGSTORE_SCHEMA.past_lifetime(v_now, p_lifetime, s.created_at, s.signed_in_at) is not true
     returning s.id, s.version, s.expires_at, p_user_id = '' or p_user_id is not null and s.signed_in_at = v_now
     into id, version, expires_at, v_is_user_new;

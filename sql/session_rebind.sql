@@ -26,6 +26,7 @@ as $$
 #variable_conflict use_column
 declare
   v_now constant timestamptz := statement_timestamp();
+  v_gate constant timestamptz := :PGSTORE_SCHEMA.mark_gate();
   v_id bigint;
   v_refreshed_at timestamptz;
   v_held_until timestamptz;
@@ -45,7 +46,7 @@ begin
   where s.key = p_key
     and s.bound_hash is not null
     and s.expires_at > v_now
-    and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags)
+    and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags, v_gate)
   for no key update;
   if found then
     select b.previous_hash, b.refreshed_at into previous_hash, v_refreshed_at

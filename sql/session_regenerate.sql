@@ -37,6 +37,7 @@ as $$
 #variable_conflict use_column
 declare
   v_now constant timestamptz := statement_timestamp();
+  v_gate constant timestamptz := :PGSTORE_SCHEMA.mark_gate();
   v_is_data boolean;
   v_fits boolean;
   v_is_audited boolean;
@@ -97,7 +98,7 @@ begin
       tags = case when p_tags is null then s.tags else nullif(p_tags, '{}') end
     where s.key = p_key
       and s.expires_at > v_now
-      and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags)
+      and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags, v_gate)
       and :PGSTORE_SCHEMA.past_lifetime(v_now, p_lifetime, s.created_at, s.signed_in_at) is not true
       and (p_version is null or s.version = p_version)
       -- Asked first: to wait for the holder of that key could be to wait in a ring.
@@ -127,7 +128,7 @@ begin
   from :PGSTORE_SCHEMA.sessions as s
   where s.key = p_key
     and s.expires_at > v_now
-    and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags)
+    and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags, v_gate)
     and :PGSTORE_SCHEMA.past_lifetime(v_now, p_lifetime, s.created_at, s.signed_in_at) is not true;
   if found and version is not distinct from coalesce(p_version, version) then
     -- An expired session under the new key counts as none.
@@ -135,7 +136,7 @@ begin
     where s.key = p_new_key
       and (
         s.expires_at <= v_now
-        or :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags) is not true
+        or :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags, v_gate) is not true
       )
     returning s.id, case when (select a.is_on from :PGSTORE_SCHEMA.audit as a where a.id) then jsonb_build_array(:PGSTORE_SCHEMA.ending(s.id, s.user_id, s.label, s.tags, s.expires_at)) end
     into v_expired_id, v_expired;

@@ -9,6 +9,7 @@ create or replace function :PGSTORE_SCHEMA.session_revoke_some(p_user_id text, p
   set enable_seqscan = off
 as $$
 declare
+  v_gate constant timestamptz := :PGSTORE_SCHEMA.mark_gate();
   v_keys bytea[];
   v_ids bigint[];
   v_ended jsonb;
@@ -21,7 +22,7 @@ begin
     where s.user_id = p_user_id
       and s.id = any (p_ids)
       and s.expires_at > statement_timestamp()
-      and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags)
+      and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags, v_gate)
     order by s.key
     for update
   ) as locked;

@@ -14,6 +14,7 @@ create or replace function :PGSTORE_SCHEMA.session_revoke_tag(
   set enable_seqscan = off
 as $$
 declare
+  v_gate constant timestamptz := :PGSTORE_SCHEMA.mark_gate();
   v_keys bytea[];
   v_ids bigint[];
   v_ended jsonb;
@@ -26,7 +27,7 @@ begin
     where s.tags @> array[p_tag]
       and (p_except is null or s.key <> p_except and (p_except = any (s.former_keys)) is not true)
       and s.expires_at > statement_timestamp()
-      and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags)
+      and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags, v_gate)
     order by s.key
     for update
   ) as locked;

@@ -40,6 +40,7 @@ as $$
 #variable_conflict use_column
 declare
   v_now constant timestamptz := statement_timestamp();
+  v_gate constant timestamptz := :PGSTORE_SCHEMA.mark_gate();
   v_expires_at timestamptz;
   v_is_data boolean;
   v_is_user_new boolean;
@@ -112,7 +113,7 @@ begin
       value_ends = :PGSTORE_SCHEMA.ending(s.id, s.user_id, s.label, s.tags, least(s.expires_at, v_now))
     where s.expires_at <= v_now
       or :PGSTORE_SCHEMA.past_lifetime(v_now, p_lifetime, s.created_at, s.signed_in_at)
-      or :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags) is not true
+      or :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags, v_gate) is not true
     returning s.id, s.version, s.expires_at, s.value_ends into id, version, expires_at, v_replaced;
     if found then
       if v_replaced is not null then
@@ -136,7 +137,7 @@ begin
     from :PGSTORE_SCHEMA.sessions as s
     where s.key = p_key
       and s.expires_at > v_now
-      and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags);
+      and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags, v_gate);
     return;
   end if;
 
@@ -180,7 +181,7 @@ begin
     tags = case when p_tags is null then s.tags else nullif(p_tags, '{}') end
   where s.key = p_key
     and s.expires_at > v_now
-    and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags)
+    and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags, v_gate)
     and :PGSTORE_SCHEMA.past_lifetime(v_now, p_lifetime, s.created_at, s.signed_in_at) is not true
     and (p_version is null or s.version = p_version)
     and case
@@ -205,7 +206,7 @@ begin
   from :PGSTORE_SCHEMA.sessions as s
   where s.key = p_key
     and s.expires_at > v_now
-    and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags)
+    and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags, v_gate)
     and :PGSTORE_SCHEMA.past_lifetime(v_now, p_lifetime, s.created_at, s.signed_in_at) is not true;
   if not found then
     status := 'gone';
@@ -321,6 +322,7 @@ as $$
 #variable_conflict use_column
 declare
   v_now constant timestamptz := statement_timestamp();
+  v_gate constant timestamptz := :PGSTORE_SCHEMA.mark_gate();
   v_length integer := least(
     coalesce(cardinality(p_keys), 0), coalesce(cardinality(p_sets), 0), coalesce(cardinality(p_unsets), 0),
     coalesce(cardinality(p_ttls), 0), coalesce(cardinality(p_versions), 0), coalesce(cardinality(p_user_ids), 0)
@@ -374,7 +376,7 @@ begin
     ) as i
     where s.ctid = i.ctid
       and s.expires_at > v_now
-      and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags)
+      and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags, v_gate)
       and :PGSTORE_SCHEMA.valid_life(p_lifetime) is not false
       and :PGSTORE_SCHEMA.past_lifetime(v_now, p_lifetime, s.created_at, s.signed_in_at) is not true
       and (p_max_length = 0 or p_max_length > 0 and octet_length((:PGSTORE_SCHEMA.live_data(s.data, s.value_ends, v_now) || i.set)::text) <= p_max_length)
@@ -411,7 +413,7 @@ begin
         perform from :PGSTORE_SCHEMA.sessions as s
         where s.key = v_item.key
           and s.expires_at > v_now
-          and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags);
+          and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags, v_gate);
         if found then
           status := 'locked';
           v_locked_key := v_item.key;

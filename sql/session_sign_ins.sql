@@ -14,6 +14,8 @@ create or replace function :PGSTORE_SCHEMA.session_sign_ins(p_user_id text, p_ex
   set enable_seqscan = off
 as $$
 #variable_conflict use_column
+declare
+  v_gate constant timestamptz := :PGSTORE_SCHEMA.mark_gate();
 begin
   return query
     select
@@ -23,7 +25,7 @@ begin
     from :PGSTORE_SCHEMA.sessions as s
     where s.user_id = p_user_id
       and s.expires_at > statement_timestamp()
-      and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags);
+      and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags, v_gate);
 end
 $$;
 comment on function :PGSTORE_SCHEMA.session_sign_ins(text, bytea) is

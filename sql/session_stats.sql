@@ -31,6 +31,7 @@ create or replace function :PGSTORE_SCHEMA.session_stats(
   set enable_bitmapscan = off
 as $$
 declare
+  v_gate constant timestamptz := :PGSTORE_SCHEMA.mark_gate();
   v_most constant integer := 10000;
   v_table constant regclass := ':PGSTORE_SCHEMA.sessions';
   v_pages bigint;
@@ -60,7 +61,7 @@ begin
   from (
     select
       s.expires_at > statement_timestamp()
-        and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags) as is_live,
+        and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags, v_gate) as is_live,
       s.expires_at,
       s.user_id,
       s.former_keys,

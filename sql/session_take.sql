@@ -20,6 +20,7 @@ as $$
 #variable_conflict use_column
 declare
   v_now constant timestamptz := statement_timestamp();
+  v_gate constant timestamptz := :PGSTORE_SCHEMA.mark_gate();
   v_id bigint;
   v_ended jsonb;
 begin
@@ -27,7 +28,7 @@ begin
     delete from :PGSTORE_SCHEMA.sessions as s
     where s.key = p_key
       and s.expires_at > v_now
-      and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags)
+      and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags, v_gate)
     returning
       s.id,
       case when (select a.is_on from :PGSTORE_SCHEMA.audit as a where a.id) then jsonb_build_array(:PGSTORE_SCHEMA.ending(s.id, s.user_id, s.label, s.tags, v_now)) end,
@@ -52,7 +53,7 @@ begin
   from :PGSTORE_SCHEMA.sessions as s
   where s.key = p_key
     and s.expires_at > v_now
-    and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags)
+    and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags, v_gate)
     and s.data ? p_name
   for no key update;
 
@@ -73,7 +74,7 @@ begin
   perform from :PGSTORE_SCHEMA.sessions as s
   where s.key = p_key
     and s.expires_at > v_now
-    and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags);
+    and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags, v_gate);
   status := case when found then 'none' else 'gone' end;
 end
 $$;

@@ -12,6 +12,7 @@ create or replace function :PGSTORE_SCHEMA.session_try_destroy(p_keys bytea[])
 as $$
 #variable_conflict use_column
 declare
+  v_gate constant timestamptz := :PGSTORE_SCHEMA.mark_gate();
   v_keys bytea[];
   v_ids bigint[];
   v_ended jsonb;
@@ -25,7 +26,7 @@ begin
     from :PGSTORE_SCHEMA.sessions as s
     where s.key = any (p_keys)
       and s.expires_at > statement_timestamp()
-      and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags)
+      and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags, v_gate)
     order by s.key
     for update skip locked
   ), ended as (
@@ -48,7 +49,7 @@ begin
     from :PGSTORE_SCHEMA.sessions as s
     where s.former_keys && p_keys
       and s.expires_at > statement_timestamp()
-      and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags)
+      and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags, v_gate)
     order by substr(s.key, 1)
     for update skip locked
   ) as locked;
@@ -80,12 +81,12 @@ begin
   from :PGSTORE_SCHEMA.sessions as s
   where s.key = any (p_keys)
     and s.expires_at > statement_timestamp()
-    and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags);
+    and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags, v_gate);
   select v_held || coalesce(array_agg(former.key), '{}') into v_held
   from :PGSTORE_SCHEMA.sessions as s, unnest(s.former_keys) as former (key)
   where s.former_keys && p_keys
     and s.expires_at > statement_timestamp()
-    and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags);
+    and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags, v_gate);
 
   return query
     select

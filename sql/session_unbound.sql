@@ -20,6 +20,7 @@ create or replace function :PGSTORE_SCHEMA.session_unbound(
 as $$
 declare
   v_now constant timestamptz := statement_timestamp();
+  v_gate constant timestamptz := :PGSTORE_SCHEMA.mark_gate();
   v_id bigint;
   v_bound_hash bytea;
   v_previous_hash bytea;
@@ -31,7 +32,7 @@ begin
   left join :PGSTORE_SCHEMA.bindings as b on b.session_id = s.id
   where s.key = p_key
     and s.expires_at > v_now
-    and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags);
+    and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags, v_gate);
   if not found then
     status := 'gone';
   elsif v_bound_hash is null then

@@ -1,9 +1,9 @@
 --! Previous: sha1:0da8a588cf20d30d397935ac12c31160a80dbc20
---! Hash: sha1:f842b324d72c0ee6d4777e91f5670e5497d4ddca
+--! Hash: sha1:89b67706be4804337491924ad9ecdbf896965f57
 --! Message: marks
 
 --! split: 1-current.sql
--- Everybody out in one row, and transactions that know whose session they work for.
+-- Everybody out in one row, transactions that know whose session they work for, and sessions that are bound to a device.
 
 create table :PGSTORE_SCHEMA.watermark (
   id boolean not null default true,
@@ -17,6 +17,10 @@ comment on column :PGSTORE_SCHEMA.watermark.everybody is 'What began, or last si
 
 insert into :PGSTORE_SCHEMA.watermark (everybody)
 values ('-infinity');
+
+create sequence :PGSTORE_SCHEMA.mark_gate as bigint minvalue 0;
+comment on sequence :PGSTORE_SCHEMA.mark_gate is 'No counter: a second since 1970 that no mark is later than. What began since then need not be compared with any.';
+select setval(':PGSTORE_SCHEMA.mark_gate', 0);
 
 create table :PGSTORE_SCHEMA.marks (
   kind text not null,
@@ -51,25 +55,56 @@ comment on column :PGSTORE_SCHEMA.sweep.page is 'The page of the table where it 
 insert into :PGSTORE_SCHEMA.sweep (everybody)
 values ('-infinity');
 
-create table :PGSTORE_SCHEMA.entry_secret (
+create table :PGSTORE_SCHEMA.entry_keys (
   id boolean not null default true,
-  secret bytea not null,
+  newest bytea not null,
   former bytea,
   made_at timestamptz not null,
-  constraint entry_secret_pkey primary key (id),
-  constraint entry_secret_id_check check (id)
+  constraint entry_keys_pkey primary key (id),
+  constraint entry_keys_id_check check (id)
 );
-comment on table :PGSTORE_SCHEMA.entry_secret is 'What session_enter proves its notes with: one row.';
-comment on column :PGSTORE_SCHEMA.entry_secret.id is 'True: there is one row.';
-comment on column :PGSTORE_SCHEMA.entry_secret.secret is '64 random bytes, replaced each hour by the purge.';
-comment on column :PGSTORE_SCHEMA.entry_secret.former is 'The secret before this one, for the transactions that are under way.';
-comment on column :PGSTORE_SCHEMA.entry_secret.made_at is 'When the secret was made.';
+comment on table :PGSTORE_SCHEMA.entry_keys is 'What session_enter proves its notes with: one row.';
+comment on column :PGSTORE_SCHEMA.entry_keys.id is 'True: there is one row.';
+comment on column :PGSTORE_SCHEMA.entry_keys.newest is '64 random bytes, replaced each hour by the purge.';
+comment on column :PGSTORE_SCHEMA.entry_keys.former is 'The key before this one, for the transactions that are under way.';
+comment on column :PGSTORE_SCHEMA.entry_keys.made_at is 'When the newest was made.';
 
-insert into :PGSTORE_SCHEMA.entry_secret (secret, made_at)
+insert into :PGSTORE_SCHEMA.entry_keys (newest, made_at)
 select
   sha256(uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()))
     || sha256(uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid())),
   now();
+
+-- Sessions that are bound to a device (DBSC): the device's key, and the cookie that it has to send beside the session's own.
+
+alter table :PGSTORE_SCHEMA.sessions add column bound_hash bytea;
+alter table :PGSTORE_SCHEMA.sessions add column bound_until timestamptz;
+comment on column :PGSTORE_SCHEMA.sessions.bound_hash is 'Digest of the cookie that the session''s device has to send; null where it is bound to none. Written by session_bind and session_rebind alone.';
+comment on column :PGSTORE_SCHEMA.sessions.bound_until is 'Until when that cookie holds: of a device that has not come back yet, when it was bound.';
+
+create table :PGSTORE_SCHEMA.bindings (
+  session_id bigint not null,
+  public_key bytea not null,
+  alg text not null,
+  previous_hash bytea,
+  previous_until timestamptz,
+  created_at timestamptz not null,
+  refreshed_at timestamptz,
+  noted_at timestamptz,
+  constraint bindings_pkey primary key (session_id)
+);
+comment on table :PGSTORE_SCHEMA.bindings is 'Sessions that are bound to a device: a row of its own, which no save can overwrite, deleted by every function that ends its session.';
+comment on column :PGSTORE_SCHEMA.bindings.session_id is 'The session''s number.';
+comment on column :PGSTORE_SCHEMA.bindings.public_key is 'What the device''s proofs are verified with: for ES256 the two coordinates of the point, 32 bytes each.';
+comment on column :PGSTORE_SCHEMA.bindings.alg is 'The proofs'' algorithm: ES256.';
+comment on column :PGSTORE_SCHEMA.bindings.previous_hash is 'Digest of the cookie before the one that holds.';
+comment on column :PGSTORE_SCHEMA.bindings.previous_until is 'Until when that one is accepted too: requests were under way with it.';
+comment on column :PGSTORE_SCHEMA.bindings.created_at is 'When the session was bound.';
+comment on column :PGSTORE_SCHEMA.bindings.refreshed_at is 'When the device last proved itself again; null before it first did.';
+comment on column :PGSTORE_SCHEMA.bindings.noted_at is 'When a request without the device''s cookie was last noted.';
+
+drop function :PGSTORE_SCHEMA.session_get(bytea);
+drop function :PGSTORE_SCHEMA.session_get(bytea[]);
 
 --! Included is_marked.sql
 -- Whether a session that began at p_began has been ended by a mark: one for everybody, for its user or for one of its tags. Asked
@@ -107,24 +142,22 @@ comment on function :PGSTORE_SCHEMA.is_marked(timestamptz, text, text[]) is
 --! Included mark_gate.sql
 -- A time that no mark of session_end_before is later than: what began since then need not be compared with any.
 --
--- A constant, which mark_gate_raise replaces: it is written into the plans of those who ask, so that it costs a read nothing, and
--- replacing it has every connection plan those anew at its next transaction. A sequence would cost a lone read 13 %, a table more.
--- Stable: an immutable one would be evaluated where it is planned, and the plan not know that it came from here. No migration may
--- include this file again: it would lower the gate.
+-- Before the first mark it is this constant, written into the plans of those who ask, which costs a read nothing. From then on it is read
+-- from a sequence, and a lone read pays 1.4 µs: see mark_gate_switch, which replaces this function.
 create or replace function :PGSTORE_SCHEMA.mark_gate()
   returns timestamptz
   language sql
-  stable parallel safe
+  volatile parallel unsafe
 as $$
   select timestamptz '-infinity'
 $$;
 comment on function :PGSTORE_SCHEMA.mark_gate() is
   'A time that no mark is later than; internal.';
 --! EndIncluded mark_gate.sql
---! Included mark_gate_raise.sql
--- Raises the gate above a mark that is about to be set, to the next full minute: of many marks in a minute one has all connections plan
--- anew. For those who hold the lock of the watermark; granted to nobody.
-create or replace function :PGSTORE_SCHEMA.mark_gate_raise(p_at timestamptz)
+--! Included mark_gate_switch.sql
+-- Has mark_gate read the sequence, or not: with p_is_read false no read looks for marks. Each connection plans what asks for it anew, at
+-- its next transaction. For those who hold the lock of the watermark; granted to nobody.
+create or replace function :PGSTORE_SCHEMA.mark_gate_switch(p_is_read boolean)
   returns void
   language plpgsql
   volatile parallel unsafe
@@ -132,38 +165,52 @@ create or replace function :PGSTORE_SCHEMA.mark_gate_raise(p_at timestamptz)
   set search_path = pg_catalog, pg_temp
 as $$
 begin
-  if :PGSTORE_SCHEMA.mark_gate() >= p_at then
+  if p_is_read = isfinite(:PGSTORE_SCHEMA.mark_gate()) then
     return;
+  elsif p_is_read then
+    create or replace function :PGSTORE_SCHEMA.mark_gate()
+      returns timestamptz
+      language sql
+      volatile parallel unsafe
+    as $gate$
+      select pg_catalog.to_timestamp(pg_catalog.pg_sequence_last_value(':PGSTORE_SCHEMA.mark_gate'))
+    $gate$;
+  else
+    create or replace function :PGSTORE_SCHEMA.mark_gate()
+      returns timestamptz
+      language sql
+      volatile parallel unsafe
+    as $gate$
+      select timestamptz '-infinity'
+    $gate$;
   end if;
-  execute format(
-    'create or replace function :PGSTORE_SCHEMA.mark_gate() returns timestamptz language sql stable parallel safe as %L',
-    format('select timestamptz %L', to_char((date_trunc('minute', p_at) + interval '1 minute') at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'))
-  );
 end
 $$;
-comment on function :PGSTORE_SCHEMA.mark_gate_raise(timestamptz) is
-  'Raises the time that no mark is later than; internal.';
---! EndIncluded mark_gate_raise.sql
+comment on function :PGSTORE_SCHEMA.mark_gate_switch(boolean) is
+  'Has the time that no mark is later than read from its sequence, or not; internal.';
+--! EndIncluded mark_gate_switch.sql
 --! Included is_standing.sql
--- Whether a session stands before the marks of session_end_before: it began, or signed in, no earlier than the gate, before which all
+-- Whether a session stands before the marks of session_end_before: it began, or signed in, no earlier than p_gate, before which all
 -- marks are, or none is for everybody, its user or one of its tags. No answer but true lets it live.
 --
--- Written into the expressions of its callers, as valid_life: one comparison with a constant, where there is no mark or the session is
--- younger.
+-- Written into the expressions of its callers, as valid_life: one comparison, where there is no mark or the session is younger. They
+-- ask mark_gate once, at their start. The gate is set before the mark is committed, so that nobody sees a mark behind a gate that is
+-- still open; what it costs to be too high is a second look.
 create or replace function :PGSTORE_SCHEMA.is_standing(
   p_created_at timestamptz,
   p_signed_in_at timestamptz,
   p_user_id text,
-  p_tags text[]
+  p_tags text[],
+  p_gate timestamptz
 )
   returns boolean
   language sql
   stable parallel safe
 as $$
-  select greatest(p_created_at, p_signed_in_at) >= :PGSTORE_SCHEMA.mark_gate()
+  select greatest(p_created_at, p_signed_in_at) >= p_gate
     or not :PGSTORE_SCHEMA.is_marked(greatest(p_created_at, p_signed_in_at), p_user_id, p_tags)
 $$;
-comment on function :PGSTORE_SCHEMA.is_standing(timestamptz, timestamptz, text, text[]) is
+comment on function :PGSTORE_SCHEMA.is_standing(timestamptz, timestamptz, text, text[], timestamptz) is
   'Whether no mark has ended a session; internal.';
 --! EndIncluded is_standing.sql
 --! Included purge_marked.sql
@@ -194,6 +241,7 @@ declare
   v_places tid[];
   v_mark record;
   v_ended jsonb;
+  v_ids bigint[];
   v_is_audited boolean;
   v_newest timestamptz;
 begin
@@ -227,9 +275,10 @@ begin
         where s.ctid = any (v_places)
         returning s.id, s.user_id, s.label, s.tags, v_everybody as ended_at
       )
-      select jsonb_agg(to_jsonb(ended)) into v_ended
-      from ended
-      where v_is_audited;
+      select array_agg(ended.id), jsonb_agg(to_jsonb(ended)) filter (where v_is_audited) into v_ids, v_ended
+      from ended;
+      delete from :PGSTORE_SCHEMA.bindings as b
+      where b.session_id = any (v_ids);
       if v_ended is not null then
         perform :PGSTORE_SCHEMA.history_end(v_ended, 'ended_before');
       end if;
@@ -280,9 +329,10 @@ begin
       where s.ctid = any (v_places)
       returning s.id, s.user_id, s.label, s.tags, v_mark.not_before as ended_at
     )
-    select jsonb_agg(to_jsonb(ended)) into v_ended
-    from ended
-    where v_is_audited;
+    select array_agg(ended.id), jsonb_agg(to_jsonb(ended)) filter (where v_is_audited) into v_ids, v_ended
+    from ended;
+    delete from :PGSTORE_SCHEMA.bindings as b
+    where b.session_id = any (v_ids);
     if v_ended is not null then
       perform :PGSTORE_SCHEMA.history_end(v_ended, 'ended_before');
     end if;
@@ -305,15 +355,26 @@ begin
       );
   end loop;
 
-  -- A copy of this database by logical replication has the marks, and its functions as they were.
+  -- A copy of this database by logical replication has the marks, and its sequences and functions as they were. And where the last mark
+  -- is forgotten, no read need look any more.
   select greatest(w.everybody, (select max(m.not_before) from :PGSTORE_SCHEMA.marks as m)) into v_newest
   from :PGSTORE_SCHEMA.watermark as w
   where w.id;
-  if isfinite(v_newest) and :PGSTORE_SCHEMA.mark_gate() < v_newest then
+  if isfinite(v_newest) <> isfinite(:PGSTORE_SCHEMA.mark_gate()) or v_newest > :PGSTORE_SCHEMA.mark_gate() then
     perform from :PGSTORE_SCHEMA.watermark as w
     where w.id
     for no key update;
-    perform :PGSTORE_SCHEMA.mark_gate_raise(v_newest);
+    -- In a statement after the lock: it sees what whoever held it wrote.
+    select greatest(w.everybody, (select max(m.not_before) from :PGSTORE_SCHEMA.marks as m)) into v_newest
+    from :PGSTORE_SCHEMA.watermark as w
+    where w.id;
+    if isfinite(v_newest) then
+      perform setval(
+        ':PGSTORE_SCHEMA.mark_gate',
+        greatest(pg_sequence_last_value(':PGSTORE_SCHEMA.mark_gate'), ceil(date_part('epoch', v_newest))::bigint)
+      );
+    end if;
+    perform :PGSTORE_SCHEMA.mark_gate_switch(isfinite(v_newest));
   end if;
   return p_limit - v_left;
 end
@@ -326,15 +387,15 @@ comment on function :PGSTORE_SCHEMA.purge_marked(integer) is
 -- Hashed twice under the two halves of the secret, as HMAC does, so that no proof can be extended.
 --
 -- Written into the expressions of its callers, as valid_life.
-create or replace function :PGSTORE_SCHEMA.entry_proof(p_secret bytea, p_note text)
+create or replace function :PGSTORE_SCHEMA.entry_proof(p_proving_key bytea, p_note text)
   returns text
   language sql
   stable parallel restricted
 as $$
   select pg_catalog.encode(
     pg_catalog.sha256(
-      pg_catalog.substr(p_secret, 33) || pg_catalog.sha256(
-        pg_catalog.substr(p_secret, 1, 32)
+      pg_catalog.substr(p_proving_key, 33) || pg_catalog.sha256(
+        pg_catalog.substr(p_proving_key, 1, 32)
           || pg_catalog.int4send(pg_catalog.pg_backend_pid())
           || pg_catalog.timestamptz_send(pg_catalog.transaction_timestamp())
           || pg_catalog.convert_to(p_note, 'UTF8')
@@ -351,14 +412,14 @@ comment on function :PGSTORE_SCHEMA.entry_proof(bytea, text) is
 -- the secret, so that the time it takes tells nothing of the proof.
 --
 -- Written into the expressions of its callers, as valid_life.
-create or replace function :PGSTORE_SCHEMA.is_entered(p_secret bytea, p_entered text)
+create or replace function :PGSTORE_SCHEMA.is_entered(p_proving_key bytea, p_entered text)
   returns boolean
   language sql
   stable parallel restricted
 as $$
   select pg_catalog.substr(p_entered, 65, 1) = ':'
-    and pg_catalog.sha256(p_secret || pg_catalog.convert_to(pg_catalog."left"(p_entered, 64), 'UTF8'))
-      = pg_catalog.sha256(p_secret || pg_catalog.convert_to(:PGSTORE_SCHEMA.entry_proof(p_secret, pg_catalog.substr(p_entered, 66)), 'UTF8'))
+    and pg_catalog.sha256(p_proving_key || pg_catalog.convert_to(pg_catalog."left"(p_entered, 64), 'UTF8'))
+      = pg_catalog.sha256(p_proving_key || pg_catalog.convert_to(:PGSTORE_SCHEMA.entry_proof(p_proving_key, pg_catalog.substr(p_entered, 66)), 'UTF8'))
 $$;
 comment on function :PGSTORE_SCHEMA.is_entered(bytea, text) is
   'Whether session_enter wrote this in this transaction; internal.';
@@ -376,15 +437,15 @@ create or replace function :PGSTORE_SCHEMA.entry_renew()
   set enable_seqscan = off
 as $$
 begin
-  update :PGSTORE_SCHEMA.entry_secret as e
+  update :PGSTORE_SCHEMA.entry_keys as e
   set
-    former = e.secret,
-    secret = sha256(uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()))
+    former = e.newest,
+    newest = sha256(uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()))
       || sha256(uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid())),
     made_at = statement_timestamp()
   where e.ctid = (
     select due.ctid
-    from :PGSTORE_SCHEMA.entry_secret as due
+    from :PGSTORE_SCHEMA.entry_keys as due
     where due.id
       and due.made_at <= statement_timestamp() - interval '1 hour'
     for no key update skip locked
@@ -398,8 +459,9 @@ comment on function :PGSTORE_SCHEMA.entry_renew() is
 -- Live sessions by key. Unknown and expired are no row.
 --
 -- The settings keep its plan to one look into the primary key, whatever the table's size was when it was planned: one made for an
--- empty table would go on reading all of it. Volatile, as every function that reads: a load-balancing proxy sends what is not to a
--- standby.
+-- empty table would go on reading all of it. The gate before the marks, see is_standing, is asked for in the statement: a variable would
+-- cost 0.3 µs more, which in the form for several is once for all. Volatile, as every function that reads: a load-balancing proxy
+-- sends what is not to a standby.
 create or replace function :PGSTORE_SCHEMA.session_get(p_key bytea)
   returns table (
     key bytea,
@@ -413,7 +475,9 @@ create or replace function :PGSTORE_SCHEMA.session_get(p_key bytea)
     seen_at timestamptz,
     signed_in_at timestamptz,
     label jsonb,
-    tags text[]
+    tags text[],
+    bound_hash bytea,
+    bound_until timestamptz
   )
   language plpgsql
   volatile parallel unsafe rows 1
@@ -437,11 +501,13 @@ begin
       s.seen_at,
       s.signed_in_at,
       s.label,
-      s.tags
+      s.tags,
+      s.bound_hash,
+      s.bound_until
     from :PGSTORE_SCHEMA.sessions as s
     where s.key = p_key
       and s.expires_at > statement_timestamp()
-      and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags);
+      and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags, :PGSTORE_SCHEMA.mark_gate());
 end
 $$;
 comment on function :PGSTORE_SCHEMA.session_get(bytea) is
@@ -461,7 +527,9 @@ create or replace function :PGSTORE_SCHEMA.session_get(p_keys bytea[])
     seen_at timestamptz,
     signed_in_at timestamptz,
     label jsonb,
-    tags text[]
+    tags text[],
+    bound_hash bytea,
+    bound_until timestamptz
   )
   language plpgsql
   volatile parallel unsafe rows 100
@@ -471,6 +539,8 @@ create or replace function :PGSTORE_SCHEMA.session_get(p_keys bytea[])
   set enable_seqscan = off
 as $$
 #variable_conflict use_column
+declare
+  v_gate constant timestamptz := :PGSTORE_SCHEMA.mark_gate();
 begin
   return query
     select
@@ -485,11 +555,13 @@ begin
       s.seen_at,
       s.signed_in_at,
       s.label,
-      s.tags
+      s.tags,
+      s.bound_hash,
+      s.bound_until
     from :PGSTORE_SCHEMA.sessions as s
     where s.key = any (p_keys)
       and s.expires_at > statement_timestamp()
-      and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags);
+      and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags, v_gate);
 end
 $$;
 comment on function :PGSTORE_SCHEMA.session_get(bytea[]) is
@@ -538,6 +610,7 @@ as $$
 #variable_conflict use_column
 declare
   v_now constant timestamptz := statement_timestamp();
+  v_gate constant timestamptz := :PGSTORE_SCHEMA.mark_gate();
   v_expires_at timestamptz;
   v_is_data boolean;
   v_is_user_new boolean;
@@ -604,17 +677,21 @@ begin
       label = excluded.label,
       tags = excluded.tags,
       former_keys = null,
+      bound_hash = null,
+      bound_until = null,
       -- Of the expired one, for the history: after an upsert only the new row is there to be returned. It stays for a moment.
       value_ends = :PGSTORE_SCHEMA.ending(s.id, s.user_id, s.label, s.tags, least(s.expires_at, v_now))
     where s.expires_at <= v_now
       or :PGSTORE_SCHEMA.past_lifetime(v_now, p_lifetime, s.created_at, s.signed_in_at)
-      or :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags) is not true
+      or :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags, v_gate) is not true
     returning s.id, s.version, s.expires_at, s.value_ends into id, version, expires_at, v_replaced;
     if found then
       if v_replaced is not null then
         update :PGSTORE_SCHEMA.sessions as s
         set value_ends = null
         where s.key = p_key;
+        delete from :PGSTORE_SCHEMA.bindings as b
+        where b.session_id = (v_replaced ->> 'id')::bigint;
         if (select a.is_on from :PGSTORE_SCHEMA.audit as a where a.id) then
           perform :PGSTORE_SCHEMA.history_end(jsonb_build_array(v_replaced), 'expired');
         end if;
@@ -630,7 +707,7 @@ begin
     from :PGSTORE_SCHEMA.sessions as s
     where s.key = p_key
       and s.expires_at > v_now
-      and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags);
+      and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags, v_gate);
     return;
   end if;
 
@@ -674,7 +751,7 @@ begin
     tags = case when p_tags is null then s.tags else nullif(p_tags, '{}') end
   where s.key = p_key
     and s.expires_at > v_now
-    and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags)
+    and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags, v_gate)
     and :PGSTORE_SCHEMA.past_lifetime(v_now, p_lifetime, s.created_at, s.signed_in_at) is not true
     and (p_version is null or s.version = p_version)
     and case
@@ -699,7 +776,7 @@ begin
   from :PGSTORE_SCHEMA.sessions as s
   where s.key = p_key
     and s.expires_at > v_now
-    and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags)
+    and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags, v_gate)
     and :PGSTORE_SCHEMA.past_lifetime(v_now, p_lifetime, s.created_at, s.signed_in_at) is not true;
   if not found then
     status := 'gone';
@@ -815,6 +892,7 @@ as $$
 #variable_conflict use_column
 declare
   v_now constant timestamptz := statement_timestamp();
+  v_gate constant timestamptz := :PGSTORE_SCHEMA.mark_gate();
   v_length integer := least(
     coalesce(cardinality(p_keys), 0), coalesce(cardinality(p_sets), 0), coalesce(cardinality(p_unsets), 0),
     coalesce(cardinality(p_ttls), 0), coalesce(cardinality(p_versions), 0), coalesce(cardinality(p_user_ids), 0)
@@ -868,7 +946,7 @@ begin
     ) as i
     where s.ctid = i.ctid
       and s.expires_at > v_now
-      and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags)
+      and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags, v_gate)
       and :PGSTORE_SCHEMA.valid_life(p_lifetime) is not false
       and :PGSTORE_SCHEMA.past_lifetime(v_now, p_lifetime, s.created_at, s.signed_in_at) is not true
       and (p_max_length = 0 or p_max_length > 0 and octet_length((:PGSTORE_SCHEMA.live_data(s.data, s.value_ends, v_now) || i.set)::text) <= p_max_length)
@@ -905,7 +983,7 @@ begin
         perform from :PGSTORE_SCHEMA.sessions as s
         where s.key = v_item.key
           and s.expires_at > v_now
-          and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags);
+          and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags, v_gate);
         if found then
           status := 'locked';
           v_locked_key := v_item.key;
@@ -948,13 +1026,14 @@ create or replace function :PGSTORE_SCHEMA.session_destroy(p_key bytea, p_reason
   set enable_seqscan = off
 as $$
 declare
+  v_gate constant timestamptz := :PGSTORE_SCHEMA.mark_gate();
   v_id bigint;
   v_ended jsonb;
 begin
   delete from :PGSTORE_SCHEMA.sessions as s
   where s.key = p_key
     and s.expires_at > statement_timestamp()
-    and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags)
+    and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags, v_gate)
   returning
     s.id,
     case when (select a.is_on from :PGSTORE_SCHEMA.audit as a where a.id) then jsonb_build_array(:PGSTORE_SCHEMA.ending(s.id, s.user_id, s.label, s.tags, statement_timestamp())) end
@@ -964,7 +1043,7 @@ begin
     delete from :PGSTORE_SCHEMA.sessions as s
     where s.former_keys @> array[p_key]
       and s.expires_at > statement_timestamp()
-      and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags)
+      and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags, v_gate)
     returning
       s.id,
       case when (select a.is_on from :PGSTORE_SCHEMA.audit as a where a.id) then jsonb_build_array(:PGSTORE_SCHEMA.ending(s.id, s.user_id, s.label, s.tags, statement_timestamp())) end
@@ -973,6 +1052,8 @@ begin
       return 0;
     end if;
   end if;
+  delete from :PGSTORE_SCHEMA.bindings as b
+  where b.session_id = v_id;
   perform :PGSTORE_SCHEMA.session_announce('destroyed', array[v_id], coalesce(p_reason, 'signed_out'));
   if v_ended is not null then
     perform :PGSTORE_SCHEMA.history_end(v_ended, coalesce(p_reason, 'signed_out'));
@@ -994,6 +1075,7 @@ create or replace function :PGSTORE_SCHEMA.session_destroy(p_keys bytea[], p_rea
   set enable_seqscan = off
 as $$
 declare
+  v_gate constant timestamptz := :PGSTORE_SCHEMA.mark_gate();
   v_ids bigint[];
   v_ended jsonb;
   v_moved_keys bytea[];
@@ -1005,7 +1087,7 @@ begin
     from :PGSTORE_SCHEMA.sessions as s
     where s.key = any (p_keys)
       and s.expires_at > statement_timestamp()
-      and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags)
+      and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags, v_gate)
     order by s.key
     for update
   ), ended as (
@@ -1027,7 +1109,7 @@ begin
     from :PGSTORE_SCHEMA.sessions as s
     where s.former_keys && p_keys
       and s.expires_at > statement_timestamp()
-      and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags)
+      and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags, v_gate)
     order by substr(s.key, 1)
     for update
   ) as locked;
@@ -1042,6 +1124,8 @@ begin
     jsonb_agg(to_jsonb(ended)) filter (where (select a.is_on from :PGSTORE_SCHEMA.audit as a where a.id))
   into v_moved, v_moved_ended
   from ended;
+  delete from :PGSTORE_SCHEMA.bindings as b
+  where b.session_id = any (v_ids || v_moved);
   perform :PGSTORE_SCHEMA.session_announce('destroyed', v_ids || v_moved, coalesce(p_reason, 'signed_out'));
   v_ended := coalesce(v_ended || v_moved_ended, v_ended, v_moved_ended);
   if v_ended is not null then
@@ -1068,6 +1152,7 @@ create or replace function :PGSTORE_SCHEMA.session_try_destroy(p_keys bytea[])
 as $$
 #variable_conflict use_column
 declare
+  v_gate constant timestamptz := :PGSTORE_SCHEMA.mark_gate();
   v_keys bytea[];
   v_ids bigint[];
   v_ended jsonb;
@@ -1081,7 +1166,7 @@ begin
     from :PGSTORE_SCHEMA.sessions as s
     where s.key = any (p_keys)
       and s.expires_at > statement_timestamp()
-      and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags)
+      and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags, v_gate)
     order by s.key
     for update skip locked
   ), ended as (
@@ -1104,7 +1189,7 @@ begin
     from :PGSTORE_SCHEMA.sessions as s
     where s.former_keys && p_keys
       and s.expires_at > statement_timestamp()
-      and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags)
+      and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags, v_gate)
     order by substr(s.key, 1)
     for update skip locked
   ) as locked;
@@ -1123,6 +1208,8 @@ begin
       where (select a.is_on from :PGSTORE_SCHEMA.audit as a where a.id)
     )
   into v_moved_keys, v_moved_ids, v_moved_ended;
+  delete from :PGSTORE_SCHEMA.bindings as b
+  where b.session_id = any (v_ids || v_moved_ids);
   perform :PGSTORE_SCHEMA.session_announce('destroyed', v_ids || v_moved_ids, 'signed_out');
   v_ended := coalesce(v_ended || v_moved_ended, v_ended, v_moved_ended);
   if v_ended is not null then
@@ -1134,12 +1221,12 @@ begin
   from :PGSTORE_SCHEMA.sessions as s
   where s.key = any (p_keys)
     and s.expires_at > statement_timestamp()
-    and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags);
+    and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags, v_gate);
   select v_held || coalesce(array_agg(former.key), '{}') into v_held
   from :PGSTORE_SCHEMA.sessions as s, unnest(s.former_keys) as former (key)
   where s.former_keys && p_keys
     and s.expires_at > statement_timestamp()
-    and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags);
+    and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags, v_gate);
 
   return query
     select
@@ -1195,10 +1282,12 @@ as $$
 #variable_conflict use_column
 declare
   v_now constant timestamptz := statement_timestamp();
+  v_gate constant timestamptz := :PGSTORE_SCHEMA.mark_gate();
   v_is_data boolean;
   v_fits boolean;
   v_is_audited boolean;
   v_expired jsonb;
+  v_expired_id bigint;
 begin
   key := p_key;
 
@@ -1254,7 +1343,7 @@ begin
       tags = case when p_tags is null then s.tags else nullif(p_tags, '{}') end
     where s.key = p_key
       and s.expires_at > v_now
-      and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags)
+      and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags, v_gate)
       and :PGSTORE_SCHEMA.past_lifetime(v_now, p_lifetime, s.created_at, s.signed_in_at) is not true
       and (p_version is null or s.version = p_version)
       -- Asked first: to wait for the holder of that key could be to wait in a ring.
@@ -1284,7 +1373,7 @@ begin
   from :PGSTORE_SCHEMA.sessions as s
   where s.key = p_key
     and s.expires_at > v_now
-    and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags)
+    and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags, v_gate)
     and :PGSTORE_SCHEMA.past_lifetime(v_now, p_lifetime, s.created_at, s.signed_in_at) is not true;
   if found and version is not distinct from coalesce(p_version, version) then
     -- An expired session under the new key counts as none.
@@ -1292,11 +1381,13 @@ begin
     where s.key = p_new_key
       and (
         s.expires_at <= v_now
-        or :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags) is not true
+        or :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags, v_gate) is not true
       )
-    returning case when (select a.is_on from :PGSTORE_SCHEMA.audit as a where a.id) then jsonb_build_array(:PGSTORE_SCHEMA.ending(s.id, s.user_id, s.label, s.tags, s.expires_at)) end
-    into v_expired;
+    returning s.id, case when (select a.is_on from :PGSTORE_SCHEMA.audit as a where a.id) then jsonb_build_array(:PGSTORE_SCHEMA.ending(s.id, s.user_id, s.label, s.tags, s.expires_at)) end
+    into v_expired_id, v_expired;
     if found then
+      delete from :PGSTORE_SCHEMA.bindings as b
+      where b.session_id = v_expired_id;
       if v_expired is not null then
         perform :PGSTORE_SCHEMA.history_end(v_expired, 'expired');
       end if;
@@ -1430,6 +1521,7 @@ as $$
 #variable_conflict use_column
 declare
   v_now constant timestamptz := statement_timestamp();
+  v_gate constant timestamptz := :PGSTORE_SCHEMA.mark_gate();
   v_id bigint;
   v_ended jsonb;
 begin
@@ -1437,7 +1529,7 @@ begin
     delete from :PGSTORE_SCHEMA.sessions as s
     where s.key = p_key
       and s.expires_at > v_now
-      and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags)
+      and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags, v_gate)
     returning
       s.id,
       case when (select a.is_on from :PGSTORE_SCHEMA.audit as a where a.id) then jsonb_build_array(:PGSTORE_SCHEMA.ending(s.id, s.user_id, s.label, s.tags, v_now)) end,
@@ -1447,6 +1539,8 @@ begin
       status := 'gone';
       return;
     end if;
+    delete from :PGSTORE_SCHEMA.bindings as b
+    where b.session_id = v_id;
     perform :PGSTORE_SCHEMA.session_announce('destroyed', array[v_id], 'taken');
     if v_ended is not null then
       perform :PGSTORE_SCHEMA.history_end(v_ended, 'taken');
@@ -1460,7 +1554,7 @@ begin
   from :PGSTORE_SCHEMA.sessions as s
   where s.key = p_key
     and s.expires_at > v_now
-    and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags)
+    and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags, v_gate)
     and s.data ? p_name
   for no key update;
 
@@ -1481,7 +1575,7 @@ begin
   perform from :PGSTORE_SCHEMA.sessions as s
   where s.key = p_key
     and s.expires_at > v_now
-    and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags);
+    and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags, v_gate);
   status := case when found then 'none' else 'gone' end;
 end
 $$;
@@ -1514,6 +1608,7 @@ as $$
 #variable_conflict use_column
 declare
   v_now constant timestamptz := statement_timestamp();
+  v_gate constant timestamptz := :PGSTORE_SCHEMA.mark_gate();
   v_data jsonb;
 begin
   if p_key is null or octet_length(p_key) <> 32
@@ -1531,7 +1626,7 @@ begin
     from :PGSTORE_SCHEMA.sessions as s
     where s.key = p_key
       and s.expires_at > v_now
-      and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags)
+      and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags, v_gate)
     for no key update;
     if not found then
       select r.status into status
@@ -1602,6 +1697,7 @@ as $$
 #variable_conflict use_column
 declare
   v_now constant timestamptz := statement_timestamp();
+  v_gate constant timestamptz := :PGSTORE_SCHEMA.mark_gate();
   v_is_user_new boolean;
 begin
   key := p_key;
@@ -1645,7 +1741,7 @@ begin
       signed_in_at = :PGSTORE_SCHEMA.signed_in_when(s.signed_in_at, s.user_id, p_user_id, v_now)
     where s.key = p_key
       and s.expires_at > v_now
-      and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags)
+      and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags, v_gate)
       and :PGSTORE_SCHEMA.past_lifetime(v_now, p_lifetime, s.created_at, s.signed_in_at) is not true
     returning s.id, s.version, s.expires_at, p_user_id = '' or p_user_id is not null and s.signed_in_at = v_now
     into id, version, expires_at, v_is_user_new;
@@ -1695,6 +1791,8 @@ create or replace function :PGSTORE_SCHEMA.session_list(p_user_id text, p_data b
   set enable_seqscan = off
 as $$
 #variable_conflict use_column
+declare
+  v_gate constant timestamptz := :PGSTORE_SCHEMA.mark_gate();
 begin
   return query
     select
@@ -1712,7 +1810,7 @@ begin
     from :PGSTORE_SCHEMA.sessions as s
     where s.user_id = p_user_id
       and s.expires_at > statement_timestamp()
-      and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags)
+      and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags, v_gate)
     order by s.created_at desc, s.id desc;
 end
 $$;
@@ -1737,6 +1835,7 @@ create or replace function :PGSTORE_SCHEMA.session_revoke(
   set enable_seqscan = off
 as $$
 declare
+  v_gate constant timestamptz := :PGSTORE_SCHEMA.mark_gate();
   v_keys bytea[];
   v_ids bigint[];
   v_ended jsonb;
@@ -1750,7 +1849,7 @@ begin
       and (p_id is null or s.id = p_id)
       and (p_except is null or s.key <> p_except and (p_except = any (s.former_keys)) is not true)
       and s.expires_at > statement_timestamp()
-      and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags)
+      and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags, v_gate)
     order by s.key
     for update
   ) as locked;
@@ -1765,6 +1864,8 @@ begin
     jsonb_agg(to_jsonb(ended)) filter (where (select a.is_on from :PGSTORE_SCHEMA.audit as a where a.id))
   into v_ids, v_ended
   from ended;
+  delete from :PGSTORE_SCHEMA.bindings as b
+  where b.session_id = any (v_ids);
   perform :PGSTORE_SCHEMA.session_announce('revoked', v_ids, coalesce(p_reason, 'revoked'));
   if v_ended is not null then
     perform :PGSTORE_SCHEMA.history_end(v_ended, coalesce(p_reason, 'revoked'));
@@ -1792,6 +1893,7 @@ create or replace function :PGSTORE_SCHEMA.session_revoke_tag(
   set enable_seqscan = off
 as $$
 declare
+  v_gate constant timestamptz := :PGSTORE_SCHEMA.mark_gate();
   v_keys bytea[];
   v_ids bigint[];
   v_ended jsonb;
@@ -1804,7 +1906,7 @@ begin
     where s.tags @> array[p_tag]
       and (p_except is null or s.key <> p_except and (p_except = any (s.former_keys)) is not true)
       and s.expires_at > statement_timestamp()
-      and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags)
+      and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags, v_gate)
     order by s.key
     for update
   ) as locked;
@@ -1819,6 +1921,8 @@ begin
     jsonb_agg(to_jsonb(ended)) filter (where (select a.is_on from :PGSTORE_SCHEMA.audit as a where a.id))
   into v_ids, v_ended
   from ended;
+  delete from :PGSTORE_SCHEMA.bindings as b
+  where b.session_id = any (v_ids);
   perform :PGSTORE_SCHEMA.session_announce('revoked', v_ids, coalesce(p_reason, 'revoked'));
   if v_ended is not null then
     perform :PGSTORE_SCHEMA.history_end(v_ended, coalesce(p_reason, 'revoked'));
@@ -1849,6 +1953,7 @@ create or replace function :PGSTORE_SCHEMA.session_limit(
   set enable_seqscan = off
 as $$
 declare
+  v_gate constant timestamptz := :PGSTORE_SCHEMA.mark_gate();
   v_keys bytea[];
   v_ids bigint[];
   v_ended jsonb;
@@ -1866,7 +1971,7 @@ begin
     from :PGSTORE_SCHEMA.sessions as s
     where s.user_id = p_user_id
       and s.expires_at > statement_timestamp()
-      and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags)
+      and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags, v_gate)
     order by s.key
     for update
   ) as locked;
@@ -1882,6 +1987,8 @@ begin
     jsonb_agg(to_jsonb(ended)) filter (where (select a.is_on from :PGSTORE_SCHEMA.audit as a where a.id))
   into v_ids, v_ended
   from ended;
+  delete from :PGSTORE_SCHEMA.bindings as b
+  where b.session_id = any (v_ids);
   perform :PGSTORE_SCHEMA.session_announce('revoked', v_ids, coalesce(p_reason, 'limited'));
   if v_ended is not null then
     perform :PGSTORE_SCHEMA.history_end(v_ended, coalesce(p_reason, 'limited'));
@@ -1905,13 +2012,14 @@ create or replace function :PGSTORE_SCHEMA.session_changed(p_user_id text)
   set enable_seqscan = off
 as $$
 declare
+  v_gate constant timestamptz := :PGSTORE_SCHEMA.mark_gate();
   v_ids bigint[];
 begin
   select coalesce(array_agg(s.id), '{}') into v_ids
   from :PGSTORE_SCHEMA.sessions as s
   where s.user_id = p_user_id
     and s.expires_at > statement_timestamp()
-    and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags);
+    and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags, v_gate);
   perform :PGSTORE_SCHEMA.session_announce('changed', v_ids);
   return cardinality(v_ids);
 end
@@ -1947,6 +2055,7 @@ create or replace function :PGSTORE_SCHEMA.session_all(p_after bytea default nul
 as $$
 #variable_conflict use_column
 declare
+  v_gate constant timestamptz := :PGSTORE_SCHEMA.mark_gate();
   -- The last key that begins with p_after; of those, 2^128 to one, there is no other.
   v_after bytea := coalesce(substr(p_after, 1, 16) || decode(repeat('ff', 16), 'hex'), '');
 begin
@@ -1967,7 +2076,7 @@ begin
     from :PGSTORE_SCHEMA.sessions as s
     where s.key > v_after
       and s.expires_at > statement_timestamp()
-      and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags)
+      and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags, v_gate)
     order by s.key
     limit greatest(p_limit, 0);
 end
@@ -2009,6 +2118,7 @@ create or replace function :PGSTORE_SCHEMA.session_stats(
   set enable_bitmapscan = off
 as $$
 declare
+  v_gate constant timestamptz := :PGSTORE_SCHEMA.mark_gate();
   v_most constant integer := 10000;
   v_table constant regclass := ':PGSTORE_SCHEMA.sessions';
   v_pages bigint;
@@ -2038,7 +2148,7 @@ begin
   from (
     select
       s.expires_at > statement_timestamp()
-        and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags) as is_live,
+        and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags, v_gate) as is_live,
       s.expires_at,
       s.user_id,
       s.former_keys,
@@ -2095,12 +2205,14 @@ create or replace function :PGSTORE_SCHEMA.count_live()
   security definer
   set search_path = pg_catalog, pg_temp
 as $$
+declare
+  v_gate constant timestamptz := :PGSTORE_SCHEMA.mark_gate();
 begin
   return (
     select count(*)
     from :PGSTORE_SCHEMA.sessions as s
     where s.expires_at > statement_timestamp()
-      and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags)
+      and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags, v_gate)
   );
 end
 $$;
@@ -2130,6 +2242,7 @@ as $$
 declare
   v_limit constant bigint := greatest(coalesce(p_limit, 0), 0);
   v_ended jsonb;
+  v_ids bigint[];
   v_purged bigint;
 begin
   with due as materialized (
@@ -2147,9 +2260,12 @@ begin
   )
   select
     count(*),
+    array_agg(ended.id),
     jsonb_agg(to_jsonb(ended)) filter (where (select a.is_on from :PGSTORE_SCHEMA.audit as a where a.id))
-  into v_purged, v_ended
+  into v_purged, v_ids, v_ended
   from ended;
+  delete from :PGSTORE_SCHEMA.bindings as b
+  where b.session_id = any (v_ids);
   if v_ended is not null then
     perform :PGSTORE_SCHEMA.history_end(v_ended, 'expired');
   end if;
@@ -2197,12 +2313,16 @@ begin
     return;
   end if;
 
-  -- Locked by all that raise the gate. It and the mark become visible together.
+  -- Locked by all that move the gate. That does not go back with the transaction: it is then higher than it need be.
   update :PGSTORE_SCHEMA.watermark as w
   set everybody = case when p_scope = 'all' then greatest(w.everybody, v_at) else w.everybody end
   where w.id
   returning w.everybody into not_before;
-  perform :PGSTORE_SCHEMA.mark_gate_raise(v_at);
+  perform setval(
+    ':PGSTORE_SCHEMA.mark_gate',
+    greatest(pg_sequence_last_value(':PGSTORE_SCHEMA.mark_gate'), ceil(date_part('epoch', v_at))::bigint)
+  );
+  perform :PGSTORE_SCHEMA.mark_gate_switch(true);
 
   if p_scope <> 'all' then
     insert into :PGSTORE_SCHEMA.marks as m (kind, name, not_before, made_at, made_in)
@@ -2247,6 +2367,8 @@ create or replace function :PGSTORE_SCHEMA.session_sign_ins(p_user_id text, p_ex
   set enable_seqscan = off
 as $$
 #variable_conflict use_column
+declare
+  v_gate constant timestamptz := :PGSTORE_SCHEMA.mark_gate();
 begin
   return query
     select
@@ -2256,7 +2378,7 @@ begin
     from :PGSTORE_SCHEMA.sessions as s
     where s.user_id = p_user_id
       and s.expires_at > statement_timestamp()
-      and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags);
+      and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags, v_gate);
 end
 $$;
 comment on function :PGSTORE_SCHEMA.session_sign_ins(text, bytea) is
@@ -2274,6 +2396,7 @@ create or replace function :PGSTORE_SCHEMA.session_revoke_some(p_user_id text, p
   set enable_seqscan = off
 as $$
 declare
+  v_gate constant timestamptz := :PGSTORE_SCHEMA.mark_gate();
   v_keys bytea[];
   v_ids bigint[];
   v_ended jsonb;
@@ -2286,7 +2409,7 @@ begin
     where s.user_id = p_user_id
       and s.id = any (p_ids)
       and s.expires_at > statement_timestamp()
-      and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags)
+      and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags, v_gate)
     order by s.key
     for update
   ) as locked;
@@ -2302,6 +2425,8 @@ begin
     jsonb_agg(to_jsonb(ended)) filter (where (select a.is_on from :PGSTORE_SCHEMA.audit as a where a.id))
   into v_ids, v_ended
   from ended;
+  delete from :PGSTORE_SCHEMA.bindings as b
+  where b.session_id = any (v_ids);
   perform :PGSTORE_SCHEMA.session_announce('revoked', v_ids, coalesce(p_reason, 'revoked'));
   if v_ended is not null then
     perform :PGSTORE_SCHEMA.history_end(v_ended, coalesce(p_reason, 'revoked'));
@@ -2336,18 +2461,19 @@ create or replace function :PGSTORE_SCHEMA.session_enter(
 as $$
 #variable_conflict use_column
 declare
-  v_secret bytea;
+  v_gate constant timestamptz := :PGSTORE_SCHEMA.mark_gate();
+  v_proving_key bytea;
   v_note text := '';
 begin
-  select s.id, s.user_id, (select e.secret from :PGSTORE_SCHEMA.entry_secret as e where e.id)
-  into id, user_id, v_secret
+  select s.id, s.user_id, (select e.newest from :PGSTORE_SCHEMA.entry_keys as e where e.id)
+  into id, user_id, v_proving_key
   from :PGSTORE_SCHEMA.sessions as s
   where s.key = p_key
     and s.expires_at > statement_timestamp()
-    and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags);
+    and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags, v_gate);
   if found then
     v_note := id || ':' || coalesce(user_id, '');
-    v_note := :PGSTORE_SCHEMA.entry_proof(v_secret, v_note) || ':' || v_note;
+    v_note := :PGSTORE_SCHEMA.entry_proof(v_proving_key, v_note) || ':' || v_note;
   end if;
   v_note := set_config(':PGSTORE_SCHEMA.entered', v_note, true);
 end
@@ -2371,14 +2497,14 @@ create or replace function :PGSTORE_SCHEMA.current_session_id()
 as $$
 declare
   v_entered constant text := current_setting(':PGSTORE_SCHEMA.entered', true);
-  v_secret bytea;
+  v_proving_key bytea;
   v_former bytea;
 begin
   if v_entered <> '' then
-    select e.secret, e.former into v_secret, v_former
-    from :PGSTORE_SCHEMA.entry_secret as e
+    select e.newest, e.former into v_proving_key, v_former
+    from :PGSTORE_SCHEMA.entry_keys as e
     where e.id;
-    if :PGSTORE_SCHEMA.is_entered(v_secret, v_entered) or :PGSTORE_SCHEMA.is_entered(v_former, v_entered) then
+    if :PGSTORE_SCHEMA.is_entered(v_proving_key, v_entered) or :PGSTORE_SCHEMA.is_entered(v_former, v_entered) then
       return split_part(substr(v_entered, 66), ':', 1)::bigint;
     end if;
   end if;
@@ -2404,14 +2530,14 @@ create or replace function :PGSTORE_SCHEMA.current_session_user()
 as $$
 declare
   v_entered constant text := current_setting(':PGSTORE_SCHEMA.entered', true);
-  v_secret bytea;
+  v_proving_key bytea;
   v_former bytea;
 begin
   if v_entered <> '' then
-    select e.secret, e.former into v_secret, v_former
-    from :PGSTORE_SCHEMA.entry_secret as e
+    select e.newest, e.former into v_proving_key, v_former
+    from :PGSTORE_SCHEMA.entry_keys as e
     where e.id;
-    if :PGSTORE_SCHEMA.is_entered(v_secret, v_entered) or :PGSTORE_SCHEMA.is_entered(v_former, v_entered) then
+    if :PGSTORE_SCHEMA.is_entered(v_proving_key, v_entered) or :PGSTORE_SCHEMA.is_entered(v_former, v_entered) then
       return nullif(substr(v_entered, 66 + strpos(substr(v_entered, 66), ':')), '');
     end if;
   end if;
@@ -2421,3 +2547,349 @@ $$;
 comment on function :PGSTORE_SCHEMA.current_session_user() is
   'The user of the session that this transaction works for, or null.';
 --! EndIncluded current_session_user.sql
+--! Included session_clear.sql
+-- Ends up to p_limit sessions, whosoever they are and live or expired, in the order of their keys; call it until it returns
+-- less than the limit.
+create or replace function :PGSTORE_SCHEMA.session_clear(p_limit integer default 1000)
+  returns bigint
+  language plpgsql
+  volatile parallel unsafe
+  security definer
+  set search_path = pg_catalog, pg_temp
+  set plan_cache_mode = force_generic_plan
+  set enable_seqscan = off
+as $$
+declare
+  v_keys bytea[];
+  v_ids bigint[];
+  v_ended jsonb;
+begin
+  select array_agg(locked.key) into v_keys
+  from (
+    select s.key
+    from :PGSTORE_SCHEMA.sessions as s
+    order by s.key
+    limit greatest(p_limit, 0)
+    for update
+  ) as locked;
+
+  with ended as (
+    delete from :PGSTORE_SCHEMA.sessions as s
+    where s.key = any (v_keys)
+    returning s.id, s.user_id, s.label, s.tags, statement_timestamp() as ended_at
+  )
+  select
+    coalesce(array_agg(ended.id), '{}'),
+    jsonb_agg(to_jsonb(ended)) filter (where (select a.is_on from :PGSTORE_SCHEMA.audit as a where a.id))
+  into v_ids, v_ended
+  from ended;
+  delete from :PGSTORE_SCHEMA.bindings as b
+  where b.session_id = any (v_ids);
+  perform :PGSTORE_SCHEMA.session_announce('destroyed', v_ids, 'cleared');
+  if v_ended is not null then
+    perform :PGSTORE_SCHEMA.history_end(v_ended, 'cleared');
+  end if;
+  return cardinality(v_ids);
+end
+$$;
+comment on function :PGSTORE_SCHEMA.session_clear(integer) is
+  'Ends a batch of all sessions and announces them; returns how many ended.';
+--! EndIncluded session_clear.sql
+--! Included session_bind.sql
+-- Binds a live session to a device: p_public_key is what the device proves itself with, and p_hash the digest of the short-lived cookie
+-- that is to come with the session's own. p_id is the session that the challenge was made for.
+--
+-- The first one wins. Another key takes its place only where the device has never come back, and not within half a minute: then the
+-- answer was lost. Until it comes back bound_until is the time of the binding, and only what is asked for after a grace is refused.
+create or replace function :PGSTORE_SCHEMA.session_bind(
+  p_key bytea,
+  p_id bigint,
+  p_public_key bytea,
+  p_alg text,
+  p_hash bytea,
+  out status text
+)
+  returns text
+  language plpgsql
+  volatile parallel unsafe
+  security definer
+  set search_path = pg_catalog, pg_temp
+  set plan_cache_mode = force_generic_plan
+  set enable_seqscan = off
+as $$
+declare
+  v_now constant timestamptz := statement_timestamp();
+  v_gate constant timestamptz := :PGSTORE_SCHEMA.mark_gate();
+  v_before bytea;
+  v_binding record;
+begin
+  if p_key is null or octet_length(p_key) <> 32
+    or p_id is null
+    or p_public_key is null or octet_length(p_public_key) not between 1 and 1024
+    or p_alg is null or p_alg not in ('ES256')
+    or p_hash is null or octet_length(p_hash) <> 32
+  then
+    status := 'invalid';
+    return;
+  end if;
+
+  select s.bound_hash into v_before
+  from :PGSTORE_SCHEMA.sessions as s
+  where s.key = p_key
+    and s.id = p_id
+    and s.expires_at > v_now
+    and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags, v_gate)
+  for no key update;
+  if not found then
+    status := 'gone';
+    return;
+  end if;
+
+  -- In a statement after the lock: it sees what whoever held it wrote.
+  select b.public_key, b.created_at, b.refreshed_at into v_binding
+  from :PGSTORE_SCHEMA.bindings as b
+  where b.session_id = p_id;
+  if found then
+    if v_binding.public_key = p_public_key and v_before = p_hash then
+      status := 'bound'; -- the same proof once more
+      return;
+    end if;
+    if v_binding.refreshed_at is not null or v_binding.created_at > v_now - interval '30 seconds' then
+      status := 'taken';
+      return;
+    end if;
+  end if;
+
+  insert into :PGSTORE_SCHEMA.bindings as b (session_id, public_key, alg, created_at)
+  values (p_id, p_public_key, p_alg, v_now)
+  on conflict (session_id) do update
+  set
+    public_key = excluded.public_key,
+    alg = excluded.alg,
+    created_at = excluded.created_at;
+  update :PGSTORE_SCHEMA.sessions as s
+  set
+    bound_hash = p_hash,
+    bound_until = v_now
+  where s.key = p_key
+    and s.id = p_id;
+  perform :PGSTORE_SCHEMA.session_announce('changed', array[p_id]);
+  status := 'bound';
+end
+$$;
+comment on function :PGSTORE_SCHEMA.session_bind(bytea, bigint, bytea, text, bytea) is
+  'Binds a live session to a device''s public key. Status: bound, taken (by another key), gone or invalid.';
+--! EndIncluded session_bind.sql
+--! Included session_binding.sql
+-- What a device's proof is judged by: the binding of the session with this key. Status: bound, unbound, moved (the session has been
+-- regenerated from this key: the browser is about to hear of the new one), or gone.
+create or replace function :PGSTORE_SCHEMA.session_binding(
+  p_key bytea,
+  out status text,
+  out id bigint,
+  out public_key bytea,
+  out alg text,
+  out bound_hash bytea,
+  out bound_until timestamptz,
+  out previous_hash bytea,
+  out previous_until timestamptz
+)
+  returns record
+  language plpgsql
+  volatile parallel unsafe
+  security definer
+  set search_path = pg_catalog, pg_temp
+  set plan_cache_mode = force_generic_plan
+  set enable_seqscan = off
+as $$
+#variable_conflict use_column
+declare
+  v_now constant timestamptz := statement_timestamp();
+  v_gate constant timestamptz := :PGSTORE_SCHEMA.mark_gate();
+begin
+  select
+    case when b.session_id is null then 'unbound' else 'bound' end,
+    s.id,
+    b.public_key,
+    b.alg,
+    s.bound_hash,
+    s.bound_until,
+    b.previous_hash,
+    b.previous_until
+  into status, id, public_key, alg, bound_hash, bound_until, previous_hash, previous_until
+  from :PGSTORE_SCHEMA.sessions as s
+  left join :PGSTORE_SCHEMA.bindings as b on b.session_id = s.id
+  where s.key = p_key
+    and s.expires_at > v_now
+    and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags, v_gate);
+  if found then
+    return;
+  end if;
+
+  perform from :PGSTORE_SCHEMA.sessions as s
+  where s.former_keys @> array[p_key]
+    and s.expires_at > v_now
+    and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags, v_gate);
+  status := case when found then 'moved' else 'gone' end;
+end
+$$;
+comment on function :PGSTORE_SCHEMA.session_binding(bytea) is
+  'The binding of a live session to its device. Status: bound, unbound, moved or gone.';
+--! EndIncluded session_binding.sql
+--! Included session_rebind.sql
+-- Replaces the cookie that a bound session's device sends: p_new_hash is the digest of the new one, which holds for p_ttl. To be
+-- called when the device has proved itself. Of several callers at once one wins; the others, and whoever comes within ten seconds of
+-- one that won, are told held, with what holds: what one browser asks for twice must not put it two steps behind.
+--
+-- The cookie before stays good as long as it would have, and for two minutes more at least: requests are under way with it. A refresh
+-- is a touch too: the session lives as long from now as it did from the last visit, and never less than before.
+create or replace function :PGSTORE_SCHEMA.session_rebind(
+  p_key bytea,
+  p_old_hash bytea,
+  p_new_hash bytea,
+  p_ttl interval,
+  p_lifetime interval default null,
+  out status text,
+  out bound_hash bytea,
+  out bound_until timestamptz,
+  out previous_hash bytea
+)
+  returns record
+  language plpgsql
+  volatile parallel unsafe
+  security definer
+  set search_path = pg_catalog, pg_temp
+  set plan_cache_mode = force_generic_plan
+  set enable_seqscan = off
+as $$
+#variable_conflict use_column
+declare
+  v_now constant timestamptz := statement_timestamp();
+  v_gate constant timestamptz := :PGSTORE_SCHEMA.mark_gate();
+  v_id bigint;
+  v_refreshed_at timestamptz;
+  v_held_until timestamptz;
+begin
+  if p_key is null or octet_length(p_key) <> 32
+    or p_old_hash is null or octet_length(p_old_hash) <> 32
+    or p_new_hash is null or octet_length(p_new_hash) <> 32 or p_new_hash = p_old_hash
+    or p_ttl is null or not :PGSTORE_SCHEMA.valid_life(p_ttl)
+    or not :PGSTORE_SCHEMA.valid_life(p_lifetime)
+  then
+    status := 'invalid';
+    return;
+  end if;
+
+  select s.id, s.bound_hash, s.bound_until into v_id, bound_hash, bound_until
+  from :PGSTORE_SCHEMA.sessions as s
+  where s.key = p_key
+    and s.bound_hash is not null
+    and s.expires_at > v_now
+    and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags, v_gate)
+  for no key update;
+  if found then
+    select b.previous_hash, b.refreshed_at into previous_hash, v_refreshed_at
+    from :PGSTORE_SCHEMA.bindings as b
+    where b.session_id = v_id;
+  end if;
+  if not found then
+    bound_hash := null;
+    bound_until := null;
+    status := 'gone';
+    return;
+  end if;
+  if bound_hash <> p_old_hash or v_refreshed_at > v_now - interval '10 seconds' then
+    status := 'held';
+    return;
+  end if;
+  v_held_until := bound_until;
+
+  update :PGSTORE_SCHEMA.bindings as b
+  set
+    previous_hash = p_old_hash,
+    previous_until = greatest(v_held_until, v_now + interval '2 minutes'),
+    refreshed_at = v_now
+  where b.session_id = v_id;
+  update :PGSTORE_SCHEMA.sessions as s
+  set
+    bound_hash = p_new_hash,
+    bound_until = :PGSTORE_SCHEMA.expiry(v_now, p_ttl, null, v_now, null),
+    purge_at = :PGSTORE_SCHEMA.purge_time(
+      greatest(s.expires_at, :PGSTORE_SCHEMA.expiry(v_now, s.expires_at - s.seen_at, p_lifetime, s.created_at, s.signed_in_at)),
+      s.expires_at - s.seen_at,
+      s.purge_at
+    ),
+    expires_at = greatest(s.expires_at, :PGSTORE_SCHEMA.expiry(v_now, s.expires_at - s.seen_at, p_lifetime, s.created_at, s.signed_in_at)),
+    seen_at = v_now
+  where s.key = p_key
+  returning s.bound_hash, s.bound_until into bound_hash, bound_until;
+  previous_hash := p_old_hash;
+  status := 'rebound';
+end
+$$;
+comment on function :PGSTORE_SCHEMA.session_rebind(bytea, bytea, bytea, interval, interval) is
+  'Replaces the cookie of a bound session''s device, for one of several callers, and touches the session. Status: rebound, held (what there is still holds), gone or invalid.';
+--! EndIncluded session_rebind.sql
+--! Included session_unbound.sql
+-- Judges a request that came with a bound session's token and without the cookie of its device: p_hash is the digest of the one that it
+-- did come with, null for none; p_is_ours says that this cookie was once given to this session.
+--
+-- Status: current or previous: it holds after all, as the caller had read an older state; unbound: the session is bound to nothing;
+-- refused: noted in the history and announced, once a minute; ended: a cookie of ours that was replaced and is over came back, so that
+-- there are two who have it: the session ends as stolen; gone.
+create or replace function :PGSTORE_SCHEMA.session_unbound(
+  p_key bytea,
+  p_hash bytea,
+  p_is_ours boolean,
+  out status text
+)
+  returns text
+  language plpgsql
+  volatile parallel unsafe
+  security definer
+  set search_path = pg_catalog, pg_temp
+  set plan_cache_mode = force_generic_plan
+  set enable_seqscan = off
+as $$
+declare
+  v_now constant timestamptz := statement_timestamp();
+  v_gate constant timestamptz := :PGSTORE_SCHEMA.mark_gate();
+  v_id bigint;
+  v_bound_hash bytea;
+  v_previous_hash bytea;
+  v_previous_until timestamptz;
+begin
+  select s.id, s.bound_hash, b.previous_hash, b.previous_until
+  into v_id, v_bound_hash, v_previous_hash, v_previous_until
+  from :PGSTORE_SCHEMA.sessions as s
+  left join :PGSTORE_SCHEMA.bindings as b on b.session_id = s.id
+  where s.key = p_key
+    and s.expires_at > v_now
+    and :PGSTORE_SCHEMA.is_standing(s.created_at, s.signed_in_at, s.user_id, s.tags, v_gate);
+  if not found then
+    status := 'gone';
+  elsif v_bound_hash is null then
+    status := 'unbound';
+  elsif v_bound_hash = p_hash then
+    status := 'current';
+  elsif v_previous_hash = p_hash and v_now <= v_previous_until then
+    status := 'previous';
+  elsif p_is_ours and p_hash is not null and v_now > v_previous_until + interval '1 minute' then
+    perform :PGSTORE_SCHEMA.session_destroy(p_key, 'stolen');
+    status := 'ended';
+  else
+    update :PGSTORE_SCHEMA.bindings as b
+    set noted_at = v_now
+    where b.session_id = v_id
+      and (b.noted_at is null or b.noted_at <= v_now - interval '1 minute');
+    if found then
+      perform :PGSTORE_SCHEMA.session_announce('unbound', array[v_id]);
+      perform :PGSTORE_SCHEMA.history_note('unbound', p_key);
+    end if;
+    status := 'refused';
+  end if;
+end
+$$;
+comment on function :PGSTORE_SCHEMA.session_unbound(bytea, bytea, boolean) is
+  'Judges a request without the cookie of its session''s device. Status: current, previous, unbound, refused, ended (as stolen) or gone.';
+--! EndIncluded session_unbound.sql

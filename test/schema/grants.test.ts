@@ -315,12 +315,12 @@ test('a role that can access the tables by another right is granted, with a warn
   assert.is(code, 0)
   assert.match(
     stdout,
-    /Warning: it can access the tables directly \(audit, bindings, cleanup, ending_consumers, ending_deliveries, entry_secret, grants, history, marks, migrations, sessions, sweep, watermark\)/,
+    /Warning: it can access the tables directly \(audit, bindings, cleanup, ending_consumers, ending_deliveries, entry_keys, grants, history, marks, migrations, sessions, sweep, watermark\)/,
   )
   const { warnings } = JSON.parse((await cli('grant', superuser.role, '--as', 'client', '--json')).stdout)
   assert.match(
     warnings[0],
-    /audit, bindings, cleanup, ending_consumers, ending_deliveries, entry_secret, grants, history, marks, migrations, sessions, sweep, watermark/,
+    /audit, bindings, cleanup, ending_consumers, ending_deliveries, entry_keys, grants, history, marks, migrations, sessions, sweep, watermark/,
   )
 })
 

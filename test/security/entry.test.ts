@@ -105,7 +105,7 @@ function injection(random: () => number, { key, ids, seen, canSignIn }: Aims): s
     `${digest(`''::bytea || sha256(''::bytea || ${bound})`)} || ':${note}'`,
     `pgstore.entry_proof(''::bytea, '${note}') || ':${note}'`,
     `pgstore.entry_proof(null, '${note}') || ':${note}'`,
-    `(select pgstore.entry_proof(secret, '${note}') || ':${note}' from pgstore.entry_secret)`,
+    `(select pgstore.entry_proof(newest, '${note}') || ':${note}' from pgstore.entry_keys)`,
     `''`,
     `'victim ${victim}'`,
   ])
@@ -191,7 +191,7 @@ function injection(random: () => number, { key, ids, seen, canSignIn }: Aims): s
       ]),
     () =>
       pick([
-        'table pgstore.entry_secret',
+        'table pgstore.entry_keys',
         'table pgstore.sessions',
         `select * from pgstore.session_list('victim ${victim}')`,
       ]),

@@ -168,7 +168,8 @@ interface Outcome {
 /** If a value is not of its type the caller gets the server's own error, before any function runs. */
 const refusedByType = new Set(['22P02', '22007', '22008', '2202E', '22015', '22003'])
 
-const statuses = /^(saved|gone|conflict|too_large|invalid|locked|destroyed|taken|none|ended|off|marked)$/
+const statuses =
+  /^(saved|gone|conflict|too_large|invalid|locked|destroyed|taken|none|ended|off|marked|bound|unbound|moved|current|previous|refused)$/
 
 /** Whether these are arguments that the server takes as their types; else no function ran. */
 async function areTyped(owner: pg.Pool, types: readonly string[], args: readonly unknown[]): Promise<boolean> {

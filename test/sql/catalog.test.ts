@@ -30,7 +30,7 @@ const inlined: Readonly<Record<string, string>> = {
   live_data: `(s.data, s.value_ends, s.updated_at)`,
   ending: `(s.id, s.user_id, s.label, s.tags, s.expires_at)`,
   is_renamed: `(s.user_id, s.data ->> 'user', s.label, s.data, s.tags, null)`,
-  is_standing: `(s.created_at, s.signed_in_at, s.user_id, s.tags)`,
+  is_standing: `(s.created_at, s.signed_in_at, s.user_id, s.tags, s.seen_at)`,
   mark_gate: '()',
   entry_proof: `(s.key, s.user_id)`,
   is_entered: `(s.key, s.user_id)`,
@@ -53,7 +53,6 @@ const volatility: Readonly<Record<string, string>> = {
   is_renamed: 'immutable',
   expiry: 'stable',
   is_standing: 'stable',
-  mark_gate: 'stable',
   is_marked: 'stable',
   entry_proof: 'stable',
   is_entered: 'stable',
@@ -193,8 +192,9 @@ test('no function runs SQL that it built from text', async () => {
   assert.equal(await failing(({ body }) => !/\bexecute\b/i.test(code(body))), [])
 })
 
-test('no function takes an advisory lock or makes a table', async () => {
-  assert.equal(await failing(({ body }) => !/\bpg_(try_)?advisory|\bcreate\b|\block table\b/i.test(body)), [])
+test('no function takes an advisory lock or makes a table; one replaces another', async () => {
+  const isFree = ({ body }: Definition) => !/\bpg_(try_)?advisory|\bcreate\b|\block table\b/i.test(body)
+  assert.equal(await failing(isFree), ['mark_gate_switch'])
 })
 
 test('every function has its documented parameters', async () => {
@@ -350,7 +350,7 @@ for (const file of files) {
   test(`sql/${file} defines the function of its name and says what the server would assume`, () => {
     const text = fs.readFileSync(new URL(file, folder), 'utf8')
     const name = file.replace('.sql', '')
-    const definitions = [...text.matchAll(/create or replace function :PGSTORE_SCHEMA\.(\w+)\(/g)]
+    const definitions = [...text.matchAll(/^create or replace function :PGSTORE_SCHEMA\.(\w+)\(/gm)]
     const phrases = [
       /^ {2}language (plpgsql|sql)$/gm,
       /^ {2}(immutable|stable|volatile) parallel (safe|restricted|unsafe)\b/gm,

@@ -154,20 +154,20 @@ test('in a read-only transaction too, and nothing is written: no transaction num
 test('the purge renews the secret each hour, and a transaction under way stays who it is', async () => {
   const client = await connect()
   const { key, is } = await someone('ann')
-  const secret = async () => (await row<{ secret: Buffer }>('select secret from pgstore.entry_secret')).secret
+  const secret = async () => (await row<{ newest: Buffer }>('select newest from pgstore.entry_keys')).newest
   const first = await secret()
   assert.is(first.length, 64)
   await call('purge_expired')
   assert.equal(await secret(), first)
   await client.query('begin')
   await enter(client, key)
-  await sql(`update pgstore.entry_secret set made_at = made_at - interval '1 hour'`)
+  await sql(`update pgstore.entry_keys set made_at = made_at - interval '1 hour'`)
   await call('purge_expired')
   const second = await secret()
   assert.not.equal(second, first)
   assert.is(second.length, 64)
   assert.equal(await known(client), is)
-  await sql(`update pgstore.entry_secret set made_at = made_at - interval '1 hour'`)
+  await sql(`update pgstore.entry_keys set made_at = made_at - interval '1 hour'`)
   await call('purge_expired')
   assert.equal(await known(client), nobody) // two hours are too long
 })

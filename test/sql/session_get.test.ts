@@ -23,6 +23,8 @@ const columns = [
   'signed_in_at',
   'label',
   'tags',
+  'bound_hash',
+  'bound_until',
 ]
 
 test('a live session comes with all that is stored about it', async () => {
