@@ -67,7 +67,7 @@ function checkPackage(): boolean {
 }
 
 /** Of these, the pages of docs/ are a third: the README's links lead to them. 42 are the dashboard, half of that uPlot. */
-const maxKilobytes = 600
+const maxKilobytes = 640
 
 step('build: tsc, and the page of the dashboard', () => run('npm', 'run', '--silent', 'build'))
 step('format and lint: biome', () => run('biome', 'ci', '--colors=off', '--error-on-warnings', '.'))

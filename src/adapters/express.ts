@@ -19,10 +19,19 @@ export function sessions<Values extends object>(
 ): RequestHandler {
   return (req, res, next) => {
     const answered = store.deviceBound(req, res)
-    if (answered) return void answered.catch(next)
+    if (answered) return void passing(answered, next)
     const { session, isRead, finish } = openSession(store, req, res, options)
     Object.assign(req, { session } satisfies SessionRequest<Values>)
     holdBack(res, { isNeeded: isRead, save: finish, failed: next })
     next()
+  }
+}
+
+/** The framework's answer to a failure. */
+async function passing(answered: Promise<void>, next: (error: unknown) => void): Promise<void> {
+  try {
+    await answered
+  } catch (error) {
+    next(error)
   }
 }

@@ -47,7 +47,8 @@ export function sessions<Values extends object>(
     const answered = store.deviceBound(ctx.req, ctx.res)
     if (answered) {
       ctx.respond = false
-      return void (await answered)
+      await answered
+      return
     }
     const { name, finish: save, ...own } = openSession(store, ctx.req, ctx.res, options)
     let isUsed = !compatible

@@ -1,5 +1,4 @@
-// Whether announcements are heard, proven and not assumed: a span of time in which they were is an epoch, and nothing that was read
-// in another is believed.
+// Whether announcements are heard, proven and not assumed: nothing is believed that was read in another span of hearing, an epoch.
 import { randomBytes } from 'node:crypto'
 import { messageOf } from '../errors.ts'
 import type { Tap } from '../events/listeners.ts'

@@ -62,9 +62,7 @@ function around(...statements: readonly string[]): Route {
 
 /** A transaction on a proxy has no session, whose partition commits by itself. */
 const refused: Route = {
-  body: `raise exception using
-    errcode = 'feature_not_supported',
-    message = 'Through PL/Proxy a transaction cannot work for a session, which lies in another database';`,
+  body: `raise exception 'Through PL/Proxy no transaction works for a session: it lies in another database' using errcode = '0A000';`,
 }
 
 const actor = `nullif(current_setting('pgstore.actor', true), '')`

@@ -33,10 +33,7 @@ interface Mark {
 }
 
 async function mark(scope: string | null, at?: string): Promise<Mark> {
-  return await row<Mark>(
-    `select * from pgstore.session_end_before($1, ${at === undefined ? 'null' : 'now() + $2::interval'})`,
-    ...[scope, ...(at === undefined ? [] : [at])],
-  )
+  return await row<Mark>('select * from pgstore.session_end_before($1, now() + $2::interval)', scope, at ?? null)
 }
 
 const isLive = async (key: Buffer) => (await call('session_get', { key })).length === 1

@@ -184,7 +184,7 @@ test('a store with a connection string works on connections that read no session
 
 test('a pool that sends queries in a row, and one that is not node-postgres’ own, are served too', async () => {
   const visitor = await signedIn('ann')
-  const pipelined = new pg.Pool({ connectionString: clientUrl, max: 1, ...{ pipeline: true } })
+  const pipelined = new pg.Pool(Object.assign({ connectionString: clientUrl, max: 1 }, { pipeline: true }))
   assert.is(await who(visitor, { pool: pipelined }), 'ann')
   class OwnClient extends pg.Client {}
   const own = new pg.Pool({ connectionString: clientUrl, Client: OwnClient, max: 1 } as pg.PoolConfig)
