@@ -57,6 +57,8 @@ const runner = spawn(process.execPath, ['--import', 'tsx', 'test/run.ts', ...par
   stdio: ['ignore', 'pipe', 'inherit'],
 })
 
+const ended = new Promise<number>((resolve) => runner.on('close', (code) => resolve(code ?? 1)))
+
 const servers = await versions()
 const results: Result[] = []
 let heading = ''
@@ -81,7 +83,7 @@ for await (const line of readline.createInterface({ input: runner.stdout })) {
     })
   if (!json) console.log(line)
 }
-process.exitCode = runner.exitCode ?? 1
+process.exitCode = await ended
 console.log(`\n${table(results)}`)
 write()
 
