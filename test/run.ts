@@ -154,7 +154,7 @@ function testFiles(folder: string): string[] {
 
 function secondsAllowed(file: string, isFull: boolean): number {
   if (!isFull) return 420
-  return file.includes('soak') ? 2400 : file.includes('crashes') ? 1800 : 900
+  return file.includes('soak') || file.includes('everybody') ? 2400 : file.includes('crashes') ? 1800 : 900
 }
 
 async function runJob(
