@@ -28,6 +28,7 @@ const slow: Readonly<Record<string, number>> = {
   'store/endings.test.ts': 20,
   'project/bundles.test.ts': 15,
   'project/modules.test.ts': 12,
+  'bound/device-bound-browser.test.ts': 45,
   'examples/demo-browser.test.ts': 25,
   'examples/demo.test.ts': 20,
   'cookie/cookies-browser.test.ts': 8,

@@ -10,7 +10,7 @@ import * as assert from 'uvu/assert'
 const names = ['chromium', 'chromium-browser', 'google-chrome', 'google-chrome-stable']
 
 /** The program on the path; undefined if there is none. */
-const executablePath = (process.env['PATH'] ?? '')
+export const executablePath: string | undefined = (process.env['PATH'] ?? '')
   .split(path.delimiter)
   .flatMap((folder) => names.map((name) => path.join(folder, name)))
   .find((file) => fs.existsSync(file))
