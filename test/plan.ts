@@ -61,7 +61,8 @@ const once =
   /-browser\.test|^examples\/demo|^project\/|^cache\/(model|rules)|^cookie\/codec|^cli\/(gob|import_)|^session\/(json|attachment)|^database\/read-json|^faults\/(behind-poolers|checker|moving|partitions|resources|soak|suspended|worker-versions)\.|^security\/(page|supply-chain)\./
 
 /** Their long counts look for rare orders of events in our own code: on the first server, and short ones on the others. */
-const longOnce = /^adapters\/express\/redirects|^database\/settings|^store\/(model|endings)|^security\/entry|^bound\/device-bound\./
+const longOnce =
+  /^adapters\/express\/redirects|^database\/settings|^store\/(model|endings)|^security\/entry|^bound\/device-bound\./
 
 /** They need a proxy, and what they look at is its own. */
 const onlyThroughProxy = /^through-proxy\//
