@@ -1,4 +1,4 @@
--- Has mark_gate read the sequence, or not: with p_is_read false no read looks for marks. Each connection plans what asks for it anew, at
+-- Has all reads look for marks, from the gate in its sequence on, or none. Each connection plans what asks for it anew, at
 -- its next transaction. For those who hold the lock of the watermark; granted to nobody.
 create or replace function :PGSTORE_SCHEMA.mark_gate_switch(p_is_read boolean)
   returns void
@@ -18,6 +18,13 @@ begin
     as $gate$
       select pg_catalog.to_timestamp(pg_catalog.pg_sequence_last_value(':PGSTORE_SCHEMA.mark_gate'))
     $gate$;
+    create or replace function :PGSTORE_SCHEMA.no_marks()
+      returns boolean
+      language sql
+      stable parallel safe
+    as $gate$
+      select false
+    $gate$;
   else
     create or replace function :PGSTORE_SCHEMA.mark_gate()
       returns timestamptz
@@ -25,6 +32,13 @@ begin
       volatile parallel unsafe
     as $gate$
       select timestamptz '-infinity'
+    $gate$;
+    create or replace function :PGSTORE_SCHEMA.no_marks()
+      returns boolean
+      language sql
+      stable parallel safe
+    as $gate$
+      select true
     $gate$;
   end if;
 end

@@ -113,6 +113,7 @@ export const internalFunctions: readonly string[] = [
   'is_renamed(text, text, jsonb, jsonb, text[], text[])',
   'is_standing(timestamp with time zone, timestamp with time zone, text, text[], timestamp with time zone)',
   'mark_gate()',
+  'no_marks()',
   'mark_gate_switch(boolean)',
   'is_marked(timestamp with time zone, text, text[])',
   'purge_marked(integer)',

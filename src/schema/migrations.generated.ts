@@ -6412,7 +6412,7 @@ comment on function :PGSTORE_SCHEMA.announcement_echo(text) is
   {
     name: '000009-marks.sql',
     sql: `--! Previous: sha1:0da8a588cf20d30d397935ac12c31160a80dbc20
---! Hash: sha1:89b67706be4804337491924ad9ecdbf896965f57
+--! Hash: sha1:4bae2e232574364c3f95d71a6a7fff4cb0d8efd3
 --! Message: marks
 
 --! split: 1-current.sql
@@ -6552,11 +6552,24 @@ $$;
 comment on function :PGSTORE_SCHEMA.is_marked(timestamptz, text, text[]) is
   'Whether a mark has ended a session that began then; internal.';
 --! EndIncluded is_marked.sql
+--! Included no_marks.sql
+-- Whether there is no mark of session_end_before: then no plan holds a look for any, and a read pays nothing. A constant, written into the
+-- plans of those who ask; mark_gate_switch replaces it.
+create or replace function :PGSTORE_SCHEMA.no_marks()
+  returns boolean
+  language sql
+  stable parallel safe
+as $$
+  select true
+$$;
+comment on function :PGSTORE_SCHEMA.no_marks() is
+  'Whether no read need look for marks; internal.';
+--! EndIncluded no_marks.sql
 --! Included mark_gate.sql
 -- A time that no mark of session_end_before is later than: what began since then need not be compared with any.
 --
--- Before the first mark it is this constant, written into the plans of those who ask, which costs a read nothing. From then on it is read
--- from a sequence, and a lone read pays 1.4 µs: see mark_gate_switch, which replaces this function.
+-- Before the first mark it is this constant, written into the plans of those who ask. From then on it is read from a sequence: see
+-- mark_gate_switch, which replaces this function.
 create or replace function :PGSTORE_SCHEMA.mark_gate()
   returns timestamptz
   language sql
@@ -6568,7 +6581,7 @@ comment on function :PGSTORE_SCHEMA.mark_gate() is
   'A time that no mark is later than; internal.';
 --! EndIncluded mark_gate.sql
 --! Included mark_gate_switch.sql
--- Has mark_gate read the sequence, or not: with p_is_read false no read looks for marks. Each connection plans what asks for it anew, at
+-- Has all reads look for marks, from the gate in its sequence on, or none. Each connection plans what asks for it anew, at
 -- its next transaction. For those who hold the lock of the watermark; granted to nobody.
 create or replace function :PGSTORE_SCHEMA.mark_gate_switch(p_is_read boolean)
   returns void
@@ -6588,6 +6601,13 @@ begin
     as $gate$
       select pg_catalog.to_timestamp(pg_catalog.pg_sequence_last_value(':PGSTORE_SCHEMA.mark_gate'))
     $gate$;
+    create or replace function :PGSTORE_SCHEMA.no_marks()
+      returns boolean
+      language sql
+      stable parallel safe
+    as $gate$
+      select false
+    $gate$;
   else
     create or replace function :PGSTORE_SCHEMA.mark_gate()
       returns timestamptz
@@ -6595,6 +6615,13 @@ begin
       volatile parallel unsafe
     as $gate$
       select timestamptz '-infinity'
+    $gate$;
+    create or replace function :PGSTORE_SCHEMA.no_marks()
+      returns boolean
+      language sql
+      stable parallel safe
+    as $gate$
+      select true
     $gate$;
   end if;
 end
@@ -6606,8 +6633,8 @@ comment on function :PGSTORE_SCHEMA.mark_gate_switch(boolean) is
 -- Whether a session stands before the marks of session_end_before: it began, or signed in, no earlier than p_gate, before which all
 -- marks are, or none is for everybody, its user or one of its tags. No answer but true lets it live.
 --
--- Written into the expressions of its callers, as valid_life: one comparison, where there is no mark or the session is younger. They
--- ask mark_gate once, at their start. The gate is set before the mark is committed, so that nobody sees a mark behind a gate that is
+-- Written into the expressions of its callers, as valid_life: nothing where there is no mark, and one comparison where the session is
+-- younger. They ask mark_gate once, at their start. The gate is set before the mark is committed, so that nobody sees a mark behind a gate that is
 -- still open; what it costs to be too high is a second look.
 create or replace function :PGSTORE_SCHEMA.is_standing(
   p_created_at timestamptz,
@@ -6620,7 +6647,8 @@ create or replace function :PGSTORE_SCHEMA.is_standing(
   language sql
   stable parallel safe
 as $$
-  select greatest(p_created_at, p_signed_in_at) >= p_gate
+  select :PGSTORE_SCHEMA.no_marks()
+    or greatest(p_created_at, p_signed_in_at) >= p_gate
     or not :PGSTORE_SCHEMA.is_marked(greatest(p_created_at, p_signed_in_at), p_user_id, p_tags)
 $$;
 comment on function :PGSTORE_SCHEMA.is_standing(timestamptz, timestamptz, text, text[], timestamptz) is

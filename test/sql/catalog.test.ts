@@ -32,6 +32,7 @@ const inlined: Readonly<Record<string, string>> = {
   is_renamed: `(s.user_id, s.data ->> 'user', s.label, s.data, s.tags, null)`,
   is_standing: `(s.created_at, s.signed_in_at, s.user_id, s.tags, s.seen_at)`,
   mark_gate: '()',
+  no_marks: '()',
   entry_proof: `(s.key, s.user_id)`,
   is_entered: `(s.key, s.user_id)`,
 }
@@ -53,6 +54,7 @@ const volatility: Readonly<Record<string, string>> = {
   is_renamed: 'immutable',
   expiry: 'stable',
   is_standing: 'stable',
+  no_marks: 'stable',
   is_marked: 'stable',
   entry_proof: 'stable',
   is_entered: 'stable',
