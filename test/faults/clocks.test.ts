@@ -43,7 +43,8 @@ else {
         FAKETIME_DONT_FAKE_MONOTONIC: '1',
       },
     })
-    admin = new pg.Pool({ connectionString: server.url() }).on('error', () => {})
+    admin = new pg.Pool({ connectionString: server.url(), connectionTimeoutMillis: 5000, query_timeout: 20_000 })
+    admin.on('error', () => {})
     await migrate(admin)
   })
 }
@@ -66,10 +67,22 @@ function set(offset: string): void {
   fs.renameSync(`${file}.new`, file)
 }
 
+/** A connection that begins while the clock steps may be given up: the server's own time limits go by this clock. */
 async function clock(offset: string): Promise<number> {
   set(offset)
-  const { rows } = await admin.query<{ now: Date }>('select clock_timestamp() as now')
-  return Number(rows[0]?.now)
+  let at = Number.NaN
+  const ask = async () => {
+    const { rows } = await admin.query<{ now: Date }>('select clock_timestamp() as now')
+    at = Number(rows[0]?.now)
+    return true
+  }
+  await until(() =>
+    ask().catch((error) => {
+      console.log(`The clock at ${offset}: ${error.message}`)
+      return false
+    }),
+  )
+  return at
 }
 
 function openStore(options: object = {}): PGStore<Record<string, unknown>> {
