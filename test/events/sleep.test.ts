@@ -17,7 +17,7 @@ async function connections(): Promise<number> {
 const asleep = () => until(async () => (await connections()) === 0)
 
 test('a store that nobody calls keeps no connection for events, cache, watchers and worker; the next call opens them', async () => {
-  const store = server({ maxStale: 60 }, { connectionString: databaseUrl, sleepAfter: 1 })
+  const store = server({ maxStale: 60 }, { connectionString: databaseUrl, sleepAfter: 4 })
   const visitor = new Visitor()
   await visitor.visit(store, (session) => {
     session.userId = 'ann'

@@ -122,6 +122,7 @@ page('device-bound-sessions', 0, [], async (url) => {
 })
 
 page('recipes', 0, [], async (url) => {
+  await admin.query('delete from pgstore.sessions') // other pages sign the same person in
   const [laptop, phone] = [new Browser(url), new Browser(url)]
   const post = async (browser: Browser, path: string) => JSON.parse((await browser.post(path, {})).text)
   assert.equal(await post(laptop, '/cart?item=tea'), { cart: ['tea'] })
