@@ -111,8 +111,7 @@ export async function create(data: object = {}, args: SaveArguments = {}, key: B
 /** The row under this key, live or not. */
 export async function stored(key: Buffer): Promise<Stored | undefined> {
   const [found] = await sql<Stored>(
-    `select id, user_id, data, version, created_at, updated_at, expires_at, seen_at, signed_in_at, label, tags, bound_hash,
-       bound_until, xmin || ' ' || ctid as place
+    `select id, user_id, data, version, created_at, updated_at, expires_at, seen_at, signed_in_at, label, tags, xmin || ' ' || ctid as place
      from pgstore.sessions where key = $1`,
     key,
   )
