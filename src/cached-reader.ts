@@ -64,7 +64,10 @@ export class CachedReader extends Reader {
     const carried = found && this.#carried(found)
     if (carried) {
       this.#cache.counts.hit()
-      return await this.#session(req, owner, options, found, carried, false, name, cookie)
+      return (
+        this.#session(req, owner, options, found, carried, false, name, cookie) ??
+        (await this.read(owner, req, name, options))
+      )
     }
     return await this.#readShared(owner, req, name, options, { cookie, digest, hint })
   }
@@ -83,7 +86,10 @@ export class CachedReader extends Reader {
     const carried = joined && this.#carried(joined)
     if (carried) {
       this.#cache.counts.join()
-      return await this.#session(req, owner, options, joined, carried, false, name, cookie)
+      return (
+        this.#session(req, owner, options, joined, carried, false, name, cookie) ??
+        (await this.read(owner, req, name, options))
+      )
     }
     const [read] = readTokens(req, name, this.#codecs, this.#refusals)
     if (!read) return new Session<Values>(owner, name, options)
@@ -97,17 +103,25 @@ export class CachedReader extends Reader {
       const shared = found ?? (joining && (await joining))
       if (shared) {
         this.#cache.counts[found ? 'hit' : 'join']()
-        return await this.#session(req, owner, options, shared, read, false, name, cookie, token)
+        return (
+          this.#session(req, owner, options, shared, read, false, name, cookie, token) ??
+          (await this.read(owner, req, name, options))
+        )
       }
     }
     this.#cache.counts.miss()
     const key = sessionKey(token)
     const entry = await this.#cache.read({ digest, key, hint, codec, signedAt: (signedAt ?? 0) / 1000 })
-    if (entry) return await this.#session(req, owner, options, entry, read, true, name, cookie, token)
+    if (entry)
+      return (
+        this.#session(req, owner, options, entry, read, true, name, cookie, token) ??
+        (await this.read(owner, req, name, options))
+      )
     this.#refusals.add(name, 'not_live')
     return new Session<Values>(owner, name, options)
   }
 
+  /** undefined for a bound session where what is kept may be older than the cookie that came, or than the device's return: to be read anew. */
   #session<Values extends object>(
     req: RequestLike,
     owner: Owner<Values>,
@@ -118,11 +132,10 @@ export class CachedReader extends Reader {
     name: string,
     cookie: string,
     token?: string,
-  ): Session<Values> | Promise<Session<Values>> {
+  ): Session<Values> | undefined {
     const row = this.#cached.rowOf(entry, isOwn)
     const isBound = this.bound !== undefined && !!row.bound
-    // What is kept may be older than the cookie that came, or than the device's return: asked anew.
-    if (isBound && this.bound?.glance(req, name, row) !== 'bound') return this.read(owner, req, name, options)
+    if (isBound && this.bound?.glance(req, name, row) !== 'bound') return undefined
     const known = new CachedKnown(entry, row, isOwn, token, name, cookie)
     const session = new Session<Values>(owner, name, options)
     internals.load(session, { known, cookie: carried })

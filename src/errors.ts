@@ -138,8 +138,8 @@ export function databaseError(operation: string, error: unknown): PGStoreError {
     return new PGStoreError('unavailable', `${operation}: a partition could not be reached`, code)
   if (code === 'XX000' && tooSlow.test(text))
     return new PGStoreError('timeout', `${operation}: a partition did not answer in time`, code)
-  if (outOfRoom.test(code) && isOfLog(error)) return new PGStoreError('unavailable', `${operation}: ${text}`, code)
-  if (outOfRoom.test(code)) return new PGStoreError('full', `${operation}: ${text}`, code)
+  if (outOfRoom.test(code))
+    return new PGStoreError(isOfLog(error) ? 'unavailable' : 'full', `${operation}: ${text}`, code)
   if (!isSqlState(code)) return new PGStoreError('unavailable', `${operation}: ${code}`, code) // mostly TLS errors
   const named = /^(0A|25|28|3D|40|42|54|57|58)/.test(code) ? `: ${text}` : ''
   return new PGStoreError('database', `${operation}: SQLSTATE ${code}${named}`, code)

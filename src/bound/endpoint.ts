@@ -1,7 +1,7 @@
 // The handler's two faces, for the requests of Node and of fetch, and the header that begins it all.
 
 import { setCookieLine } from '../cookie/cookie-options.ts'
-import { type HeadersLike, type ResponseLike, writeCookie } from '../cookie/response.ts'
+import { fields, type ResponseLike, writeCookie } from '../cookie/response.ts'
 import { PGStoreError } from '../errors.ts'
 import type { Session } from '../session/session.ts'
 import type { DeviceBound } from './device-bound.ts'
@@ -108,12 +108,8 @@ export function offer(
   const { id, name, userId } = session
   if (id === undefined || userId === undefined || name !== bound.settings.name || session.isBound) return
   if (!isSignIn && (session.isFresh(30) || !isPage(req))) return
-  if ('setHeader' in res) {
-    if (!res.headersSent) res.setHeader('Secure-Session-Registration', bound.registration(id))
-    return
-  }
-  const headers = headersOf(res)
-  headers?.set('Secure-Session-Registration', bound.registration(id))
+  if ('setHeader' in res && res.headersSent) return
+  fields(res).write('Secure-Session-Registration', bound.registration(id))
 }
 
 /** Whether a browser loads a page with it, and has not said that it could not refresh what it has. */
@@ -125,8 +121,4 @@ function isPage(req: object): boolean {
     return typeof get === 'function' ? (headers as Headers).get(name) : (headers as Record<string, unknown>)[name]
   }
   return of('sec-fetch-dest') === 'document' && !of('secure-session-skipped')
-}
-
-function headersOf(res: Exclude<ResponseLike, { setHeader: unknown }>): HeadersLike | undefined {
-  return 'setCookie' in res || 'headers' in res ? (res as { headers?: HeadersLike }).headers : (res as HeadersLike)
 }

@@ -172,7 +172,8 @@ interface Fields {
   readonly write: (name: string, value: string) => void
 }
 
-function fields(res: ResponseLike): Fields {
+/** The header fields of any response; those of a framework that takes cookies only are empty, and stay so. */
+export function fields(res: ResponseLike): Fields {
   if ('setHeader' in res) {
     return {
       read: (name) => String(res.getHeader(name) ?? ''),

@@ -2,7 +2,7 @@
 
 import { PGStoreError } from '../errors.ts'
 import { HistoryDatabase } from './history-functions.ts'
-import { hex } from './sql-functions.ts'
+import { hex, seconds as interval } from './sql-functions.ts'
 
 /** A session's `bound_hash` and `bound_until` in one column, for `SessionRow.bound`. */
 export const boundColumn = "encode(bound_hash || timestamptz_send(bound_until), 'hex')"
@@ -55,7 +55,7 @@ export class BoundDatabase extends HistoryDatabase {
   ): Promise<Rebound> {
     const columns = `status, ${hex('bound_hash')}, ${hex('previous_hash')}`
     const parameters = '$1::bytea, $2::bytea, $3::bytea, $4::interval, $5::interval'
-    const values = [key, oldHash, newHash, `${seconds} seconds`, lifetime === null ? null : `${lifetime} seconds`]
+    const values = [key, oldHash, newHash, interval(seconds), interval(lifetime)]
     const [row] = await this.call('session_rebind', columns, parameters, values)
     const [status, boundHash = null, previousHash = null] = row ?? []
     return {

@@ -14,8 +14,8 @@ import {
   type SessionDatabase,
   type SessionRow,
 } from './row.ts'
-import { hex, instant, instants, now } from './sql-functions.ts'
-import { seconds, ValueDatabase } from './value-functions.ts'
+import { hex, instant, instants, now, seconds } from './sql-functions.ts'
+import { ValueDatabase } from './value-functions.ts'
 
 /** In the order of `ReadRow`. */
 const sessionColumns = `id, user_id, data, version, label, to_json(tags), ${instants('created_at', 'updated_at', 'expires_at', 'seen_at', now, 'signed_in_at')}`

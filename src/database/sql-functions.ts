@@ -95,3 +95,10 @@ export const now = 'statement_timestamp()'
 export function hex(key: string): string {
   return `encode(${key}, 'hex')`
 }
+
+/** An interval. */
+export function seconds(value: number): string
+export function seconds(value: number | null): string | null
+export function seconds(value: number | null): string | null {
+  return value === null ? null : `${value} seconds`
+}

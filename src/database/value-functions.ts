@@ -3,6 +3,7 @@
 import { PGStoreError } from '../errors.ts'
 import { BoundDatabase } from './bound-functions.ts'
 import type { IncrementArguments, IncrementResult } from './row.ts'
+import { seconds } from './sql-functions.ts'
 
 export class ValueDatabase extends BoundDatabase {
   /** JSON text of the value that was there and is no longer, or of all data with a null name; undefined for none. */
@@ -21,10 +22,4 @@ export class ValueDatabase extends BoundDatabase {
     const [status, value] = row ?? []
     return { status: status as IncrementResult['status'], value: Number(value ?? Number.NaN) }
   }
-}
-
-export function seconds(value: number): string
-export function seconds(value: number | null): string | null
-export function seconds(value: number | null): string | null {
-  return value === null ? null : `${value} seconds`
 }
