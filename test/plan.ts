@@ -31,6 +31,7 @@ const slow: Readonly<Record<string, number>> = {
   'examples/demo-browser.test.ts': 25,
   'examples/demo.test.ts': 20,
   'cookie/cookies-browser.test.ts': 8,
+  'bound/device-bound-browser.test.ts': 25,
   'cache/servers.test.ts': 15,
   'schema/migrate.test.ts': 15,
   'cli/cleanup.test.ts': 15,
