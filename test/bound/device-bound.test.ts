@@ -7,27 +7,10 @@ import * as assert from 'uvu/assert'
 import { counts } from '../support/counts.ts'
 import { clientUrl, closeAll, hashKey, rejection, row, sql, testStore, until } from '../support/harness.ts'
 import { startProxy } from '../support/proxy.ts'
-import { type Answer, cookieName, Device, proofOf } from './device.ts'
+import { type Answer, cookieName, Device, later, proofOf } from './device.ts'
 
 const store = testStore({ deviceBound: true })
 test.after(closeAll)
-
-/** As if so many seconds had passed since anything was done with this session's binding. */
-async function later(id: string, seconds: number): Promise<void> {
-  await row(
-    `with moved as (
-       update pgstore.bindings set
-         created_at = created_at - $2 * interval '1 second',
-         refreshed_at = refreshed_at - $2 * interval '1 second',
-         previous_until = previous_until - $2 * interval '1 second',
-         noted_at = noted_at - $2 * interval '1 second'
-       where session_id = $1
-     )
-     update pgstore.sessions set bound_until = bound_until - $2 * interval '1 second' where id = $1 returning id`,
-    id,
-    seconds,
-  )
-}
 
 async function bound(at = store, userId = 'ann'): Promise<Device> {
   const device = new Device(at)
@@ -383,7 +366,7 @@ test('over Node a database that is down closes the connection, and the browser i
 })
 
 test('registrations that race a regenerate and two saves: none that was answered is lost', async () => {
-  const total = counts(40, 1000)
+  const total = counts(50, 1000)
   await inGroups(total, 4, async (n) => {
     const device = new Device(store)
     const challenge = await device.signIn(`racer-${n}`)
@@ -428,7 +411,7 @@ async function offered(device: Device, id: string): Promise<string> {
 }
 
 test('refreshes of many sessions at once: each challenge is used once, and everybody is served', async () => {
-  const [sessions, each] = [counts(10, 100), counts(10, 100)]
+  const [sessions, each] = [counts(20, 100), counts(25, 100)]
   const devices: Device[] = []
   await inGroups(sessions, 4, async (n) => {
     devices.push(await confirmed(store, `many-${n}`))

@@ -1,7 +1,7 @@
 // A browser with a key in software: what Chromium does for a bound session, as far as a server sees it, and what a thief may try.
 import { createSign, generateKeyPairSync, type KeyObject } from 'node:crypto'
 import type { PGStore, Session } from '../../src/index.ts'
-import { TestResponse, Visitor } from '../support/harness.ts'
+import { row, TestResponse, Visitor } from '../support/harness.ts'
 
 export const cookieName = '__Host-sid-b'
 const url = 'https://example.org/device-bound'
@@ -102,6 +102,23 @@ export class Device extends Visitor {
   get boundCookie(): string | undefined {
     return this.jar.get(cookieName)
   }
+}
+
+/** As if so many seconds had passed since anything was done with this session's binding. */
+export async function later(id: string, seconds: number): Promise<void> {
+  await row(
+    `with moved as (
+       update pgstore.bindings set
+         created_at = created_at - $2 * interval '1 second',
+         refreshed_at = refreshed_at - $2 * interval '1 second',
+         previous_until = previous_until - $2 * interval '1 second',
+         noted_at = noted_at - $2 * interval '1 second'
+       where session_id = $1
+     )
+     update pgstore.sessions set bound_until = bound_until - $2 * interval '1 second' where id = $1 returning id`,
+    id,
+    seconds,
+  )
 }
 
 const part = (value: unknown) => Buffer.from(JSON.stringify(value)).toString('base64url')

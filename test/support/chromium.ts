@@ -3,14 +3,21 @@
 import fs from 'node:fs'
 import path from 'node:path'
 import axe from 'axe-core'
-import { type Browser, type BrowserContext, type BrowserContextOptions, chromium, type Page } from 'playwright-core'
+import {
+  type Browser,
+  type BrowserContext,
+  type BrowserContextOptions,
+  chromium,
+  type LaunchOptions,
+  type Page,
+} from 'playwright-core'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 
 const names = ['chromium', 'chromium-browser', 'google-chrome', 'google-chrome-stable']
 
 /** The program on the path; undefined if there is none. */
-export const executablePath: string | undefined = (process.env['PATH'] ?? '')
+const executablePath = (process.env['PATH'] ?? '')
   .split(path.delimiter)
   .flatMap((folder) => names.map((name) => path.join(folder, name)))
   .find((file) => fs.existsSync(file))
@@ -21,23 +28,47 @@ export const patience = 60_000
 
 let browser: Promise<Browser> | undefined
 
-/** One process for each test file, started by its first test. */
-async function theBrowser(): Promise<Browser> {
-  browser ??= chromium.launch({
+const more: string[] = []
+
+/** Arguments that this file's browsers are started with beside the usual ones. */
+export function startWith(...args: string[]): void {
+  more.push(...args)
+}
+
+function launchOptions(): LaunchOptions {
+  return {
     executablePath: executablePath ?? '',
     timeout: patience,
     // Chromium refuses to run as root with a sandbox, and /dev/shm is small in containers.
     chromiumSandbox: process.getuid?.() !== 0,
-    args: ['--disable-dev-shm-usage'],
+    args: ['--disable-dev-shm-usage', ...more],
     // Browsers have one, and what it shows after a sign-out matters.
     ignoreDefaultArgs: ['--disable-back-forward-cache'],
-  })
+  }
+}
+
+/** One process for each test file, started by its first test. */
+async function theBrowser(): Promise<Browser> {
+  browser ??= chromium.launch(launchOptions())
   return await browser
+}
+
+/** Such as 156.0.8078.108. */
+export async function browserVersion(): Promise<string> {
+  return (await theBrowser()).version()
 }
 
 /** A private window: cookies of its own. Whatever it waits for has `patience`. */
 export async function openWindow(options: BrowserContextOptions = {}): Promise<BrowserContext> {
-  const window = await (await theBrowser()).newContext(options)
+  return patient(await (await theBrowser()).newContext(options))
+}
+
+/** The window of a browser of its own, which keeps in this folder what browsers keep. Closing it ends the browser. */
+export async function openProfile(folder: string): Promise<BrowserContext> {
+  return patient(await chromium.launchPersistentContext(folder, launchOptions()))
+}
+
+function patient(window: BrowserContext): BrowserContext {
   window.setDefaultTimeout(patience)
   window.setDefaultNavigationTimeout(patience)
   return window
