@@ -29,6 +29,8 @@ interface Run extends Result {
   readonly name: string
   readonly output: string
   readonly seconds: number
+  /** What the file printed about its failures. */
+  readonly failures: readonly string[]
 }
 
 const isFull = process.env['PGSTORE_COUNTS'] === 'full'
@@ -114,6 +116,9 @@ async function main(filters: readonly string[]): Promise<number> {
     console.log(`\n${minutesTaken.toFixed(1)} min; longest were`)
     for (const { name, seconds } of runs.sort((one, other) => other.seconds - one.seconds).slice(0, 5))
       console.log(`  ${seconds.toFixed(1).padStart(6)} s  ${name}`)
+    // Once more, where it is seen without a search through everything else.
+    for (const { name, failures } of runs.filter(({ failed }) => failed > 0))
+      console.log(['', `✘ ${name}`, ...failures].join('\n'))
   } finally {
     for (const bundled of [own, ...others]) bundled.remove()
     await Promise.all([...targets, ...(proxy ? [proxy] : [])].map((target) => target.stop()))
@@ -178,7 +183,15 @@ async function runJob(
   console.log(`${result.failed ? '✘' : '•'} ${name} (${told(result)}, ${seconds.toFixed(1)} s)`)
   if (result.failed || process.env['VERBOSE']) console.log(output)
   else for (const [line] of output.matchAll(/^(?:Skipped|Left out): .*$/gm)) console.log(`  ${line}`)
-  return { ...result, name, output: isSecurity(file) ? output : '', seconds }
+  const failures = result.failed ? failuresIn(output) : []
+  return { ...result, name, output: isSecurity(file) ? output : '', seconds, failures }
+}
+
+/** Each test that failed with what it expected, or else the end: of a file that was stopped, or did not begin. */
+function failuresIn(output: string): string[] {
+  const lines = output.trimEnd().split('\n')
+  const starts = lines.flatMap((line, at) => (/^ {3}FAIL /.test(line) ? [at] : []))
+  return starts.length === 0 ? lines.slice(-15) : starts.slice(0, 5).flatMap((at) => lines.slice(at, at + 15))
 }
 
 function told({ passed, failed, skipped }: Result): string {

@@ -11,6 +11,7 @@ import {
   holdAtTrigger,
   holdPurge,
   startOver,
+  stopInBatch,
   terminate,
 } from '../support/crowd.ts'
 import { closeAll, databaseUrl, hashKey, rejection, row, sql, testStore, until } from '../support/harness.ts'
@@ -381,14 +382,11 @@ test('closing the store ends its worker and its watchers, and it does not start 
 })
 
 test('closing during a purge lets the current batch finish, and records the run', async () => {
-  await addExpired(2500)
-  const closing = testStore({ connectionString: databaseUrl })
-  const hold = await holdPurge()
-  await closing.startCleanup('1 hour')
-  await hold.untilHeld()
-  const closed = closing.close()
-  await hold.release()
-  await closed
+  await stopInBatch(2500, async () => {
+    const closing = testStore({ connectionString: databaseUrl })
+    await closing.startCleanup('1 hour')
+    return () => closing.close()
+  })
   assert.is((await countSessions()).due, 1500)
   assert.equal(await row('select total_purged::integer as n, last_error from pgstore.cleanup'), {
     n: 1000,

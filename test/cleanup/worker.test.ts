@@ -3,7 +3,7 @@ import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { type RunWorkerOptions, runWorker } from '../../src/cleanup/worker.ts'
 import { migrate } from '../../src/index.ts'
-import { addExpired, addLive, connections, countSessions, holdPurge, startOver, terminate } from '../support/crowd.ts'
+import { addExpired, addLive, connections, countSessions, startOver, stopInBatch, terminate } from '../support/crowd.ts'
 import {
   admin,
   closeAll,
@@ -228,14 +228,11 @@ test('a batch that takes too long is retried with a smaller size', async () => {
 })
 
 test('stopping waits for the current batch, records the run, and may be called twice', async () => {
-  await addExpired(1200)
-  const hold = await holdPurge()
-  const { worker } = await start({ batchSize: 500 })
-  await sql(`select pgstore.cleanup_start('1 hour')`)
-  await hold.untilHeld()
-  const stopped = Promise.all([worker.stop(), worker.stop(), worker.done])
-  await hold.release()
-  await stopped
+  await stopInBatch(1200, async () => {
+    const { worker } = await start({ batchSize: 500 })
+    await sql(`select pgstore.cleanup_start('1 hour')`)
+    return () => Promise.all([worker.stop(), worker.stop(), worker.done])
+  })
   assert.is(await due(), 700)
   assert.equal(await row('select total_purged::integer as n from pgstore.cleanup'), { n: 500 })
 })
