@@ -2,7 +2,8 @@
 -- did come with, null for none; p_is_ours says that this cookie was once given to this session.
 --
 -- Status: current or previous: it holds after all, as the caller had read an older state; unbound: the session is bound to nothing;
--- refused: noted in the history and announced, once a minute; ended: a cookie of ours that was replaced and is over came back, so that
+-- refused: noted in the history and announced, once a minute; awaited: the same, while the device's last proof still holds, so that it is
+-- about to come with its cookie, and nothing may take the place of the session's own; ended: a cookie of ours that was replaced and is over came back, so that
 -- there are two who have it: the session ends as stolen; gone.
 create or replace function :PGSTORE_SCHEMA.session_unbound(
   p_key bytea,
@@ -23,11 +24,12 @@ declare
   v_gate constant timestamptz := :PGSTORE_SCHEMA.mark_gate();
   v_id bigint;
   v_bound_hash bytea;
+  v_bound_until timestamptz;
   v_previous_hash bytea;
   v_previous_until timestamptz;
 begin
-  select s.id, s.bound_hash, b.previous_hash, b.previous_until
-  into v_id, v_bound_hash, v_previous_hash, v_previous_until
+  select s.id, s.bound_hash, s.bound_until, b.previous_hash, b.previous_until
+  into v_id, v_bound_hash, v_bound_until, v_previous_hash, v_previous_until
   from :PGSTORE_SCHEMA.sessions as s
   left join :PGSTORE_SCHEMA.bindings as b on b.session_id = s.id
   where s.key = p_key
@@ -53,9 +55,9 @@ begin
       perform :PGSTORE_SCHEMA.session_announce('unbound', array[v_id]);
       perform :PGSTORE_SCHEMA.history_note('unbound', p_key);
     end if;
-    status := 'refused';
+    status := case when v_now < v_bound_until then 'awaited' else 'refused' end;
   end if;
 end
 $$;
 comment on function :PGSTORE_SCHEMA.session_unbound(bytea, bytea, boolean) is
-  'Judges a request without the cookie of its session''s device. Status: current, previous, unbound, refused, ended (as stolen) or gone.';
+  'Judges a request without the cookie of its session''s device. Status: current, previous, unbound, refused, awaited (refused, as its device is about to come), ended (as stolen) or gone.';

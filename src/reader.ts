@@ -12,7 +12,7 @@ import type { TracedSessions } from './database/traced-sessions.ts'
 import { knownFrom } from './session/known.ts'
 import type { SealedDatabase } from './session/seal.ts'
 import { internals, Session } from './session/session.ts'
-import { noteBound } from './session/stored-session.ts'
+import { noteAwaited, noteBound } from './session/stored-session.ts'
 import { sessionKey } from './session/token.ts'
 
 type Owner<Values extends object> = ConstructorParameters<typeof Session<Values>>[0]
@@ -74,7 +74,7 @@ export class Reader {
     }
     const verdict =
       this.bound && row?.bound && read ? await this.bound.judge(req, name, sessionKey(read.token), row) : undefined
-    if (verdict === 'refused') {
+    if (verdict === 'refused' || verdict === 'awaited') {
       this.#refusals.add(name, 'unbound')
       row = undefined
     }
@@ -84,6 +84,7 @@ export class Reader {
       internals.load(session, { known: knownFrom(read.token, row), cookie: read })
       if (verdict === 'bound') noteBound(session)
     }
+    if (verdict === 'awaited') noteAwaited(session)
     return session
   }
 

@@ -25,6 +25,7 @@ import { checkText } from './session/json.ts'
 import { knownAfterTake, knownFrom } from './session/known.ts'
 import { internals, type Session } from './session/session.ts'
 import type { SessionChanges, Stored } from './session/stored.ts'
+import { isAwaited } from './session/stored-session.ts'
 import { newToken, sessionKey } from './session/token.ts'
 import { maxAgeKey, parseJson } from './session/values.ts'
 import type { ValuesSchema } from './session/values-schema.ts'
@@ -146,7 +147,7 @@ export class Saver {
 
   async #create(req: RequestLike, res: ResponseLike, session: Session<object>, write: WriteOptions): Promise<void> {
     const changes = internals.changes(session)
-    if (changes.isEmpty) return
+    if (changes.isEmpty || (isAwaited(session) && changes.userId === null)) return
     checkCookiesOpen(res)
     if (this.#settings.values) await this.#settings.values.checkSaved(changes)
     const token = newToken()

@@ -5,8 +5,11 @@ import { digestDigits, parseTime, type SessionRow } from '../database/row.ts'
 import type { DeviceBoundSettings } from './bound-options.ts'
 import { cookieDigest, cookieHash } from './bound-secrets.ts'
 
-/** `bound`: the device is there. `tolerated`: it is not, within the grace. `refused`: it is not. */
-export type BoundVerdict = 'bound' | 'tolerated' | 'refused'
+/**
+ * `bound`: the device is there. `tolerated`: it is not, within the grace. `refused`: it is not. `awaited`: it is not, but about to come,
+ * as it has just proved itself: the answer was lost.
+ */
+export type BoundVerdict = 'bound' | 'tolerated' | 'refused' | 'awaited'
 
 export class BoundCheck {
   readonly #settings: DeviceBoundSettings
@@ -39,6 +42,7 @@ export class BoundCheck {
     const isExpired = hash?.toString('hex') === row.bound?.slice(0, digestDigits)
     const status = await this.#database.unbound(key, isExpired ? null : hash, !isExpired && hash !== null)
     if (status === 'current' || status === 'previous') return 'bound'
+    if (status === 'awaited') return 'awaited'
     return status === 'unbound' ? 'tolerated' : 'refused'
   }
 

@@ -21,7 +21,7 @@ export interface Rebound {
   readonly previousHash: string | null
 }
 
-export type UnboundStatus = 'current' | 'previous' | 'unbound' | 'refused' | 'ended' | 'gone'
+export type UnboundStatus = 'current' | 'previous' | 'unbound' | 'refused' | 'awaited' | 'ended' | 'gone'
 
 export class BoundDatabase extends HistoryDatabase {
   async bind(
@@ -73,6 +73,7 @@ export class BoundDatabase extends HistoryDatabase {
       'previous',
       'unbound',
       'refused',
+      'awaited',
       'ended',
       'gone',
     ])

@@ -12,6 +12,17 @@ export function noteBound(session: StoredSession): void {
   boundSessions.add(session)
 }
 
+const awaitedSessions = new WeakSet<StoredSession>()
+
+/** New, in the place of one whose device is about to come with its cookie: no other may take the place of the visitor's. */
+export function noteAwaited(session: StoredSession): void {
+  awaitedSessions.add(session)
+}
+
+export function isAwaited(session: StoredSession): boolean {
+  return awaitedSessions.has(session)
+}
+
 /** What a session shows of its row, and what only the store changes. */
 export class StoredSession {
   #stored: Stored | undefined

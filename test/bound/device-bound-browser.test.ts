@@ -63,6 +63,8 @@ class Site {
       session.userId = searchParams.get('user') ?? ''
       await this.store.regenerate(req, res, session)
     }
+    session.values['visits'] = Number(session.values['visits'] ?? 0) + 1 // as many programs do, whoever comes
+    await session.save(req, res)
     const { userId = 'nobody', isBound } = session
     res.setHeader('content-type', 'text/html')
     res.end(`<!doctype html><link rel="icon" href="data:,"><p>${userId}${isBound ? ', bound' : ''}</p>`)

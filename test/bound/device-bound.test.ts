@@ -135,6 +135,30 @@ test('a lost answer: the same proof again brings the same cookie, within ten sec
   assert.ok((await device.session()).isBound)
 })
 
+test('an answer lost when the cookie before had run out: a save in the refused request leaves the cookie alone', async () => {
+  const device = await confirmed()
+  await later(device.id, 700)
+  device.jar.delete(cookieName)
+  await device.refresh({ keep: false })
+  const { res, session } = await device.visit(store, async (session, req, res) => {
+    session.values['seen'] = true
+    await store.save(req, res, session)
+  })
+  assert.equal([session.isNew, session.userId, res.getHeader('set-cookie')], [true, undefined, undefined])
+  assert.is((await device.refresh()).status, 200)
+  const { id, values, isBound } = await device.session()
+  assert.equal([id, values, isBound], [device.id, {}, true])
+})
+
+test('a refused visitor who signs in gets a session', async () => {
+  const device = await confirmed()
+  device.jar.delete(cookieName)
+  await device.signIn('bea')
+  const { userId, id } = await device.session()
+  assert.is(userId, 'bea')
+  assert.not.equal(id, device.id)
+})
+
 test('a lost answer to a registration: after half a minute another is taken, and nobody was refused', async () => {
   const device = new Device(store)
   await device.register(await device.signIn(), false)

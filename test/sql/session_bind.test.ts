@@ -2,6 +2,7 @@
 import { randomBytes } from 'node:crypto'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
+import { later } from '../bound/device.ts'
 import { clientUrl, row, sql, until } from '../support/harness.ts'
 import {
   type Client,
@@ -55,20 +56,6 @@ async function bound(hash: Buffer, userId = 'ann'): Promise<{ key: Buffer; id: s
 
 async function bindings(id: string): Promise<number> {
   return (await sql('select from pgstore.bindings where session_id = $1', id)).length
-}
-
-/** As if so much time had passed since what was done with this binding. */
-async function later(id: string, seconds: number): Promise<void> {
-  await row(
-    `update pgstore.bindings set
-       created_at = created_at - $2 * interval '1 second',
-       refreshed_at = refreshed_at - $2 * interval '1 second',
-       previous_until = previous_until - $2 * interval '1 second',
-       noted_at = noted_at - $2 * interval '1 second'
-     where session_id = $1 returning session_id`,
-    id,
-    seconds,
-  )
 }
 
 test('a session is bound once: to the same key and cookie again, to no other', async () => {
@@ -248,12 +235,24 @@ test('the cookie before is good for two minutes more, and ends the session when 
   assert.is(await unbound(key, second, true), 'current')
   assert.is(await unbound(key, first, true), 'previous')
   await later(id, 125)
-  assert.is(await unbound(key, first, true), 'refused', 'a minute in which it is only refused')
+  assert.is(await unbound(key, first, true), 'awaited', 'a minute in which it is only refused')
   await later(id, 60)
-  assert.is(await unbound(key, newKey(), false), 'refused', 'no cookie of ours proves nothing')
+  assert.is(await unbound(key, newKey(), false), 'awaited', 'no cookie of ours proves nothing')
   assert.is(await unbound(key, first, true), 'ended')
   assert.is(await unbound(key, first, true), 'gone')
   assert.is(await bindings(id), 0)
+})
+
+test('a refused request of a device whose last proof still holds is one of a device that is awaited', async () => {
+  const [first, second] = [newKey(), newKey()]
+  const { key, id } = await bound(first)
+  assert.is(await unbound(key, null, false), 'refused', 'it has not come back yet')
+  await rebind(key, first, second)
+  assert.is(await unbound(key, null, false), 'awaited')
+  await later(id, 299)
+  assert.is(await unbound(key, null, false), 'awaited')
+  await later(id, 1)
+  assert.is(await unbound(key, null, false), 'refused')
 })
 
 test('a session that is bound to nothing is not judged', async () => {
