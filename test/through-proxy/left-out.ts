@@ -17,12 +17,17 @@ const catalog = 'what the catalog of one node holds is not on a proxy, whose own
 const lock = 'a session that is locked through the proxy is free again when the call is over'
 const limit = "a limit is each partition's"
 const heard = 'what a partition announces comes later here than the answer'
+const control =
+  'the schedule of the purge, its worker and the reports about tables belong to one node: the control plane'
 const own = "it looks at one node's plans, pages, counters or tables of consumers"
 
 /** Tests that cannot pass there, by file and a pattern of their names; `.` is the whole file. */
 const reasons: readonly (readonly [file: RegExp, name: string, reason: string])[] = [
   [/^sql\/(plans|hot|session_stats)\./, '.', own],
   [/^(events|cache)\//, '.', heard],
+  [/^cleanup\//, '.', control],
+  [/^cli\/(cleanup|dashboard|dashboard-browser|doctor|status)\./, '.', control],
+  [/^examples\/(cleanup|demo|demo-browser)\./, '.', control],
   [
     /^sql\/catalog\./,
     '^every function (is|has)|^A7|costs no call|inlined|is commented|violated constraint|^B6|triggers|applying sql/ again|USAGE|needs no other right|no function takes an advisory lock',
@@ -59,7 +64,7 @@ const reasons: readonly (readonly [file: RegExp, name: string, reason: string])[
 
 /** Files that regenerate in SQL: there all keys share a first byte, or none could, as each pair that a client makes does. */
 const ofOneByte =
-  /^sql\/(session_(regenerate|save|announce|take|history)|concurrency|races|value_lives|statement_time|catalog|purge_expired|plans)\./
+  /^sql\/(session_(regenerate|save|announce|take|history)|concurrency|races|value_lives|statement_time|catalog|purge_expired|plans)\.|^security\/leaks\./
 
 /** The first byte of all keys that the file makes by `newKey`; undefined where they may differ. */
 export function firstByte(file: string): number | undefined {

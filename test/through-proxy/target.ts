@@ -98,7 +98,9 @@ function viewStatements(partitionUrls: readonly string[]): string[] {
     ),
   ])
   const alike = `import foreign schema ${schema} limit to (audit, ending_consumers) from server look_0 into ${schema}`
-  return ['create extension postgres_fdw', ...servers, ...tables, alike]
+  // Sessions that a test adds to the tables take their numbers from here: none that a partition will give.
+  const numbers = `create sequence ${schema}.session_number start 1000000000`
+  return ['create extension postgres_fdw', ...servers, ...tables, alike, numbers]
 }
 
 /** Passes what is announced on the partitions to whoever listens in the proxy's database. */
