@@ -96,9 +96,11 @@ export class ReadRow implements SessionRow {
 
   /** The same row for keeping: its times take half the room, and longer to read. */
   packed(): PackedRow {
-    const [id, userId, data, version, label, tags, times, bound] = this.#fields
+    const [id, userId, data, version, label, tags, times] = this.#fields
     const packed = times ? Buffer.from(times, 'hex').toString('latin1', arrayHead) : null
-    return new PackedRow([id, userId, data, version, label, tags, packed, bound] as (string | null)[], 0)
+    const { bound } = this
+    const kept = [id, userId, data, version, label, tags, packed, ...(bound === null ? [] : [bound])] // and no key
+    return new PackedRow(kept as (string | null)[], 0)
   }
 }
 
