@@ -2,6 +2,7 @@
 // share its disk and processors; the figures are in docs/design.md.
 import { setTimeout as pause } from 'node:timers/promises'
 import { systemBin } from '../scripts/postgres.ts'
+import { median } from './measure.ts'
 
 process.env['PGSTORE_TEST_BIN'] ??= systemBin()
 process.env['PGSTORE_TEST_DATABASE_URL'] ??= 'postgres://none' // read by a module that none of this uses
@@ -15,8 +16,8 @@ const standby = await (async () => {
   return await primary.standby({ fsync: 'on' })
 })()
 
-const median = (numbers: number[], part = 0.5) =>
-  numbers.sort((one, other) => one - other)[Math.floor(numbers.length * part)] as number
+const p99 = (numbers: readonly number[]) =>
+  numbers.toSorted((one, other) => one - other)[Math.floor(numbers.length * 0.99)] as number
 const ms = (number: number) => number.toFixed(3)
 
 try {
@@ -40,7 +41,7 @@ try {
       await client.query((round % 2 ? positioned : plain)())
       times[round % 2 ? 1 : 0].push(performance.now() - began)
     }
-    const [without, withIt] = times.map((one) => median(one)) as [number, number]
+    const [without, withIt] = times.map(median) as [number, number]
     console.log(`${name}: p50 ${ms(without)} ms, with its position ${ms(withIt)} ms: ${(withIt / without).toFixed(2)}`)
   }
 
@@ -80,7 +81,7 @@ try {
     await Promise.all(busy)
     console.log(
       `${writers} writers beside: of ${late.length} reads right after a save ${((100 * behind) / late.length).toFixed(1)} % find the standby behind; ` +
-        `it is there after p50 ${ms(median(late))}, p99 ${ms(median(late, 0.99))} ms; ` +
+        `it is there after p50 ${ms(median(late))}, p99 ${ms(p99(late))} ms; ` +
         `${((100 * early) / late.length).toFixed(1)} % would have been believed by the position inside the transaction`,
     )
   }

@@ -18,7 +18,7 @@ const lock = 'a session that is locked through the proxy is free again when the 
 const limit = "a limit is each partition's"
 const heard = 'what a partition announces comes later here than the answer'
 const control =
-  'the schedule of the purge, its worker and the reports about tables belong to one node: the control plane'
+  "the control plane: the tests hold the purge by triggers on the tables, and read reports about them, in their own database, the proxy's, which has none"
 const own = "it looks at one node's plans, pages, counters or tables of consumers"
 
 /** Tests that cannot pass there, by file and a pattern of their names; `.` is the whole file. */
