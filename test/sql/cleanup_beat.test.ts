@@ -1,6 +1,5 @@
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { row } from '../support/harness.ts'
 import { call, closeClients, closeEverything } from './calls.ts'
 import { announced, resetSchedule, schedule, startDue } from './schedule.ts'
 
@@ -24,14 +23,6 @@ test('a run that is due is not claimed by it', async () => {
 
 test('it announces nothing', async () => {
   assert.equal(await announced(() => call('cleanup_beat')), [])
-})
-
-test('the row is rewritten in place: 500 beats leave the table at a few pages', async () => {
-  for (let beat = 0; beat < 500; beat++) await call('cleanup_beat')
-  const { pages } = await row<{ pages: number }>(
-    `select (pg_relation_size('pgstore.cleanup') / 8192)::integer as pages`,
-  )
-  assert.ok(pages <= 4, `${pages} pages`)
 })
 
 test.run()

@@ -1,4 +1,4 @@
-// A save of a live session must not touch an index: its update is heap-only, and the table does not bloat.
+// A save of a live session must not touch an index, nor a beat of the worker: their updates are heap-only, and no table bloats.
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { sql, until } from '../support/harness.ts'
@@ -12,8 +12,12 @@ interface Updates {
   heapOnly: number
 }
 
-/** How many updates of the sessions table `work` made, all over one connection. */
-async function updatesBy(expected: number, work: (client: Client) => Promise<void>): Promise<Updates> {
+/** How many updates of the table `work` made, all over one connection. */
+async function updatesBy(
+  table: 'sessions' | 'cleanup',
+  expected: number,
+  work: (client: Client) => Promise<void>,
+): Promise<Updates> {
   await sql('select pg_stat_reset()')
   const client = await connect()
   await work(client)
@@ -24,7 +28,8 @@ async function updatesBy(expected: number, work: (client: Client) => Promise<voi
     const [found] = await sql<Updates>(
       `select n_tup_upd::integer as "all", n_tup_hot_upd::integer as "heapOnly"
        from pg_stat_user_tables
-       where relid = 'pgstore.sessions'::regclass`,
+       where relid = $1::regclass`,
+      `pgstore.${table}`,
     )
     if (found) updates = found
     return updates.all >= expected
@@ -41,8 +46,12 @@ async function isHeapOnly(
   work: (keys: readonly Buffer[], client: Client) => Promise<void>,
 ): Promise<void> {
   const keys = (await sessions(10_000, ttl)).filter((_, index) => index % 10 === 0)
-  const updates = await updatesBy(keys.length, async (client) => await work(keys, client))
-  assert.is(updates.all, keys.length)
+  const updates = await updatesBy('sessions', keys.length, async (client) => await work(keys, client))
+  assertHeapOnly(updates, keys.length)
+}
+
+function assertHeapOnly(updates: Updates, expected: number): void {
+  assert.is(updates.all, expected)
   assert.ok(updates.heapOnly >= 0.95 * updates.all, JSON.stringify(updates))
 }
 
@@ -85,5 +94,13 @@ for (const ttl of ['30 days', '30 minutes']) {
     })
   })
 }
+
+test('and the beats of a worker', async () => {
+  const beats = 500
+  const updates = await updatesBy('cleanup', beats, async (client) => {
+    for (let beat = 0; beat < beats; beat++) await call('cleanup_beat', {}, client)
+  })
+  assertHeapOnly(updates, beats)
+})
 
 test.run()
