@@ -184,7 +184,7 @@ export class StoreParts {
 
   /** The same over one client, without batching: a transaction has one caller. */
   lend(client: Queryable): StoreParts {
-    const problems = poolProblems(client).map((problem) => problem.replace('pool', 'client'))
+    const problems = poolProblems(client, 'client').map((problem) => problem.replace('pool', 'client'))
     if (problems.length > 0) throw new PGStoreError('invalid_option', `withClient: ${problems.join('; ')}.`)
     const settings = { ...this.settings, maxLength: this.writer.maxLength, durability: undefined }
     const database = new Database(this.#clients.lent(economical(client as Pool, false)), settings.schema)

@@ -149,6 +149,7 @@ export function parseOptions(given: PGStoreOptions): Settings {
   const deviceBound = parseDeviceBound(
     Object.hasOwn(given, 'deviceBound') ? given.deviceBound : undefined,
     given,
+    options,
     problems,
   )
   refuse(problems)

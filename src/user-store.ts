@@ -132,7 +132,7 @@ export abstract class UserStore<Values extends object> extends SessionHistory {
    * before the routes. undefined, and at once, for any other request and without the option; a promise for one that is being
    * answered. If the database cannot be reached, the connection is closed, or the answer of fetch is a 503.
    *
-   * The adapters for Express, Fastify, Koa and Hono call it themselves.
+   * The adapters for Express, Fastify, Koa, Hono, h3 and SvelteKit call it themselves.
    */
   deviceBound(req: Request): Promise<Response> | undefined
   deviceBound(req: BoundNodeRequest, res: BoundNodeResponse): Promise<undefined> | undefined
@@ -156,6 +156,9 @@ export abstract class UserStore<Values extends object> extends SessionHistory {
 }
 
 function checkTransaction(work: unknown, options: TransactionOptions): void {
+  if (typeof options !== 'object' || options === null) {
+    throw new PGStoreError('invalid_option', 'transaction: the fourth argument must be an object of options: { pool }.')
+  }
   const { pool, isolation, readOnly = false } = options
   const problems = unknownNames(options, transactionNames)
   if (typeof work !== 'function') problems.push('the third argument must be a function: (req, name, work)')

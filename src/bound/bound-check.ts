@@ -2,7 +2,7 @@
 import { type RequestLike, readCookies } from '../cookie/cookie-header.ts'
 import type { BoundDatabase } from '../database/bound-functions.ts'
 import { digestDigits, parseTime, type SessionRow } from '../database/row.ts'
-import type { DeviceBoundSettings } from './bound-options.ts'
+import { type DeviceBoundSettings, firstSeconds } from './bound-options.ts'
 import { cookieDigest, cookieHash } from './bound-secrets.ts'
 
 /**
@@ -28,7 +28,13 @@ export class BoundCheck {
     const late = parseTime(row.now) - parseTime(bound.slice(digestDigits))
     const isGrace = late >= 0 && late <= this.#settings.grace * 1000
     const digest = bound.slice(0, digestDigits)
-    if ((late < 0 || isGrace) && cookies.some((cookie) => cookieDigest(cookie) === digest)) return 'bound'
+    const current = cookies.find((cookie) => cookieDigest(cookie) === digest)
+    if (current !== undefined) {
+      if (late < 0) return 'bound'
+      // A registration is proof for its cookie's life; whatever else ran out proves nothing, though a copy of it still comes.
+      if (late <= firstSeconds * 1000 && this.#settings.secrets.isFirst(current, row.id)) return 'bound'
+      return isGrace ? 'tolerated' : undefined
+    }
     return isGrace && !cookies.some((cookie) => this.#isOurs(cookie, row)) ? 'tolerated' : undefined
   }
 

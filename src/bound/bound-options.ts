@@ -1,5 +1,6 @@
 // The option `deviceBound`.
 import { type CodecOptions, sealSecrets } from '../cookie/codec-options.ts'
+import type { SessionOptions } from '../cookie/cookie-options.ts'
 import { unknownNames } from '../errors.ts'
 import { BoundSecrets } from './bound-secrets.ts'
 
@@ -21,6 +22,12 @@ export interface DeviceBoundOptions {
   readonly grace?: number | undefined
 }
 
+/**
+ * Seconds that the first cookie lives: with two minutes or less left, Chromium comes back at the next request. From then on the server
+ * knows that its answer has arrived.
+ */
+export const firstSeconds = 120
+
 const names = { name: true, path: true, maxAge: true, grace: true } satisfies Record<keyof DeviceBoundOptions, true>
 
 /** The option, checked and complete. */
@@ -34,10 +41,15 @@ export interface DeviceBoundSettings {
   readonly secrets: BoundSecrets
 }
 
-/** Adds to `problems` what is wrong with it; undefined if sessions are not to be bound. */
+/**
+ * Adds to `problems` what is wrong with it; undefined if sessions are not to be bound.
+ *
+ * @param session the attributes of the sessions' cookie
+ */
 export function parseDeviceBound(
   given: unknown,
   keys: CodecOptions,
+  session: Pick<SessionOptions, 'path' | 'secure'>,
   problems: string[],
 ): DeviceBoundSettings | undefined {
   if (given === undefined || given === false) return undefined
@@ -66,10 +78,20 @@ export function parseDeviceBound(
     problems.push('deviceBound.path must be a path of letters, digits and / . _ ~ -, such as /device-bound')
   }
   problems.push(...rangeProblems('maxAge', maxAge, 300, 86400), ...rangeProblems('grace', grace, 60, 3600))
+  if (session.secure === false) problems.push('deviceBound needs a session cookie with secure, and HTTPS')
+  if (typeof path === 'string' && !isWithin(path, session.path)) {
+    problems.push(`deviceBound.path must lie within the session cookie's path, ${session.path}`)
+  }
   if (keys.codecs !== undefined) problems.push('deviceBound needs keys or keyPairs, from which it derives its own')
   if (problems.length > 0) return undefined
   const cookie = `__Host-${name.replace(/^__(host-http|host|http|secure)-/i, '')}-b`
   return { name, cookie, path, maxAge, grace, secrets: new BoundSecrets(sealSecrets(keys)) }
+}
+
+/** RFC 6265 §5.1.4: whether a cookie of this path is sent to the other one. */
+function isWithin(path: string, cookiePath: unknown): boolean {
+  if (typeof cookiePath !== 'string' || cookiePath === path) return true // what is no path is named elsewhere
+  return path.startsWith(cookiePath.endsWith('/') ? cookiePath : `${cookiePath}/`)
 }
 
 function rangeProblems(name: string, seconds: unknown, least: number, most: number): string[] {

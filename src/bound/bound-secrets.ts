@@ -5,6 +5,9 @@ import { createHmac, hash, timingSafeEqual } from 'node:crypto'
 /** Bytes of a cookie's name, and of the tag behind it. */
 const part = 16
 
+/** Of a registration's cookie, or of one that followed. */
+type Tag = 'first' | 'tag'
+
 export class BoundSecrets {
   /** One for each key of the ring; the first makes, all verify. */
   readonly #keys: readonly Buffer[]
@@ -36,22 +39,36 @@ export class BoundSecrets {
     return mac(key, `challenge|${id}|${boundHash}|${time}`).toString('base64url')
   }
 
-  /** The cookie that follows on this one, given by its hex digest, or on what a registration says. */
+  /** The cookie that a registration gives, which said this. */
+  firstCookie(id: string, said: string): string {
+    return cookieOf(this.#keys[0] as Buffer, 'first', id, said)
+  }
+
+  /** The cookie that follows on this one, given by its hex digest. */
   cookieAfter(id: string, before: string): string {
-    return cookieOf(this.#keys[0] as Buffer, id, before)
+    return cookieOf(this.#keys[0] as Buffer, 'tag', id, before)
   }
 
   /** The cookie that followed on `before`, if its digest is this one: one that a key no longer in the ring made is not found. */
   cookieWith(digest: string, id: string, before: string): string | undefined {
-    return this.#keys.map((key) => cookieOf(key, id, before)).find((cookie) => cookieDigest(cookie) === digest)
+    return this.#keys.map((key) => cookieOf(key, 'tag', id, before)).find((cookie) => cookieDigest(cookie) === digest)
   }
 
   /** Whether this cookie was ever given to this session. */
   isOurs(cookie: string, id: string): boolean {
+    return this.#isTagged('tag', cookie, id) || this.#isTagged('first', cookie, id)
+  }
+
+  /** Whether it is one that a registration gave. */
+  isFirst(cookie: string, id: string): boolean {
+    return this.#isTagged('first', cookie, id)
+  }
+
+  #isTagged(tag: Tag, cookie: string, id: string): boolean {
     if (!/^[\w-]{43}$/.test(cookie)) return false
     const given = Buffer.from(cookie, 'base64url')
     if (given.length !== 2 * part) return false
-    return this.#keys.some((key) => timingSafeEqual(tagOf(key, id, given.subarray(0, part)), given.subarray(part)))
+    return this.#keys.some((key) => timingSafeEqual(tagOf(key, tag, id, given.subarray(0, part)), given.subarray(part)))
   }
 }
 
@@ -65,13 +82,13 @@ export function cookieDigest(cookie: string): string {
   return hash('sha256', cookie, 'hex')
 }
 
-function cookieOf(key: Buffer, id: string, before: string): string {
+function cookieOf(key: Buffer, tag: Tag, id: string, before: string): string {
   const name = mac(key, `cookie|${id}|${before}`).subarray(0, part)
-  return Buffer.concat([name, tagOf(key, id, name)]).toString('base64url')
+  return Buffer.concat([name, tagOf(key, tag, id, name)]).toString('base64url')
 }
 
-function tagOf(key: Buffer, id: string, name: Buffer): Buffer {
-  return mac(key, `tag|${id}|${name.toString('hex')}`).subarray(0, part)
+function tagOf(key: Buffer, tag: Tag, id: string, name: Buffer): Buffer {
+  return mac(key, `${tag}|${id}|${name.toString('hex')}`).subarray(0, part)
 }
 
 function mac(key: Uint8Array, text: string): Buffer {

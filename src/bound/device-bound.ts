@@ -8,18 +8,12 @@ import type { Refusals } from '../cookie/refusals.ts'
 import { readTokens } from '../cookie/token-cookie.ts'
 import type { Binding, BoundDatabase } from '../database/bound-functions.ts'
 import { sessionKey } from '../session/token.ts'
-import type { DeviceBoundSettings } from './bound-options.ts'
+import { type DeviceBoundSettings, firstSeconds } from './bound-options.ts'
 import { cookieDigest, cookieHash } from './bound-secrets.ts'
 import { isProven, parseProof } from './proof.ts'
 
 /** How long a registration may take, in seconds. */
 const registrationSeconds = 300
-
-/**
- * Seconds that the first cookie lives: with two minutes or less left, Chromium comes back at the next request. From then on the server
- * knows that its answer has arrived.
- */
-const firstSeconds = 120
 
 const attributes: SessionOptions = { ...defaultCookieOptions, path: '/', httpOnly: true, secure: true, sameSite: 'lax' }
 
@@ -78,7 +72,7 @@ export class DeviceBound {
     if (!proof || !publicKey || !isProven(proof, publicKey)) return refusal(400)
     const id = secrets.challengedId(proof.challenge, '', registrationSeconds)
     if (id === undefined) return refusal(400)
-    const cookie = secrets.cookieAfter(id, `${publicKey.toString('hex')}|${proof.challenge}`)
+    const cookie = secrets.firstCookie(id, `${publicKey.toString('hex')}|${proof.challenge}`)
     const hash = cookieHash(cookie)
     for (const { token } of readTokens(cookies, this.settings.name, this.#codecs, this.#refusals)) {
       const status = await this.#database.bind(sessionKey(token), id, publicKey, 'ES256', hash)

@@ -18,7 +18,9 @@ export async function endAll(flags: Flags): Promise<void> {
 function timeOf(text: string): Date {
   const isTime = /^\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:\d\d)$/.test(text)
   const time = new Date(text)
-  if (!isTime || Number.isNaN(time.getTime())) {
+  const [year = 0, month = 0, day = 0] = text.slice(0, 10).split('-').map(Number)
+  const isDay = new Date(Date.UTC(year, month - 1, day)).getUTCDate() === day // 31 February would be 3 March
+  if (!isTime || !isDay || Number.isNaN(time.getTime())) {
     throw new UsageError('--before must be a time with its zone, such as 2030-01-31T12:00:00Z.')
   }
   return time

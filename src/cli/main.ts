@@ -108,12 +108,21 @@ function parse(args: readonly string[]): Parsed {
   const known = Object.fromEntries(
     Object.entries(options).map(([name, { value }]) => [name, { type: value ? 'string' : 'boolean' } as const]),
   )
+  const given = new Set<string>()
   try {
-    return parseArgs({
+    const { tokens, ...parsed } = parseArgs({
       args: [...args],
       options: { ...known, help: { type: 'boolean', short: 'h' }, version: { type: 'boolean' } },
       allowPositionals: true,
+      tokens: true,
     })
+    for (const token of tokens as readonly { kind: string; name?: string; rawName?: string; value?: string }[]) {
+      if (token.kind !== 'option' || token.name === undefined) continue
+      // The last one would count, and what the others name be left alone, as by end-all --tag a --tag b.
+      if (given.has(token.name) && token.value !== undefined) throw new Error(`Give ${token.rawName} once.`)
+      given.add(token.name)
+    }
+    return parsed
   } catch (error) {
     throw new UsageError(error instanceof Error ? error.message : String(error))
   }

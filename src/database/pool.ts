@@ -104,7 +104,7 @@ function isPort(text: string): boolean {
 }
 
 /** Why a pool, or a client given instead, cannot carry our calls; empty if it can. */
-export function poolProblems(pool: unknown): string[] {
+export function poolProblems(pool: unknown, kind: 'pool' | 'client' = 'pool'): string[] {
   const { query, options, binary, native, Client } = (pool ?? {}) as {
     query?: unknown
     options?: { binary?: unknown; connectionString?: unknown; host?: unknown }
@@ -113,6 +113,7 @@ export function poolProblems(pool: unknown): string[] {
     Client?: { prototype?: object }
   }
   if (typeof query !== 'function') return ['pool must be a pg.Pool']
+  if (kind === 'pool' && 'processID' in (pool as object)) return ['pool must be a pg.Pool, not a client']
   const isNative = native !== undefined || (Client !== undefined && isNativeClient(Client))
   // Its client truncates bytes at the first zero: a session would not be found.
   if (isNative) return ['pool must not come from pg.native: pass a pg.Pool of the JavaScript client']

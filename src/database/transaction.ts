@@ -84,10 +84,16 @@ function listener(client: LentClient, change: 'on' | 'off'): void {
 
 function lost(): void {}
 
+/** Given back by its work, it would be somebody else's when the transaction is committed. */
+function keptBack(): never {
+  throw new PGStoreError('invalid_option', 'The store gives the client back itself, when your work is done.')
+}
+
 /** A client that cannot be used any more after its transaction, by one who kept it. */
 function shown(client: LentClient): { readonly proxy: TransactionClient; readonly revoke: () => void } {
   return Proxy.revocable(client as unknown as TransactionClient, {
     get(target, name) {
+      if (name === 'release' || name === 'end') return keptBack
       const member: unknown = Reflect.get(target, name, target)
       return typeof member === 'function' ? member.bind(target) : member
     },

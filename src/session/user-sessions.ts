@@ -63,7 +63,7 @@ export interface RevokeOptions extends RevokeTagOptions {
 export interface EndAllOptions {
   /** Sessions that began, or last signed in, before this. A time to come is now. Default: now. */
   readonly before?: Date
-  /** Only those that carry this tag. Default: all. */
+  /** Only those that carry this tag: also who is given it later, without a new sign-in, as long as the mark is kept. Default: all. */
   readonly tag?: string
   /** Only this user's. Default: everybody's. */
   readonly userId?: string
@@ -158,10 +158,10 @@ export class UserSessions {
 
 /** What is not understood must not end more than was meant: an id in place of the options, or a misspelt name, would end all. */
 function checkGiven(method: string, options: object, names: object): void {
-  if (typeof options !== 'object' || options === null) {
+  if (!isPlain(options)) {
     throw new PGStoreError(
       'invalid_option',
-      `${method}: the second argument must be an object of options: { ${Object.keys(names)[0]} }.`,
+      `${method}: it takes a plain object of options: { ${Object.keys(names)[0]} }.`,
     )
   }
   refuse(unknownNames(options, names).map((problem) => `${method}: ${problem}`))
@@ -173,6 +173,13 @@ function checkGiven(method: string, options: object, names: object): void {
   const { reason, actor } = options as { readonly reason?: unknown; readonly actor?: unknown }
   checkWord(method, 'reason', reason, 50)
   checkWord(method, 'actor', actor, 255)
+}
+
+/** A Date or a Map has no names of its own that could be misspelt. */
+function isPlain(options: unknown): boolean {
+  if (typeof options !== 'object' || options === null) return false
+  const prototype: unknown = Object.getPrototypeOf(options)
+  return prototype === null || Object.getPrototypeOf(prototype) === null
 }
 
 function checkWord(method: string, name: string, word: unknown, most: number): void {

@@ -41,6 +41,8 @@ test('a sign-in asks for a registration, which gives the second cookie and what 
   assert.match(cookies[0] ?? '', /^__Host-sid-b=[\w-]{43}; Path=\/; Max-Age=120; HttpOnly; Secure; SameSite=Lax$/)
   assert.ok(next.startsWith(`${id}.`))
   assert.ok((await device.session()).isBound)
+  await later(device.id, 121)
+  assert.equal([(await device.session()).userId, (await device.session()).isBound], ['ann', false])
 })
 
 test('a refresh gives another cookie of five minutes and another challenge, with one asked for or without', async () => {
@@ -232,6 +234,8 @@ test('a device that was away too long is refused after the grace, until it has p
   away.jar.delete(cookieName)
   await later(device.id, 300 + 290)
   assert.equal([(await away.session()).userId, (await away.session()).isBound], ['ann', false], 'within the grace')
+  const late = await device.session()
+  assert.equal([late.userId, late.isBound], ['ann', false], 'a cookie that ran out proves nothing')
   await later(device.id, 20)
   assert.is((await away.session()).userId, undefined)
   assert.is((await device.session()).userId, undefined, 'nor with the old cookie')
@@ -365,6 +369,11 @@ test('options that cannot be meant are refused', async () => {
   assert.match(await refused({ grace: 0 }), /deviceBound.grace/)
   assert.match(await refused({ path: 'x' }), /deviceBound.path/)
   assert.match(await refused({ name: 'a b' }), /deviceBound.name/)
+  assert.match(await refused(true, { options: { secure: false } }), /deviceBound needs a session cookie with secure/)
+  for (const path of ['/app', '/device-boun', '/device-bound/']) {
+    assert.match(await refused(true, { options: { path } }), /deviceBound.path must lie within/)
+  }
+  testStore({ deviceBound: { path: '/app/bound' }, options: { path: '/app' } })
 })
 
 test('over Node a database that is down closes the connection, and the browser is bound again when it is back', async () => {

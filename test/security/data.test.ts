@@ -200,7 +200,7 @@ requirement('S41', 'a session that SQL has filled deeper than that is read, chan
     const visitor = await visitorWith({ a: 1 })
     const text = `{"deep":${'['.repeat(levels)}${']'.repeat(levels)}}`
     await sql(
-      'update pgstore.sessions set data = data || $1::jsonb where id = (select max(id) from pgstore.sessions)',
+      'update pgstore.sessions set data = data || $1::jsonb where created_at = (select max(created_at) from pgstore.sessions)',
       text,
     )
     await visitor.visit(testStore<Values>({ maxLength: 0 }), (session) => {
@@ -227,7 +227,7 @@ requirement(
     ] as const) {
       const visitor = await visitorWith({ a: filling(limit) }, at)
       const { length } = await row<{ length: number }>(
-        'select octet_length(data::text) as length from pgstore.sessions order by id desc limit 1',
+        'select octet_length(data::text) as length from pgstore.sessions order by created_at desc limit 1',
       )
       assert.is(length, limit)
       for (const change of [{ a: filling(limit + 1) }, { a: `${filling(limit - 1)}é` }, { b: 1 }]) {
@@ -276,7 +276,7 @@ requirement('S42', 'a thousand small merges do not creep past the limit', async 
   }
   assert.equal([...codes.keys()].sort(), ['saved', 'too_large'])
   const { length } = await row<{ length: number }>(
-    'select octet_length(data::text) as length from pgstore.sessions order by id desc limit 1',
+    'select octet_length(data::text) as length from pgstore.sessions order by created_at desc limit 1',
   )
   assert.ok(length <= 4096 && length > 4000, `${length} bytes`)
 })
@@ -336,7 +336,7 @@ requirement('S43', 'a prototype that was polluted elsewhere plants no cookie and
     delete polluted['cookie']
     delete polluted['admin']
   }
-  const { data } = await row<{ data: Values }>('select data from pgstore.sessions order by id desc limit 1')
+  const { data } = await row<{ data: Values }>('select data from pgstore.sessions order by created_at desc limit 1')
   assert.equal(data, { a: { b: 1 } })
 })
 

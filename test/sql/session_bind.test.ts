@@ -205,6 +205,7 @@ for (const [name, end] of Object.entries(ends)) {
     )
     assert.is(left?.bound_hash ?? null, null)
     await call('session_clear', { limit: 10_000 })
+    if (!name.startsWith('session_end_before')) return
     await sql("update pgstore.watermark set everybody = '-infinity'")
     await sql('delete from pgstore.marks')
   })

@@ -59,10 +59,17 @@ test('what is not understood ends nobody', async () => {
     { tag: 'x'.repeat(1025) },
     'fay',
     null,
+    new Date(0),
+    [],
+    new Map([['tag', 'x']]),
   ]
   for (const options of wrong) {
     const { code } = await rejection(office.endAll(options as EndAllOptions))
     assert.is(code, 'invalid_option', JSON.stringify(options))
+  }
+  for (const options of [new Date(0), ['fay'], new Map([['except', 'x']])] as object[]) {
+    assert.is((await rejection(office.revoke('fay', options))).code, 'invalid_option')
+    assert.is((await rejection(office.revokeTag('acme', options))).code, 'invalid_option')
   }
   assert.ok(await isSignedIn(visitor))
 })

@@ -128,7 +128,7 @@ test('a well-signed token that no row has is not adopted', async () => {
     session.values['visits'] = 1
   })
   assert.is.not(visitor.jar.get('sid'), cookie)
-  const { key } = await row('select key from pgstore.sessions order by id desc limit 1')
+  const { key } = await row('select key from pgstore.sessions order by created_at desc limit 1')
   const token = codecsFromPairs(hashKey)[0]?.decode('sid', cookie ?? '')
   assert.is.not(
     (key as Buffer).toString('hex'),

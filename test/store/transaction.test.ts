@@ -226,6 +226,15 @@ test('a connection that is lost while it works is an error, and the next one wor
   assert.is(await who(visitor), 'ann')
 })
 
+test('work cannot give the client back, nor end it', async () => {
+  const visitor = await signedIn('ann')
+  for (const name of ['release', 'end'] as const) {
+    const work = (client: object) => (client as Record<typeof name, () => void>)[name]()
+    assert.is((await rejection(store.transaction(visitor.request(), 'sid', work))).code, 'invalid_option')
+    assert.is(await who(visitor), 'ann')
+  }
+})
+
 test('a role without the right, wrong arguments, a closed store, a client of the caller’s and a memory store are refused', async () => {
   const visitor = await signedIn('ann')
   const code = async (promise: Promise<unknown>) => (await rejection(promise)).code
@@ -239,6 +248,8 @@ test('a role without the right, wrong arguments, a closed store, a client of the
   const lent = new pg.Client({ connectionString: clientUrl })
   await lent.connect()
   assert.is(await code(store.withClient(lent).transaction(visitor.request(), 'sid', () => {})), 'invalid_option')
+  assert.is(await bad('sid', () => {}, { pool: lent }), 'invalid_option')
+  assert.is(await bad('sid', () => {}, null), 'invalid_option')
   await lent.end()
   assert.is(await code(new MemoryStore().transaction(visitor.request(), 'sid', () => {})), 'invalid_option')
   const closed = testStore()

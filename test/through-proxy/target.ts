@@ -14,6 +14,7 @@ import { type Chosen, firstByte, leftOut, runsThroughProxy } from './left-out.ts
 /** The other tables have a session's number or one that ends like it: its low byte is the key's first. */
 const views = [
   { table: 'sessions', byte: 'get_byte(key, 0)' },
+  { table: 'bindings', byte: '(session_id & 255)::integer' },
   { table: 'history', byte: '(session_id & 255)::integer' },
   { table: 'ending_deliveries', byte: '(id & 255)::integer' },
 ] as const
