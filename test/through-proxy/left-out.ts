@@ -70,6 +70,7 @@ const reasons: readonly (readonly [file: RegExp, name: string, reason: string])[
   [/^sql\/statement_time\./, '^A6: a regenerate in an old transaction', transaction],
   [/^sql\/session_(put|take)\./, 'announced', heard],
   [/^store\/life\./, '^D7: where the database is read-only|^A6', transaction],
+  [/^store\/life\./, '^seenAt moves', statement],
   [/^store\/sign-in\./, 'and events say which', heard],
   [/^sql\/session_announce\./, 'rolled-back', transaction],
   [/^sql\/session_announce\./, 'under 8000 bytes', own],
