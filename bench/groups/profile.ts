@@ -3,7 +3,7 @@ import { Session as Inspector } from 'node:inspector/promises'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { Postgres } from '../systems/servers.ts'
-import { measureSystem, pgstoreSystem } from '../systems/systems.ts'
+import { cachedSystem, measureSystem, type Operation, pgstoreSystem, type System } from '../systems/systems.ts'
 
 interface CallFrame {
   readonly functionName: string
@@ -15,24 +15,33 @@ const root = path.join(path.dirname(fileURLToPath(import.meta.url)), '../..')
 export async function profileAll(postgres: Postgres, seconds: number): Promise<void> {
   const system = await pgstoreSystem(postgres.url)
   for (const operation of ['read', 'save'] as const) {
-    for (const callers of [128, 1]) {
-      const load = async (duration: number) =>
-        await measureSystem(system, operation, { callers, seconds: duration, cpu: postgres.cpu })
-      await load(2)
-      const { clientCpuUs, serverCpuUs } = await load(seconds)
-      const client = clientCpuUs ?? 0
-      console.log(
-        `\n# ${operation}, ${callers} callers: client ${client.toFixed(1)} µs, server ${serverCpuUs?.toFixed(1) ?? '?'} µs`,
-      )
-      const shares = await profile(async () => await load(seconds))
-      for (const [where, share] of shares.slice(0, 25)) {
-        console.log(
-          `${(share * 100).toFixed(1).padStart(5)} %  ${(share * client).toFixed(2).padStart(7)} µs  ${where}`,
-        )
-      }
-    }
+    for (const callers of [128, 1]) await profileOne(system, operation, callers, postgres, seconds)
   }
   await system.close()
+  const cached = await cachedSystem(postgres.url)
+  await profileOne(cached, 'read', 128, postgres, seconds)
+  await cached.close()
+}
+
+async function profileOne(
+  system: System,
+  operation: Operation,
+  callers: number,
+  postgres: Postgres,
+  seconds: number,
+): Promise<void> {
+  const load = async (duration: number) =>
+    await measureSystem(system, operation, { callers, seconds: duration, cpu: postgres.cpu })
+  await load(2)
+  const { clientCpuUs, serverCpuUs } = await load(seconds)
+  const client = clientCpuUs ?? 0
+  console.log(
+    `\n# ${system.name}, ${operation}, ${callers} callers: client ${client.toFixed(1)} µs, server ${serverCpuUs?.toFixed(1) ?? '?'} µs`,
+  )
+  const shares = await profile(async () => await load(seconds))
+  for (const [where, share] of shares.slice(0, 25)) {
+    console.log(`${(share * 100).toFixed(1).padStart(5)} %  ${(share * client).toFixed(2).padStart(7)} µs  ${where}`)
+  }
 }
 
 /** Shares of the time that this process was busy, by the function that ran; largest first. */
