@@ -8,6 +8,9 @@
 --
 -- Where the history is on, it is here that an expiry gets there. Its own rows that were kept long enough go too, ten for each
 -- session that there may be, so that it shrinks faster than it grows: they are not counted.
+--
+-- Until Postgres 17 a scan that is switched off counts as so dear, where there is no other (of the marks, here), that a server with a
+-- just-in-time compiler would compile it at each call: 60 ms and more, where the batch takes 7.
 create or replace function :PGSTORE_SCHEMA.purge_expired(p_limit integer default 1000)
   returns bigint
   language plpgsql
@@ -16,6 +19,7 @@ create or replace function :PGSTORE_SCHEMA.purge_expired(p_limit integer default
   set search_path = pg_catalog, pg_temp
   set plan_cache_mode = force_generic_plan
   set enable_seqscan = off
+  set jit = off
 as $$
 declare
   v_limit constant bigint := greatest(coalesce(p_limit, 0), 0);

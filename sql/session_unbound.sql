@@ -3,8 +3,8 @@
 --
 -- Status: current or previous: it holds after all, as the caller had read an older state; unbound: the session is bound to nothing;
 -- refused: noted in the history and announced, once a minute; awaited: the same, while the device's last proof still holds, so that it is
--- about to come with its cookie, and nothing may take the place of the session's own; ended: a cookie of ours that was replaced and is over came back, so that
--- there are two who have it: the session ends as stolen; gone.
+-- about to come with its cookie, and nothing may take the place of the session's own; ended: a cookie of ours that was replaced and is
+-- over came back, so that there are two who have it: the session ends as stolen; gone.
 create or replace function :PGSTORE_SCHEMA.session_unbound(
   p_key bytea,
   p_hash bytea,
