@@ -6,12 +6,17 @@ import type { SessionEvent } from '../events/session-events.ts'
 const firstPauseMs = 50
 const longestPauseMs = 2000
 
+/** After a ring for which nothing was there, as another process may have been handing it out just then: longer each time. */
+const lookAgainMs = 100
+const lookAgainGrowth = 8
+
 export class Bell {
   readonly #pollMs: number
   readonly #announcements: EventStream<SessionEvent> | undefined
   #hasRung = false
   #isStopped = false
   #pauseMs = firstPauseMs
+  #lookAgainMs = lookAgainMs
   /** Ends the wait in progress. */
   #wake = () => {}
 
@@ -30,9 +35,12 @@ export class Bell {
     this.#hasRung = false
   }
 
-  /** Until it rings, or has since `hush`; the polling time at most. */
+  /** Until it rings, or has since `hush`; the polling time at most, and less soon after it rang. */
   async wait(): Promise<void> {
-    if (!this.#hasRung) await this.#sleep(this.#pollMs)
+    if (this.#hasRung) return
+    const ms = Math.min(this.#lookAgainMs, this.#pollMs)
+    this.#lookAgainMs = ms * lookAgainGrowth
+    await this.#sleep(ms)
   }
 
   /** After a failure: longer each time. */
@@ -64,6 +72,7 @@ export class Bell {
 
   #ring(): void {
     this.#hasRung = true
+    this.#lookAgainMs = lookAgainMs
     this.#wake()
   }
 

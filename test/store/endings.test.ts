@@ -1,5 +1,6 @@
 // store.history() and store.endings(): what consumers are given, through everything that can go wrong on either side.
 import { randomBytes } from 'node:crypto'
+import { setTimeout as sleep } from 'node:timers/promises'
 import pg from 'pg'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
@@ -266,6 +267,28 @@ for (const transaction of [false, true]) {
     assert.is((await within(last)).done, true)
     assert.is((await within(busy.next())).done, true)
     assert.throws(() => store.endings({ consumer }), /closed/)
+  })
+
+  test(`${kind}: what another's transaction was handing out when it was announced comes without a poll`, async () => {
+    const store = testStore()
+    const consumer = await newConsumer()
+    const endings = store.endings({ consumer, transaction, poll: never } as { consumer: string })
+    const [before] = await ended(1)
+    assert.is((await within(endings.next())).value.sessionId, before)
+    const next = endings.next()
+    const other = new pg.Client({ connectionString: databaseUrl })
+    await other.connect()
+    try {
+      // As endings_take does that adds a consumer.
+      await other.query("begin; update pgstore.ending_consumers set added_at = now() where name = ''")
+      const [id] = await ended(1)
+      await sleep(50) // by now it has looked, in vain
+      await other.query('commit')
+      assert.is((await within(next)).value.sessionId, id)
+    } finally {
+      await other.end()
+    }
+    await endings.return?.()
   })
 
   test(`${kind}: return() from outside ends a loop that waits`, async () => {
