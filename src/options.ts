@@ -9,6 +9,7 @@ import type { BatchOptions } from './database/batch-limits.ts'
 import type { Pool } from './database/pool.ts'
 import type { Durability } from './session/durability.ts'
 import type { InvalidValues, StandardSchema } from './session/standard-schema.ts'
+import type { ReadOptions } from './session/token-sessions.ts'
 
 /** How a store is set up. Give `connectionString` or `pool`, and `keys`, `keyPairs` or `codecs`; the rest has defaults. */
 export interface PGStoreOptions {
@@ -131,6 +132,15 @@ export interface PGStoreOptions {
    * docs/device-bound-sessions.md. Default: false.
    */
   readonly deviceBound?: boolean | DeviceBoundOptions | undefined
+}
+
+export interface GetOptions extends ReadOptions {
+  /**
+   * For a route that a stolen cookie must never reach: 'require' gives a session that is bound to a device of which this request has
+   * brought the proof, or else a new one, as for an unknown cookie, of which a save keeps nothing unless somebody signs in. The
+   * request's own session stays as it is. Needs the option `deviceBound`. Default: 'prefer', whose sessions say `isBound`.
+   */
+  readonly bound?: 'prefer' | 'require' | undefined
 }
 
 export interface SaveOptions {

@@ -1,4 +1,5 @@
 import { inspect } from 'node:util'
+import { boundProblems } from './bound/bound-options.ts'
 import { offer } from './bound/endpoint.ts'
 import type { Codec } from './cookie/codec.ts'
 import type { RequestLike } from './cookie/cookie-header.ts'
@@ -8,14 +9,15 @@ import type { Queryable } from './database/pool.ts'
 import { closedError, refuse } from './errors.ts'
 import type { EventStream } from './events/channel-events.ts'
 import type { SessionEvent } from './events/session-events.ts'
-import type { PGStoreOptions, RegenerateOptions, SaveOptions } from './options.ts'
+import type { GetOptions, PGStoreOptions, RegenerateOptions, SaveOptions } from './options.ts'
 import { StoreParts, type StoreStats } from './parts.ts'
 import { migrate } from './schema/migrate.ts'
 import { refresh } from './session/refresh.ts'
 import { Registry } from './session/registry.ts'
-import type { Session } from './session/session.ts'
+import { Session } from './session/session.ts'
 import type { Typed } from './session/standard-schema.ts'
-import type { ReadOptions, TokenSessions } from './session/token-sessions.ts'
+import { noteAwaited } from './session/stored-session.ts'
+import type { TokenSessions } from './session/token-sessions.ts'
 import { maxLengthProblems, parseOptions } from './settings.ts'
 import { UserStore } from './user-store.ts'
 
@@ -93,10 +95,20 @@ export class PGStore<Values extends object = Record<string, unknown>> extends Us
    * @throws {PGStoreError} `invalid_option` for a name that is not a valid cookie name or breaks its prefix's rules; `sealed`
    * for data that this store did not seal
    */
-  get(req: RequestLike, name: string, options?: ReadOptions): Promise<Session<Values>> {
+  get(req: RequestLike, name: string, options?: GetOptions): Promise<Session<Values>> {
+    if (options?.bound !== undefined) return this.#getBound(req, name, options)
     const cached = this.#cached
     if (cached === undefined) return this.#registry.get(this, req, name)
     return options?.fresh || cached === this ? this.#getFresh(req, name) : this.#registry.get(cached, req, name)
+  }
+
+  async #getBound(req: RequestLike, name: string, { bound, ...options }: GetOptions): Promise<Session<Values>> {
+    refuse(boundProblems(bound, name, this.#parts.bound?.settings.name))
+    const session = await this.get(req, name, options)
+    if (bound === 'prefer' || session.isBound) return session
+    const other = new Session<Values>(this.#origin, name, this.#options)
+    noteAwaited(other)
+    return await (this.#parts.settings.values?.read(other) ?? other)
   }
 
   async #getFresh(req: RequestLike, name: string): Promise<Session<Values>> {

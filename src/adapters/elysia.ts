@@ -32,6 +32,7 @@ export function sessions<Values extends object>(
 ): SessionPlugin<Values> {
   const requests = attachment<{ readonly own: OpenedSession<Values>; readonly sink: Sink }>()
   return new Elysia({ name: 'pgstore', seed: options.name })
+    .onRequest(({ request }) => store.deviceBound(request))
     .derive({ as: 'global' }, ({ request, set }) => {
       const sink = sinkOf(set as Outcome)
       const own = openSession(store, request, sink, options, answerable)

@@ -2,6 +2,7 @@
 import { cookies, headers } from 'next/headers.js'
 import { readCookies } from '../cookie/cookie-header.ts'
 import { PGStoreError } from '../errors.ts'
+import type { GetOptions } from '../options.ts'
 import { attachment } from '../session/attachment.ts'
 import type { PGStore } from '../store.ts'
 import { openSession, type RequestSession, type RequestSessionOptions } from './request-session.ts'
@@ -41,7 +42,7 @@ export function sessions<Values extends object>(
     return session
   }
 
-  const session: RequestSession<Values> = Object.assign(async () => await (await current())(), {
+  const session: RequestSession<Values> = Object.assign(async (given?: GetOptions) => await (await current())(given), {
     regenerate: async (given?: Parameters<typeof session.regenerate>[0]) => await (await current()).regenerate(given),
     destroy: async () => await (await current()).destroy(),
     save: async (given?: Parameters<typeof session.save>[0]) => await (await current()).save(given),

@@ -124,6 +124,8 @@ export function sessions<Values extends object>(
     { request, context }: Parameters<SessionMiddleware<Values>>[0],
     next: () => Promise<unknown>,
   ) => {
+    const answered = store.deviceBound(request)
+    if (answered) return await answered
     const early = new EarlyHeaders()
     const { session, isRead, finish } = openSession(store, request, early, options)
     context.set(key, session)

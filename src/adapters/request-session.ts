@@ -3,7 +3,7 @@
 import type { RequestLike } from '../cookie/cookie-header.ts'
 import type { ResponseLike } from '../cookie/response.ts'
 import { PGStoreError } from '../errors.ts'
-import type { RegenerateOptions, SaveOptions } from '../options.ts'
+import type { GetOptions, RegenerateOptions, SaveOptions } from '../options.ts'
 import type { Session } from '../session/session.ts'
 import type { PGStore } from '../store.ts'
 
@@ -11,9 +11,10 @@ import type { PGStore } from '../store.ts'
 export interface RequestSession<Values extends object = Record<string, unknown>> {
   /**
    * The visitor's session: one query at the first call, the same object from then on. Your changes are saved before the
-   * response headers are sent, unless the status is 500 or above. A request that never calls this costs nothing.
+   * response headers are sent, unless the status is 500 or above. A request that never calls this costs nothing. The options are
+   * those of `store.get`: `fresh`, `bound`.
    */
-  (): Promise<Session<Values>>
+  (options?: GetOptions): Promise<Session<Values>>
   /**
    * `store.regenerate()` at once: a new token for the visitor, at sign-in and at every change of privilege.
    *
@@ -66,11 +67,14 @@ export function openSession<Values extends object>(
       throw inFramework(error)
     }
   }
-  const calls: RequestSession<Values> = Object.assign(() => use((read) => read), {
-    regenerate: (options?: RegenerateOptions) => use((read) => store.regenerate(req, res, read, options)),
-    destroy: () => use((read) => store.destroy(req, res, read)),
-    save: (options?: SaveOptions) => use((read) => store.save(req, res, read, options)),
-  })
+  const calls: RequestSession<Values> = Object.assign(
+    (given?: GetOptions) => use((read) => (given ? store.get(req, name, given) : read)),
+    {
+      regenerate: (options?: RegenerateOptions) => use((read) => store.regenerate(req, res, read, options)),
+      destroy: () => use((read) => store.destroy(req, res, read)),
+      save: (options?: SaveOptions) => use((read) => store.save(req, res, read, options)),
+    },
+  )
   return {
     session: new Proxy(calls, unassignable as ProxyHandler<typeof calls>),
     name,

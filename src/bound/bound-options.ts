@@ -88,6 +88,17 @@ export function parseDeviceBound(
   return { name, cookie, path, maxAge, grace, secrets: new BoundSecrets(sealSecrets(keys)) }
 }
 
+/** @param boundName name of the cookie of the sessions that are bound, undefined where none are */
+export function boundProblems(bound: unknown, name: string, boundName: string | undefined): string[] {
+  if (bound !== 'prefer' && bound !== 'require') return ["bound must be 'prefer' or 'require'"]
+  if (bound === 'prefer' || name === boundName) return []
+  return [
+    boundName === undefined
+      ? "bound: 'require' needs the option deviceBound"
+      : `bound: 'require' is for the cookie that deviceBound names, "${boundName}"`,
+  ]
+}
+
 /** RFC 6265 §5.1.4: whether a cookie of this path is sent to the other one. */
 function isWithin(path: string, cookiePath: unknown): boolean {
   if (typeof cookiePath !== 'string' || cookiePath === path) return true // what is no path is named elsewhere

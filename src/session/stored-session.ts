@@ -14,7 +14,7 @@ export function noteBound(session: StoredSession): void {
 
 const awaitedSessions = new WeakSet<StoredSession>()
 
-/** New, in the place of one whose device is about to come with its cookie: no other may take the place of the visitor's. */
+/** New, in the place of one whose device has yet to come with its cookie: no other may take the place of the visitor's. */
 export function noteAwaited(session: StoredSession): void {
   awaitedSessions.add(session)
 }

@@ -240,10 +240,11 @@ test('E8: attributes that change nothing are accepted, and expires as the maxAge
 })
 
 test('a middleware gives loaders the session, and saves it with the response, whatever that is', async () => {
-  const store = testStore<{ visits?: number; text?: string }>()
+  const store = testStore<{ visits?: number; text?: string }>({ deviceBound: true })
   const visitor = sessions(store)
   const loaders: Record<string, (session: RequestSession<{ visits?: number; text?: string }>) => unknown> = {
     '/plain': () => 'plain',
+    '/device-bound': () => 'for its action',
     '/visit': async (session) => {
       const { values } = await session()
       values.visits = (values.visits ?? 0) + 1
@@ -272,6 +273,7 @@ test('a middleware gives loaders the session, and saves it with the response, wh
     Object.entries(loaders).map(([path, load]) => ({
       path,
       middleware: [visitor],
+      action: () => new Response('the action'),
       loader: async ({ context }: LoaderFunctionArgs) => {
         const answer = await load((context as Readonly<RouterContextProvider>).get(visitor.context))
         return answer instanceof Response ? answer : new Response(String(answer))
@@ -279,8 +281,8 @@ test('a middleware gives loaders the session, and saves it with the response, wh
     })),
   )
   let jar: string | undefined
-  const get = async (path: string, cookie = jar) => {
-    const request = new Request(`http://localhost${path}`, { headers: cookie ? { cookie } : {} })
+  const get = async (path: string, cookie = jar, method = 'GET') => {
+    const request = new Request(`http://localhost${path}`, { method, headers: cookie ? { cookie } : {} })
     const response: Response = await site.queryRoute(request, {
       requestContext: new RouterContextProvider(),
       generateMiddlewareResponse: async (query: (request: Request) => Promise<Response>) => {
@@ -302,7 +304,10 @@ test('a middleware gives loaders the session, and saves it with the response, wh
   const second = await get('/visit')
   assert.equal([await second.text(), second.headers.get('cache-control')], ['2', 'no-store'])
   const before = jar
-  assert.is((await get('/sign-in')).status, 302)
+  const signedIn = await get('/sign-in')
+  assert.is(signedIn.status, 302)
+  assert.match(signedIn.headers.get('secure-session-registration') ?? '', /path="\/device-bound"/)
+  assert.is((await get('/device-bound', jar, 'POST')).status, 400, 'no action, but the store: this is no proof')
   assert.is.not(jar, before)
   assert.is(await (await get('/who')).text(), 'bob')
   assert.is(await (await get('/who', before)).text(), 'nobody')

@@ -4,6 +4,7 @@ import http from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
+import type { PGStore } from '../../src/index.ts'
 import { counts } from '../support/counts.ts'
 import { clientUrl, closeAll, hashKey, rejection, row, sql, testStore, until } from '../support/harness.ts'
 import { startProxy } from '../support/proxy.ts'
@@ -64,6 +65,41 @@ test('who never registers goes on as before, and is not bound', async () => {
   await device.signIn()
   const session = await device.session()
   assert.equal([session.userId, session.isBound], ['ann', false])
+})
+
+test("bound: 'require' gives the session with its proof alone, and otherwise one of which a save keeps nothing", async () => {
+  const [device, plain] = [await bound(), new Device(store)]
+  await plain.signIn()
+  const required = async (request: ReturnType<Device['request']>) =>
+    await store.get(request, 'sid', { bound: 'require' })
+  for (const fresh of [true, false]) {
+    const session = await store.get(device.request(), 'sid', { bound: 'require', fresh })
+    assert.equal([session.id, session.userId, session.isBound], [device.id, 'ann', true])
+  }
+  const request = device.request()
+  assert.is(await required(request), await store.get(request, 'sid', { bound: 'prefer' }), 'the session of the request')
+  assert.is((await required(plain.request())).userId, undefined)
+  assert.is((await store.get(plain.request(), 'sid', { bound: 'prefer' })).userId, 'ann')
+
+  const { id } = await plain.session()
+  const { res } = await plain.visit(store, async (_, req, res) => {
+    const other = await required(req)
+    assert.equal([other.isNew, other.userId, other.values], [true, undefined, {}])
+    other.values['lost'] = true
+    await store.save(req, res, other)
+    assert.is((await store.get(req, 'sid')).userId, 'ann', 'of the request it is still there')
+  })
+  assert.is(res.getHeader('set-cookie'), undefined)
+  assert.equal([(await plain.session()).id, (await plain.session()).values], [id, {}])
+})
+
+test("bound: 'require' is refused where no session could be bound, and so is any other word", async () => {
+  const ask = async (at: PGStore, name: string, bound: unknown) =>
+    (await rejection(at.get(new Device(at).request(), name, { bound: bound as 'require' }))).message
+  assert.match(await ask(testStore(), 'sid', 'require'), /needs the option deviceBound/)
+  assert.match(await ask(store, 'other', 'require'), /"sid"/)
+  assert.match(await ask(store, 'sid', 'always'), /'prefer' or 'require'/)
+  assert.match(await ask(store, 'sid', null), /'prefer' or 'require'/)
 })
 
 test('a stolen cookie is refused once its device came back, counted and noted; the owner goes on', async () => {

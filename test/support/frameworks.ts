@@ -1,8 +1,10 @@
 // What docs/frameworks.md promises for every framework: the same pages and the same tests, over real HTTP.
+import { generateKeyPairSync } from 'node:crypto'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import type { RequestSession } from '../../src/adapters/request-session.ts'
 import type { PGStore, PGStoreOptions } from '../../src/index.ts'
+import { cookieName, proofOf } from '../bound/device.ts'
 import { Browser, cookieNames } from './browser.ts'
 import { admin, sql, testStore, until } from './harness.ts'
 
@@ -76,6 +78,9 @@ export const pages: Readonly<Record<string, Page>> = {
   async '/read'(session) {
     const { id, userId, isNew, values } = await session()
     return JSON.stringify({ id, userId, isNew, values })
+  },
+  async '/bound'(session) {
+    return (await session({ bound: 'require' })).userId ?? 'nobody'
   },
   async '/twice'(session) {
     const [one, two] = await Promise.all([session(), session()])
@@ -309,6 +314,25 @@ export function frameworkTests(start: (store: PGStore<Values>) => Promise<Site>,
     meeting.end()
     assert.is((await slow).status, 200)
     assert.equal(await read(browser), { id, userId: 'ada', isNew: false, values: { visits: 1 } })
+  })
+
+  test('a sign-in asks for a key, its path is answered, and a page that requires the device has a user only with the proof', async () => {
+    const at = await startSite(testStore<Values>({ deviceBound: true }))
+    const browser = new Browser(at)
+    const { headers } = await browser.get('/sign-in?user=ada')
+    const registration = headers.get('secure-session-registration') ?? ''
+    assert.is((await browser.get('/bound')).text, 'nobody')
+    const { privateKey, publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' })
+    const challenge = /challenge="([^"]+)"/.exec(registration)?.[1]
+    const proof = proofOf(privateKey, challenge, { jwk: publicKey.export({ format: 'jwk' }) })
+    const { status, cookies } = await browser.get('/device-bound', {
+      method: 'POST',
+      headers: { 'secure-session-response': proof },
+    })
+    assert.equal([status, cookieNames(cookies)], [200, [cookieName]])
+    assert.is((await browser.get('/bound')).text, 'ada')
+    browser.jar.delete(cookieName)
+    assert.equal([(await browser.get('/bound')).text, (await read(browser)).userId], ['nobody', 'ada'])
   })
 
   test('destroying at sign-out deletes row and cookie', async () => {
