@@ -56,9 +56,12 @@ export class CachedReader extends Reader {
     if (cookie === undefined) return new Session<Values>(owner, name, options)
     const hint = readHint(req, this.#hintName(name))
     // Of several, the first whose session lives counts: what happens to be cached must not decide.
-    const isOne = cookies.length === 1 && hint !== null
-    if (!isOne) this.#cache.counts.bypass('several')
-    if (!isOne || !this.#cache.isOpen()) return await this.read(owner, req, name, options)
+    if (cookies.length > 1 || hint === null) {
+      this.#cache.counts.bypass('several')
+      return await this.read(owner, req, name, options)
+    }
+    const isOpen = this.#cache.isOpen()
+    if (isOpen !== true && !(await isOpen)) return await this.read(owner, req, name, options)
     const digest = this.#cache.digest(name, '=', cookie)
     const found = this.#cache.find(digest, hint)
     const carried = found && this.#carried(found)

@@ -3,10 +3,10 @@ import { channel } from 'node:diagnostics_channel'
 import type { CacheState } from './hearing.ts'
 
 /**
- * Why a read went past the cache. `not_listening`: announcements are not proven to be heard. `still`: the event loop has just stood
- * still. `idle`: nothing was read for a while, so that nobody can tell whether it did. `several`: several cookies, or hints, of the name. `fresh`: the caller asked for it.
+ * Why a read went past the cache. `not_listening`: announcements are not proven to be heard. `several`: several cookies, or hints, of
+ * the name. `fresh`: the caller asked for it.
  */
-export type CacheBypass = 'not_listening' | 'still' | 'idle' | 'several' | 'fresh'
+export type CacheBypass = 'not_listening' | 'several' | 'fresh'
 
 /** What a cache has done since the store was made. */
 export interface CacheStats {
@@ -53,7 +53,7 @@ export class CacheCounts {
   hits = 0
   misses = 0
   joins = 0
-  readonly bypasses: Record<CacheBypass, number> = { not_listening: 0, still: 0, idle: 0, several: 0, fresh: 0 }
+  readonly bypasses: Record<CacheBypass, number> = { not_listening: 0, several: 0, fresh: 0 }
   reason: string | undefined
 
   constructor(schema: string) {

@@ -86,16 +86,18 @@ export class SessionCache {
     return hash('sha256', this.#secret + name + kind + text, 'binary')
   }
 
-  /** Whether anything may be served now: ask this first, then `find` and `join`. */
-  isOpen(): boolean {
+  /** Whether anything may be served: ask this first, then `find` and `join`. After the process stood still, once it has caught up. */
+  isOpen(): boolean | Promise<boolean> {
     const now = this.#clocks.monotonic()
+    const caughtUp = this.#stillness.caughtUp(now)
+    return caughtUp ? caughtUp.then(() => this.#isHearing(this.#clocks.monotonic())) : this.#isHearing(now)
+  }
+
+  #isHearing(now: number): boolean {
     const hearing = this.#hearing
     if (now >= hearing.dueAt) hearing.check(now)
-    // Requests that waited while the process stood still may come before the announcement that did.
-    const isStill = this.#stillness.isRecent(now)
-    if (hearing.epoch !== 0 && !isStill) return true
-    if (hearing.epoch === 0) this.counts.bypass('not_listening')
-    else this.counts.bypass(this.#stillness.wasIdle ? 'idle' : 'still')
+    if (hearing.epoch !== 0) return true
+    this.counts.bypass('not_listening')
     return false
   }
 

@@ -1,5 +1,6 @@
-// Whether the event loop has just stood still: the process was stopped, or computed for long. Requests that waited meanwhile may
-// be answered before an announcement that waited as long, or before the end of the listener's connection is noticed.
+// Whether the event loop has just stood still: the process was stopped, or computed for long. Requests that waited meanwhile might
+// be answered before an announcement that waited as long, or before the end of the listener's connection is noticed: they wait until
+// both would have been read. A loop whose turns are long under load stays so, and its requests lose nothing by it.
 import type { Clocks } from './clocks.ts'
 
 /** A loop that was away for longer stood still. */
@@ -16,9 +17,7 @@ export class Stillness {
   readonly #quietMs: number
   #beatAt = Number.NEGATIVE_INFINITY
   #askedAt = Number.NEGATIVE_INFINITY
-  #isCatchingUp = false
-  /** Why it is catching up: nothing was read for a while, and so nobody watched the loop. */
-  wasIdle = false
+  #caughtUp: Promise<void> | undefined
   #stop: (() => void) | undefined
 
   constructor(clocks: Clocks, quietMs: number) {
@@ -26,11 +25,11 @@ export class Stillness {
     this.#quietMs = quietMs
   }
 
-  /** Whether nothing must be served yet. */
-  isRecent(now: number): boolean {
+  /** What to wait for before anything is served; undefined where there is nothing to catch up with. */
+  caughtUp(now: number): Promise<void> | undefined {
     this.#askedAt = now
-    if (!this.#isCatchingUp && now - this.#beatAt > longestTurnMs) this.#catchUp()
-    return this.#isCatchingUp
+    if (!this.#caughtUp && now - this.#beatAt > longestTurnMs) this.#catchUp()
+    return this.#caughtUp
   }
 
   close(): void {
@@ -40,19 +39,20 @@ export class Stillness {
   }
 
   #catchUp(): void {
-    this.#isCatchingUp = true
-    this.wasIdle = this.#stop === undefined
     this.#stop ??= this.#clocks.every(beatMs, () => this.#beat())
-    let left = polls
-    const polled = () => {
-      if (--left > 0) {
-        this.#clocks.polled(polled)
-        return
+    this.#caughtUp = new Promise((resolve) => {
+      let left = polls
+      const polled = () => {
+        if (--left > 0) {
+          this.#clocks.polled(polled)
+          return
+        }
+        this.#caughtUp = undefined
+        this.#beatAt = this.#clocks.monotonic()
+        resolve()
       }
-      this.#isCatchingUp = false
-      this.#beatAt = this.#clocks.monotonic()
-    }
-    this.#clocks.polled(polled)
+      this.#clocks.polled(polled)
+    })
   }
 
   #beat(): void {
@@ -62,7 +62,7 @@ export class Stillness {
       return
     }
     // A timer that is late may come before the requests that waited.
-    if (!this.#isCatchingUp && now - this.#beatAt > longestTurnMs) this.#catchUp()
+    if (!this.#caughtUp && now - this.#beatAt > longestTurnMs) this.#catchUp()
     this.#beatAt = now
   }
 }

@@ -79,7 +79,8 @@ export class CachedSessions {
     const { cache } = this
     if (!this.#isByToken) return await read()
     if (isFresh) cache.counts.bypass('fresh')
-    if (isFresh || !cache.isOpen()) return await read()
+    const isOpen = !isFresh && cache.isOpen()
+    if (isOpen !== true && !(await isOpen)) return await read()
     const digest = cache.digest('', ':', token)
     const found = cache.find(digest, undefined)
     if (found) {

@@ -59,7 +59,7 @@ export async function arrange(arrangement: Arrangement = {}): Promise<Arranged> 
   )
   const request = async (token: string, hint: string | undefined) => {
     const key = Buffer.from(token, 'latin1')
-    if (!cache.isOpen()) return { row: database.row(token), isHit: false }
+    if (!(await cache.isOpen())) return { row: database.row(token), isHit: false }
     const found = cache.find(token, hint)
     if (found) return { row: found.row, isHit: true }
     const shared = await cache.join(token, hint)
@@ -77,7 +77,7 @@ export async function arrange(arrangement: Arrangement = {}): Promise<Arranged> 
     read: (token: string, hint?: string) => during(world, request(token, hint)),
   }
   for (let tries = 0; tries < 100 && cache.stats.state !== 'listening'; tries++) {
-    cache.isOpen()
+    void cache.isOpen()
     await world.pass(20)
   }
   return arranged
@@ -99,7 +99,7 @@ export async function during<Result>(world: World, work: Promise<Result>): Promi
 /** Time in which sessions are read, so that the heart beats and pings go out. */
 export async function live(arranged: Arranged, ms: number): Promise<void> {
   for (let passed = 0; passed < ms; passed += 20) {
-    arranged.cache.isOpen()
+    void arranged.cache.isOpen()
     await arranged.world.pass(20)
   }
 }

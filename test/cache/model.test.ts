@@ -134,7 +134,7 @@ class Server {
   async read(token: string, hint: string | undefined): Promise<SessionRow | undefined> {
     const { cache, pool } = this
     const key = Buffer.from(token, 'latin1')
-    if (!cache.isOpen()) return await pool.get(key)
+    if (!(await cache.isOpen())) return await pool.get(key)
     const found = cache.find(token, hint)
     if (found) {
       this.hits++

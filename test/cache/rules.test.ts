@@ -44,6 +44,21 @@ test('what waited in a queue for longer than maxStale is stored all the same: it
   assert.ok(arranged.cache.find('token', undefined))
 })
 
+test('after a process stood still, as one does whose turns are long under load, reads are served from the cache again', async () => {
+  for (const isEnded of [false, true]) {
+    const arranged = await stored()
+    const { bypasses } = arranged.cache.stats
+    for (let turn = 0; turn < 5; turn++) {
+      arranged.process.standStill(120)
+      if (isEnded) arranged.database.end('token')
+      await arranged.world.pass(120)
+      const { row, isHit } = await arranged.read('token')
+      assert.equal([row !== undefined, isHit], [!isEnded, !isEnded])
+    }
+    assert.equal(arranged.cache.stats.bypasses, bypasses)
+  }
+})
+
 test('while a machine sleeps its monotonic clock stands still: the wall clock tells', async () => {
   const shown = async (clocks?: Arrangement['clocks']) => {
     const arranged = await stored(clocks ? { clocks } : {})

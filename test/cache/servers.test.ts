@@ -217,8 +217,7 @@ test('many requests for a session that is not cached are one query', async () =>
   for (const [index, session] of sessions.entries()) session.values.n = index
   assert.equal(new Set(sessions.map(({ values }) => values.n)).size, 20) // each has its own copy
   const after = cacheOf(store)
-  const past = after.bypasses.still + after.bypasses.idle
-  if (past === 0) assert.equal([after.misses - misses, after.joins - joins], [1, 19])
+  assert.equal([after.misses - misses, after.joins - joins], [1, 19])
 })
 
 test('when LISTEN is lost, nothing is served that was stored before', async () => {

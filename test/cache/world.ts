@@ -150,9 +150,11 @@ export class Process {
     this.#isStill = true
     this.world.after(ms, () => {
       this.#isStill = false
-      for (const waiting of [this.#requests, this.#others]) {
-        for (const work of waiting.splice(0)) work()
-      }
+      const others = this.#others.splice(0)
+      this.world.after(0, () => {
+        for (const work of others) work()
+      })
+      for (const work of this.#requests.splice(0)) work()
     })
   }
 }

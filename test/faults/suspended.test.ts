@@ -41,7 +41,7 @@ async function shownFor(kind: { monotonic: boolean; wall: boolean }, isCut: bool
   let last = from - 1
   // A request at once, and then every millisecond: longer than maxStale.
   for (let ms = 0; ms < maxStale * 1000 + 500; ms++) {
-    if (cache.isOpen() && cache.find('token', undefined) !== undefined) last = world.now
+    if (cache.isOpen() === true && cache.find('token', undefined) !== undefined) last = world.now
     await world.pass(1)
   }
   await live(arranged, 20)
