@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # N partitions behind PL/Proxy become 2 N, while visitors come and go: grow.sh SETTINGS. docs/scaling-out.md, "Growing", says what it
 # needs and what it does; settings.example.sh beside this file shows the settings. It may be run again after a failure: until the
-# switch nothing has changed for anybody, and it cleans up what it had begun.
+# switch nothing has changed for anybody, and it cleans up what it had begun, what was copied included.
 set -euo pipefail
 source "$1"
-: "${schema:=pgstore}" "${server:=sessions}" "${most_seconds:=1}" "${tries:=20}"
+: "${schema:=pgstore}" "${server:=pgstore}" "${most_seconds:=1}" "${tries:=20}"
 n=${#old[@]}
 [[ ${#new[@]} == $((2 * n)) && ${#addresses[@]} == $((2 * n)) ]] || { echo "new and addresses must be $((2 * n))" >&2; exit 2; }
 mask=$((2 * n - 1))
@@ -24,6 +24,9 @@ publish() {
   q "$from" > /dev/null << SQL
 create publication grow_$k for table
   $schema.sessions where ((get_byte(key, 0) & $mask) = $k),
+  $schema.bindings where ((session_id & $mask) = $k),
+  $schema.watermark,
+  $schema.marks,
   $schema.history where ((id & $mask) = $k),
   $schema.ending_deliveries where ((id & $mask) = $k),
   $schema.ending_consumers where (name <> '');
@@ -64,7 +67,7 @@ SQL
 }
 
 # Connections that are open before the pause, so that no program has to start in it: psql reads from a pipe and answers into another.
-declare -A asking answering
+declare -A asking=() answering=()
 folder=$(mktemp -d)
 connect() { # name, URL
   mkfifo "$folder/$1.in" "$folder/$1.out"
@@ -147,12 +150,13 @@ select format('select setval(%L, %s, %L);', '$schema.announcement', last_value, 
 union all
 select format('select setval(%L, %s, %L);', '$schema.history_number', last_value, is_called) from $schema.history_number"
   done
-  local numbers failed=0
+  local numbers half failed=0
   for ((k = 0; k < n; k++)); do
     answer "old$k" $((most_seconds + 1)) || { failed=1; continue; }
     numbers=$answer
-    ask "new$k" "$numbers"
-    ask "new$((k + n))" "$numbers"
+    for half in "$k" $((k + n)); do # marks of session_end_before have come as rows: from here on they are looked for
+      ask "new$half" "$numbers set jit = off; select $schema.purge_marked(0)"
+    done
   done
   ((failed == 0)) && all_answer new 2
 }
@@ -182,22 +186,36 @@ check() { # empty, and of the same version as the old ones
   local k=$1 version="select string_agg(name, ',' order by name) from $schema.migrations"
   [[ $(q "${new[$k]}" -c "select count(*) from (select from $schema.sessions limit 1) as s") == 0 ]] || { echo "new partition $k is not empty" >&2; return 1; }
   [[ $(q "${new[$k]}" -c "$version") == $(q "${old[$k % n]}" -c "$version") ]] || { echo "new partition $k: other migrations" >&2; return 1; }
+}
+prepare() { # the old one's watermark comes; the walk through the table for it begins anew
+  local k=$1
+  q "${new[$k]}" -c "delete from $schema.watermark"
   q "${new[$k]}" -c "update $schema.audit set $(q "${old[$k % n]}" -c "select format('is_on = %L, keep = %L', is_on, keep) from $schema.audit")"
 }
 close() { q "${old[$1]}" -c "alter database \"$(q "${old[$1]}" -c 'select current_database()')\" set default_transaction_read_only = on"; }
 
-state=copying
+empty() { # again, as it was found
+  q "${new[$1]}" << SQL
+truncate $schema.sessions, $schema.bindings, $schema.watermark, $schema.marks, $schema.history, $schema.ending_deliveries;
+delete from $schema.ending_consumers where name <> '';
+insert into $schema.watermark (everybody) values ('-infinity');
+SQL
+}
+
+state=looking
 leave() {
   [[ $state != stuck && ${#asking[@]} -gt 0 ]] && resume
   ((${#asking[@]} == 0)) || disconnect_all
-  [[ $state != copying ]] || each $((2 * n)) forget
+  [[ $state != copying ]] || { each $((2 * n)) forget && each $((2 * n)) empty; }
   rm -r "$folder"
 }
 trap 'set +e; leave' EXIT
 trap 'exit 1' INT TERM
 
-each $((2 * n)) check
 each "${#proxies[@]}" rehearse
+each $((2 * n)) check
+state=copying
+each $((2 * n)) prepare
 each $((2 * n)) publish
 t=$EPOCHREALTIME
 each $((2 * n)) subscribe

@@ -11,3 +11,5 @@ addresses=('host=db0 dbname=sessions0' 'host=db1 dbname=sessions1' 'host=db2 dbn
 proxies=(postgres://postgres@proxy0/sessions postgres://postgres@proxy1/sessions)
 bouncers=(postgres://pgbouncer@bouncer0:6432/pgbouncer postgres://pgbouncer@bouncer1:6432/pgbouncer)
 database=sessions
+# The foreign server's name on the proxies, and the schema: pgstore, unless you say otherwise.
+server=pgstore schema=pgstore

@@ -10,6 +10,7 @@ import { migrate, PGStore } from '../../src/index.ts'
 import { grantStatements } from '../../src/schema/grants.ts'
 import { type Bouncer, canBounce, startBouncer } from './bouncer.ts'
 import { Cluster, type ClusterDatabase, query, role, schema } from './cluster.ts'
+import { Checker, Special, save } from './known-sessions.ts'
 import { CountingVisitor, key, letVisit, sleep, Tally, type Visited } from './visitors.ts'
 
 const before = 4
@@ -38,6 +39,7 @@ export async function grow(args: readonly string[]): Promise<number> {
     await query(cluster.proxy.url(), `create database ${name}_too template ${name} strategy file_copy`)
     const proxies = [database.url, cluster.proxy.url(`${name}_too`)]
     await fill(database.url, stored)
+    const special = await Special.make(database.url)
     const news = await newPartitions(cluster)
     const bouncers: Bouncer[] = []
     for (const proxy of proxies) bouncers.push(await startBouncer(proxy, name))
@@ -49,8 +51,14 @@ export async function grow(args: readonly string[]): Promise<number> {
       () => Promise.all(bouncers.map((bouncer) => bouncer.stop())),
     )
     return await underLoad(stores, visitors, async () => {
-      const output = await runScript({ database, news, proxies, bouncers })
-      return { output, problems: await misplaced(news, stored) }
+      const settings = { database, news, proxies, bouncers }
+      await interrupted(settings) // it is to begin anew as if nothing had been
+      const growing = runScript(settings)
+      await sleep(500)
+      const ending = special.endLate()
+      const output = await growing
+      await ending
+      return { output, problems: [...(await misplaced(news, stored)), ...(await special.problems())] }
     })
   } finally {
     for (const end of ends) await end()
@@ -98,93 +106,9 @@ async function underLoad(
   return problems.length > 0 ? 1 : 0
 }
 
-/** A user whose sessions are known: at every moment the list is to be exact, and so is what ends them. */
-class Checker {
-  readonly #userId: string
-  readonly #store: () => PGStore<Visited>
-  readonly #known = new Set<string>()
-  readonly problems: string[] = []
-  checks = 0
-
-  constructor(userId: string, store: () => PGStore<Visited>) {
-    this.#userId = userId
-    this.#store = store
-  }
-
-  begin(): () => Promise<void> {
-    let isOver = false
-    const work = (async () => {
-      for (let round = 0; !isOver; round++) {
-        try {
-          await this.#round(round)
-        } catch (error) {
-          this.problems.push(`${this.#userId}: ${String(error)}`)
-          // What failed may have been done: from here on nothing is known until all have ended.
-          await this.#endAll()
-        }
-        await sleep(20)
-      }
-    })()
-    return async () => {
-      isOver = true
-      await work
-    }
-  }
-
-  async #endAll(): Promise<void> {
-    for (let tries = 0; tries < 100; tries++) {
-      try {
-        await this.#store().revoke(this.#userId)
-        this.#known.clear()
-        return
-      } catch {
-        await sleep(100)
-      }
-    }
-  }
-
-  async #round(round: number): Promise<void> {
-    while (this.#known.size < 16) {
-      const tally = new Tally()
-      const visitor = new CountingVisitor()
-      await visitor.visit(this.#store(), tally, (session) => {
-        session.userId = this.#userId
-      })
-      if (visitor.id === undefined) throw new Error(`a sign-in failed, ${[...tally.failures.keys()].join(', ')}`)
-      this.#known.add(visitor.id)
-    }
-    const listed = (await this.#store().list(this.#userId)).map(({ id }) => id)
-    this.#check(
-      listed.length === this.#known.size && listed.every((id) => this.#known.has(id)),
-      `a list of ${listed.length}`,
-    )
-    const [id = ''] = this.#known
-    this.#known.delete(id)
-    const ended = await this.#store().revoke(this.#userId, { id })
-    this.#check(ended === 1, `revoking one ended ${ended}`)
-    if (round % 10 !== 9) return
-    const all = await this.#store().revoke(this.#userId)
-    this.#check(all === this.#known.size, `revoking ${this.#known.size} ended ${all}`)
-    this.#known.clear()
-  }
-
-  #check(isExact: boolean, what: string): void {
-    this.checks++
-    if (!isExact) this.problems.push(what)
-  }
-}
-
 /** Sessions that nobody visits, through the proxy. */
 async function fill(url: string, count: number): Promise<void> {
-  for (let done = 0; done < count; done += 1000) {
-    await query(
-      url,
-      `select count(*) from ${schema}.session_save(
-         array(select sha256((random()::text || n)::bytea) from generate_series(1, 1000) as n),
-         array_fill(jsonb_build_object('theme', 'dark', 'filler', repeat('x', 300)), array[1000]), array_fill(null::jsonb, array[1000]),
-         array_fill(interval '1 day', array[1000]), array_fill(0, array[1000]), array_fill(null::text, array[1000]), 4096, null, false)`,
-    )
-  }
+  for (let done = 0; done < count; done += 1000) await save(url, 'sha256((random()::text || n)::bytea)', 1000, 'null')
 }
 
 interface NewPartition {
@@ -212,12 +136,35 @@ async function newPartitions(cluster: Cluster): Promise<NewPartition[]> {
   )
 }
 
-async function runScript(parts: {
+interface Parts {
   readonly database: ClusterDatabase
   readonly news: readonly NewPartition[]
   readonly proxies: readonly string[]
   readonly bouncers: readonly Bouncer[]
-}): Promise<string> {
+}
+
+/** The script, stopped once something has been copied. */
+async function interrupted(parts: Parts): Promise<void> {
+  const stopping = new AbortController()
+  const run = runScript(parts, stopping.signal).then(
+    () => true,
+    () => false,
+  )
+  const { url } = parts.news[0] as NewPartition
+  const client = new pg.Client({ connectionString: url })
+  await client.connect()
+  for (let tries = 0; tries < 600; tries++) {
+    const { rows } = await client.query(`select from ${schema}.sessions limit 1`)
+    if (rows.length > 0) break
+    await sleep(50)
+  }
+  await client.end()
+  stopping.abort()
+  if (await run) throw new Error('It was done before it could be interrupted.')
+  console.log('Interrupted; and once more:')
+}
+
+async function runScript(parts: Parts, stop?: AbortSignal): Promise<string> {
   const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'pgstore-grow-'))
   const file = path.join(folder, 'settings.sh')
   const array = (name: string, values: readonly string[]) =>
@@ -243,6 +190,7 @@ async function runScript(parts: {
   fs.writeFileSync(file, lines.join('\n'), { mode: 0o600 })
   const script = fileURLToPath(new URL('../../examples/scaling-out/grow.sh', import.meta.url))
   const child = spawn('bash', [script, file], { stdio: ['ignore', 'pipe', 'inherit'] })
+  stop?.addEventListener('abort', () => child.kill('SIGTERM'))
   let output = ''
   child.stdout.on('data', (chunk) => {
     output += chunk

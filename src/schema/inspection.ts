@@ -11,6 +11,7 @@ export interface Inspection {
   /** The text columns of the table "migrations"; null if there is none. */
   readonly ledger: readonly string[] | null
   readonly has_grants: boolean
+  readonly has_marks: boolean
   /** Whether the current role acts as the schema's owner. */
   readonly is_owner: boolean
   /** Whether any function is PL/Proxy's. */
@@ -36,6 +37,7 @@ const query = `select
     from tables as c where c.relname = 'migrations'
   ) as ledger,
   exists (select from tables as c where c.relname = 'grants') as has_grants,
+  exists (select from tables as c where c.relname = 'marks') as has_marks,
   coalesce((select pg_has_role(n.nspowner, 'usage') from schema as n), false) as is_owner,
   exists (
     select from pg_catalog.pg_proc as p

@@ -14,7 +14,8 @@ export interface MigrateOptions {
 /**
  * Installs or upgrades the schema in one transaction: all of it or nothing. Any number of processes may call it at once; one
  * works and the others wait for it. If the schema is up to date, it only reads. Rights on pgstore's objects that `pgstore grant`
- * did not grant are revoked each time, and those that it granted are granted again if they are missing.
+ * did not grant are revoked each time, and those that it granted are granted again if they are missing. In a copy made by logical
+ * replication, what `session_end_before` ended ends again.
  *
  * @returns the names of the migrations applied now; empty when there was nothing to do
  * @throws {PGStoreError} `migration` when an applied file has changed, when the database is newer than this package, or when the
@@ -87,6 +88,10 @@ async function upgrade(client: PoolClient, schema: string, migrations: readonly 
     }
     await run(client, rightsStatement(schema))
   }
+  if (found.has_marks && (await hasUnheededMarks(client, schema))) {
+    await run(client, 'set local jit = off')
+    await run(client, `select ${schema}.purge_marked(0)`)
+  }
   await run(client, 'commit')
   return todo.map(({ name }) => name)
 }
@@ -96,7 +101,25 @@ async function isUpToDate(client: PoolClient, schema: string, migrations: readon
   if (todo.length > 0) return false
   // A role that can only read the ledger can repair nothing: `pgstore status` reports it.
   if (!found.has_grants || !found.is_owner) return true
-  return (await rightsDifferences({ query: ({ text }) => run(client, text) }, schema)).length === 0
+  if ((await rightsDifferences({ query: ({ text }) => run(client, text) }, schema)).length > 0) return false
+  return !(found.has_marks && (await hasUnheededMarks(client, schema)))
+}
+
+/**
+ * Whether there are marks of `session_end_before` that no read looks for: a copy by logical replication has them as rows, and the gate
+ * before them, a function and a sequence, as it was when the copy began.
+ */
+async function hasUnheededMarks(client: PoolClient, schema: string): Promise<boolean> {
+  const { rows } = await run(
+    client,
+    `select isfinite(newest) and (not isfinite(gate) or newest > gate) as unheeded
+     from (
+       select
+         (select greatest(w.everybody, (select max(m.not_before) from ${schema}.marks as m)) from ${schema}.watermark as w) as newest,
+         ${schema}.mark_gate() as gate
+     ) as marks`,
+  )
+  return (rows[0] as { unheeded: boolean | null }).unheeded === true
 }
 
 /** What is in the schema, and what is still to be applied. */

@@ -6412,7 +6412,7 @@ comment on function :PGSTORE_SCHEMA.announcement_echo(text) is
   {
     name: '000009-marks.sql',
     sql: `--! Previous: sha1:0da8a588cf20d30d397935ac12c31160a80dbc20
---! Hash: sha1:3ec38d29b2a44ca4dcc1138c6fe8cdf29aa09b02
+--! Hash: sha1:4c7b3c1402f3b8457cf196f4d5d3af1a2e7adeb3
 --! Message: marks
 
 --! split: 1-current.sql
@@ -6661,7 +6661,8 @@ comment on function :PGSTORE_SCHEMA.is_standing(timestamptz, timestamptz, text, 
 -- and sweep holds the place. One purge walks at a time, and none waits. What it does not meet stays dead, and goes when it expires.
 --
 -- A user's and a tag's are found by their indexes, an hour after the mark, when everything that was under way then has ended: then
--- nothing can appear any more that began before it, and the mark is forgotten with the last of its sessions.
+-- nothing can appear any more that began before it, and the mark is forgotten with the last of its sessions. A mark of a transaction
+-- that this server has yet to begin came from another one, with its number.
 create or replace function :PGSTORE_SCHEMA.purge_marked(p_limit integer)
   returns bigint
   language plpgsql
@@ -6738,7 +6739,7 @@ begin
     from :PGSTORE_SCHEMA.marks as m
     where v_left > 0
       and m.made_at <= statement_timestamp() - interval '1 hour'
-      and m.made_in < pg_snapshot_xmin(pg_current_snapshot())
+      and (m.made_in < pg_snapshot_xmin(pg_current_snapshot()) or m.made_in >= pg_snapshot_xmax(pg_current_snapshot()))
     order by m.made_at
     limit 100
     for update skip locked
