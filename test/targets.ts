@@ -90,7 +90,7 @@ async function prepare({ name, url, bin, stop }: Server): Promise<Target> {
       const env = {
         PGSTORE_TEST_DATABASE_URL: databaseUrl(url, database),
         PGSTORE_TEST_CLIENT_URL: through ? through.lead(clientUrlOf(database)) : clientUrlOf(database),
-        ...(through && { PGSTORE_TEST_DIRECT_URL: clientUrlOf(database), PGSTORE_TEST_POOLER: pooler }),
+        ...(through && { PGSTORE_TEST_DIRECT_URLS: clientUrlOf(database), PGSTORE_TEST_POOLER: pooler }),
         PGSTORE_TEST_BIN: bin,
       }
       return { env, drop: async () => void (await admin.query(`drop database ${database} with (force)`)) }

@@ -12,8 +12,8 @@ if (!databaseUrl) throw new Error('Run the tests with npm test: each file gets i
  */
 export const clientUrl: string = process.env['PGSTORE_TEST_CLIENT_URL'] ?? ''
 
-/** Where stores LISTEN, in a run behind a pooler (test/poolers.ts), where `clientUrl` leads through that. */
-const directUrl = process.env['PGSTORE_TEST_DIRECT_URL']
+/** Where stores LISTEN, in a run behind a pooler (test/poolers.ts) or a proxy, where `clientUrl` leads through that. */
+const directUrls = process.env['PGSTORE_TEST_DIRECT_URLS']?.split(' ')
 
 /** Folder of the server's programs, to start another; '' if the tests run on a server that is not ours. */
 export const serverBin: string = process.env['PGSTORE_TEST_BIN'] ?? ''
@@ -31,7 +31,7 @@ export function testStore<Values extends object = Record<string, unknown>>(
   options: Partial<PGStoreOptions> = {},
 ): PGStore<Values> {
   const keys = options.codecs || options.keyPairs || options.keys ? {} : { keys: [hashKey] }
-  const direct = directUrl ? { directConnectionString: directUrl } : {}
+  const direct = directUrls ? { directConnectionString: directUrls } : {}
   const connection = options.pool ? {} : { connectionString: clientUrl, ...direct }
   const store = new PGStore<Values>({ ...connection, ...keys, ...options })
   open.push(store)

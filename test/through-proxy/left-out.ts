@@ -16,7 +16,10 @@ const statement = "it compares with the time of the test's own statement, which 
 const catalog = 'what the catalog of one node holds is not on a proxy, whose own is tested in through-proxy'
 const lock = 'a session that is locked through the proxy is free again when the call is over'
 const limit = "a limit is each partition's"
-const heard = 'what a partition announces comes later here than the answer'
+const listening = 'the test leads the listening connection a way of its own, to one database, and here four announce'
+const relayed =
+  "the test listens in its own database, the proxy's, where what a partition announces comes later than the answer"
+const counted = 'each partition counts for itself, and so what comes of two has no order'
 const control =
   "the control plane: the tests hold the purge by triggers on the tables, and read reports about them, in their own database, the proxy's, which has none"
 const migrates =
@@ -28,7 +31,21 @@ const own = "it looks at one node's plans, pages, counters, functions or tables 
 /** Tests that cannot pass there, by file and a pattern of their names; `.` is the whole file. */
 const reasons: readonly (readonly [file: RegExp, name: string, reason: string])[] = [
   [/^sql\/(plans|hot|session_stats)\./, '.', own],
-  [/^(events|cache)\//, '.', heard],
+  [/^events\/events\./, '^destroyed, regenerated and revoked', counted],
+  [/^events\/events\./, '^(any number of loops|leaving a loop|payloads without|after an outage)', own],
+  [/^events\/partitions\./, '.', 'it sets up partitions of its own in its database'],
+  [/^events\/sleep\./, '^a store that nobody calls', own],
+  [
+    /^cache\/outages\./,
+    '^(while the database is away|a listener that hears nothing more|what is cached is not served|a standby is refused)',
+    listening,
+  ],
+  [
+    /^cache\/servers\./,
+    'that this server (revoked|limited)|swallows announcements|^when LISTEN is lost|^an answer that was on its way|^a listener whose server says nothing|share one connection|^an announcement that is not understood',
+    listening,
+  ],
+  [/^cache\/store\./, '^in a transaction|read anew inside a transaction', transaction],
   [/^cleanup\//, '.', control],
   [/^cli\/(cleanup|dashboard|dashboard-browser|doctor|status)\./, '.', control],
   [/^examples\/(cleanup|demo|demo-browser)\./, '.', control],
@@ -55,8 +72,6 @@ const reasons: readonly (readonly [file: RegExp, name: string, reason: string])[
   [/^sql\/session_end_before\./, '.', own],
   [/^security\/privileges\./, '^S30: every direct statement', own],
   [/^telemetry\/channels\./, '^a purge is told batch', limit],
-  [/^store\/values\./, '^this process does not show from its cache', heard],
-  [/^store\/end-all\./, '^the caches of other servers', heard],
   [
     /^sql\/catalog\./,
     '^every function (is|has)|^A7|costs no call|inlined|is commented|violated constraint|^B6|triggers|applying sql/ again|USAGE|needs no other right|no function takes an advisory lock',
@@ -68,10 +83,11 @@ const reasons: readonly (readonly [file: RegExp, name: string, reason: string])[
   [/^sql\/session_save_expiry\./, 'is kept exactly|no longer than its lifetime$', statement],
   [/^sql\/value_lives\./, 'until its life is over', statement],
   [/^sql\/statement_time\./, '^A6: a regenerate in an old transaction', transaction],
-  [/^sql\/session_(put|take)\./, 'announced', heard],
   [/^store\/life\./, '^D7: where the database is read-only|^A6', transaction],
   [/^store\/life\./, '^seenAt moves', statement],
-  [/^store\/sign-in\./, 'and events say which', heard],
+  [/^sql\/session_take\./, '^taking all is announced', relayed],
+  [/^store\/sign-in\./, 'and events say which', counted],
+  [/^sql\/endings_take\./, '^each consumer is given every ending', counted],
   [/^sql\/session_announce\./, 'rolled-back', transaction],
   [/^sql\/session_announce\./, 'under 8000 bytes', own],
   [/^sql\/session_history\./, 'rolled back|who did it|waits neither', transaction],

@@ -67,6 +67,7 @@ export async function startProxyTarget(): Promise<Target> {
         env: {
           PGSTORE_TEST_DATABASE_URL: database.url,
           PGSTORE_TEST_CLIENT_URL: Object.assign(new URL(database.url), client).href,
+          PGSTORE_TEST_DIRECT_URLS: database.partitionUrls.join(' '),
           PGSTORE_TEST_PARTITION_URLS: database.partitionUrls.join(' '),
           PGSTORE_TEST_BIN: plproxyBin(),
           PGSTORE_TEST_LEFT_OUT: JSON.stringify(leftOut(file)),
