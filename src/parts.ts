@@ -113,7 +113,7 @@ export class StoreParts {
     const cachedReader = cached && new CachedReader(traced, this.sessions, sealed, codecs, this.refusals, cached, check)
     this.cachedReader = checkedCachedReader(cachedReader, settings.values)
     this.byToken = new TokenSessions(this.sessions, database, this.writer, sealing !== undefined, cached)
-    this.users = new UserSessions(database, sealing !== undefined, this.cache)
+    this.users = new UserSessions(database, sealing !== undefined, this.cache, lender !== undefined)
   }
 
   #openCache(limits: CacheLimits, traced: TracedSessions): SessionCache {

@@ -78,8 +78,8 @@ export class ExpressSessionStore extends session.Store {
     return opened
   }
 
-  /** For the cleanup of expired sessions, and for the events. */
-  get pgstore(): SessionCleanup & Pick<PGStore, 'events'> {
+  /** For the cleanup of expired sessions, the events, and what the store counts. */
+  get pgstore(): SessionCleanup & Pick<PGStore, 'events' | 'stats'> {
     return this.#store
   }
 

@@ -12,15 +12,15 @@ export type CacheBypass = 'not_listening' | 'several' | 'fresh'
 export interface CacheStats {
   /** `waiting` for the first read, `connecting` to LISTEN, `proving` that it hears, `listening`, or `unsupported` by the schema. */
   readonly state: CacheState
-  /** Why it does not listen, where it did or should. */
+  /** Why it does not listen: undefined while it listens, and before the first read. */
   readonly reason: string | undefined
   /** Reads that cost no query. */
   readonly hits: number
-  /** Reads that did, and filled the cache. */
+  /** Reads that did, and filled the cache if the session lives. */
   readonly misses: number
   /** Reads that shared the query of another request. */
   readonly joins: number
-  /** Reads that went past the cache, by reason. */
+  /** Reads that went past the cache, by reason. A cookie that does not verify is no read: `stats().refused` counts it. */
   readonly bypasses: Readonly<Record<CacheBypass, number>>
   /** Sessions dropped for lack of room: `sessions` or `bytes` is too small for what is read within `maxStale`. */
   readonly evictions: number
@@ -55,6 +55,7 @@ export class CacheCounts {
   joins = 0
   readonly bypasses: Record<CacheBypass, number> = { not_listening: 0, several: 0, fresh: 0 }
   reason: string | undefined
+  #state: CacheState = 'waiting'
 
   constructor(schema: string) {
     this.#schema = schema
@@ -81,7 +82,10 @@ export class CacheCounts {
   }
 
   state(state: CacheState, reason: string | undefined): void {
-    this.reason = state === 'listening' ? undefined : (reason ?? this.reason)
+    const known = state === 'listening' ? undefined : (reason ?? this.reason)
+    if (state === this.#state && known === this.reason) return
+    this.#state = state
+    this.reason = known
     if (states.hasSubscribers) states.publish({ state, reason, schema: this.#schema } satisfies CacheStateChange)
   }
 

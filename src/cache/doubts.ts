@@ -1,4 +1,5 @@
 // What has been heard or written lately, and so must not be believed as it was read before.
+import type { SessionRow } from '../database/row.ts'
 
 /** More than this is a flood, and costs more to remember than a cache spares. */
 const most = 100_000
@@ -33,6 +34,9 @@ class Recent {
   }
 }
 
+/** Whose sessions an open transaction may have ended: `tags` are those that carry any. */
+export type Held = 'all' | 'tags' | `user ${string}` | `id ${string}` | `key ${string}`
+
 interface Believed {
   readonly key: string
   /** The count of doubts when it was asked for. */
@@ -47,8 +51,8 @@ export class Doubts {
   #floor = 0
   readonly #ids = new Recent()
   readonly #keys = new Recent()
-  /** Until when a session with this key is not believed at all. */
-  readonly #held = new Map<string, number>()
+  /** Until when these sessions are not believed at all. */
+  readonly #held = new Map<Held, number>()
   readonly #flooded: (ms: number) => void
 
   /** @param flooded there are too many to remember: nothing may be believed, for so long */
@@ -79,22 +83,33 @@ export class Doubts {
   }
 
   /** A write that others see later than it is acknowledged, or never: its transaction is still open. */
-  hold(key: string, now: number): void {
-    this.#held.set(key, now + transactionMs)
-    this.key(key)
+  hold(held: Held, now: number): void {
+    this.#held.set(held, now + transactionMs)
+    this.#bound()
   }
 
-  isDoubted({ key, count }: Believed, id: string): boolean {
+  isDoubted({ key, count }: Believed, row: Pick<SessionRow, 'id' | 'userId' | 'tags'>): boolean {
     if (count < this.#floor) return true
-    if (this.#ids.size > 0 && this.#ids.isAfter(id, count)) return true
+    if (this.#ids.size > 0 && this.#ids.isAfter(row.id, count)) return true
     if (this.#keys.size > 0 && this.#keys.isAfter(key, count)) return true
-    return this.#held.size > 0 && this.#held.has(key)
+    return this.#held.size > 0 && this.#isHeld(key, row)
+  }
+
+  #isHeld(key: string, { id, userId, tags }: Pick<SessionRow, 'id' | 'userId' | 'tags'>): boolean {
+    const held = this.#held
+    return (
+      held.has(`key ${key}`) ||
+      held.has(`id ${id}`) ||
+      held.has('all') ||
+      (userId !== null && held.has(`user ${userId}`)) ||
+      (tags !== null && held.has('tags'))
+    )
   }
 
   /** Call it no more often than every `maxStale`: no entry that it was a doubt about is as old as that. */
   turn(now: number): void {
     for (const recent of [this.#ids, this.#keys]) recent.turn()
-    for (const [key, until] of this.#held) if (until <= now) this.#held.delete(key)
+    for (const [held, until] of this.#held) if (until <= now) this.#held.delete(held)
   }
 
   /** Nothing that was asked for until now is believed any more: there is nothing left to doubt but what is held. */

@@ -78,5 +78,12 @@ export class Entries {
 }
 
 function sizeOf({ data, userId, label, tags }: SessionRow): number {
-  return [data, userId, label, tags].reduce((sum, text) => sum + (text ? Buffer.byteLength(text) : 0), ownBytes)
+  return [data, userId, label, tags].reduce((sum, text) => sum + (text ? heapBytes(text) : 0), ownBytes)
 }
+
+/** V8 keeps two bytes for each character of a text in which one needs them. */
+function heapBytes(text: string): number {
+  return beyondLatin1.test(text) ? 2 * text.length : text.length
+}
+
+const beyondLatin1 = /[^\0-\xff]/

@@ -1,28 +1,9 @@
 // Whether announcements are heard, proven and not assumed: nothing is believed that was read in another span of hearing, an epoch.
 import { randomBytes } from 'node:crypto'
 import { messageOf } from '../errors.ts'
-import type { Tap } from '../events/listeners.ts'
 import type { Clocks } from './clocks.ts'
+import type { Bell, Ear } from './ear.ts'
 import { Numbers } from './numbers.ts'
-
-/** The connections that listen, one for each database that announces, shared with `store.events()`. */
-export interface Ear {
-  /** How many they are. */
-  readonly places: number
-  /** Listens from now on: `connected` and `lost` are called in the tick in which it is known. */
-  listen(tap: Tap): void
-  /** Resolves when the servers have answered on all connections, and so after all that they had sent before. */
-  ping(): Promise<unknown>
-}
-
-/** The connections that sessions are read by. */
-export interface Bell {
-  /**
-   * Lets every database with sessions send this to all who listen, with the number of its newest announcement; returns how many did.
-   * Rejects with `not_installed` or `forbidden` over a schema that cannot.
-   */
-  ring(echo: string): Promise<number>
-}
 
 /**
  * How a cache hears: `waiting` for the first read; `connecting`; `proving` that what is sent through the pool arrives; `listening`;
@@ -40,6 +21,8 @@ export interface HearingHandlers {
   /** @param reason why it is no longer so, a few words for an operator */
   state(state: CacheState, reason: string | undefined): void
 }
+
+const noConnectionYet = 'there is no connection to LISTEN on yet'
 
 /** An answer, or an echo, that has not come in this time will not come. */
 const patienceMs = 1000
@@ -95,7 +78,7 @@ export class Hearing {
   check(now: number): void {
     this.dueAt = now + pingMs / 4
     if (this.#state === 'waiting') {
-      this.#tell('connecting')
+      this.#tell('connecting', noConnectionYet)
       this.#ear.listen({
         notified: (payload, place) => this.#notified(payload, place),
         connected: () => this.#connected(),
@@ -114,7 +97,10 @@ export class Hearing {
     this.#echo = undefined // and an answer that is still under way counts no more
     this.#proveAt = Math.max(now, this.#proveAt - proofMs + patienceMs)
     this.#pausedUntil = Math.max(this.#pausedUntil, now + pauseMs)
-    if (this.epoch === 0) return
+    if (this.epoch === 0) {
+      this.#handlers.state(this.#state, reason)
+      return
+    }
     this.epoch = 0
     this.dueAt = 0
     for (const numbers of this.#numbers) numbers.forget()
@@ -131,14 +117,15 @@ export class Hearing {
   #connected(): void {
     this.#isConnected = true
     this.end('the listener connected anew')
-    this.#tell('proving')
+    this.#tell('proving', 'no echo through the pool has been heard yet')
     this.#proveAt = 0
     void this.#prove(this.#clocks.monotonic())
   }
 
   #lost(): void {
+    const reason = this.#isConnected ? 'the listener lost its connection' : noConnectionYet
     this.#isConnected = false
-    this.end('the listener lost its connection')
+    this.end(reason)
     if (this.#state !== 'waiting') this.#tell('connecting')
   }
 
@@ -149,8 +136,7 @@ export class Hearing {
         this.#echoed(from, n as number, place)
       return
     }
-    const isKnown = typeof type === 'string' && types.has(type)
-    if (!isKnown || !Array.isArray(ids) || !ids.every(Number.isSafeInteger) || !Number.isSafeInteger(n)) {
+    if (!types.has(type) || !Array.isArray(ids) || !ids.every(Number.isSafeInteger) || !Number.isSafeInteger(n)) {
       // Of a later version perhaps, which announces what this one knows nothing of.
       this.end('an announcement was not understood')
       return
@@ -257,4 +243,11 @@ export class Hearing {
   }
 }
 
-const types = new Set(['destroyed', 'regenerated', 'revoked', 'changed', 'unbound', 'ended_before'])
+const types: ReadonlySet<unknown> = new Set([
+  'destroyed',
+  'regenerated',
+  'revoked',
+  'changed',
+  'unbound',
+  'ended_before',
+])

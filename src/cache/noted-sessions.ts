@@ -59,7 +59,10 @@ export class NotedSessions implements SessionDatabase {
       ended = await this.#database.limit(userId, max, except)
       return ended
     } finally {
-      if (ended !== 0) this.#cache.sessions()
+      if (ended !== 0) {
+        this.#cache.sessions()
+        if (this.#isUncommitted) this.#cache.hold(`user ${userId}`)
+      }
     }
   }
 

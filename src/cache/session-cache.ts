@@ -6,10 +6,11 @@ import { parseTime, ReadRow, type SessionRow } from '../database/row.ts'
 import { CacheCounts, type CacheStats } from './cache-counts.ts'
 import type { CacheLimits } from './cache-options.ts'
 import type { Clocks } from './clocks.ts'
-import { Doubts } from './doubts.ts'
+import { Doubts, type Held } from './doubts.ts'
+import type { Bell, Ear } from './ear.ts'
 import { Entries } from './entries.ts'
 import { Entry } from './entry.ts'
-import { type Bell, type Ear, Hearing } from './hearing.ts'
+import { Hearing } from './hearing.ts'
 import { Stillness } from './stillness.ts'
 
 /** Clocks that have drifted apart by more since an answer was asked for: the machine slept, or was set back to a snapshot. */
@@ -139,8 +140,14 @@ export class SessionCache {
   /** A write of this process' has come to its end, well or not; where it is not committed, others see it later or never. */
   written(key: Buffer, isUncommitted: boolean): void {
     const text = key.toString('latin1')
-    if (isUncommitted) this.#doubts.hold(text, this.#clocks.monotonic())
-    else this.#doubts.key(text)
+    this.#doubts.key(text)
+    if (isUncommitted) this.hold(`key ${text}`)
+    this.#sweepLater()
+  }
+
+  /** These may end when an open transaction of the caller's commits, after what was written in it was acknowledged. */
+  hold(held: Held): void {
+    this.#doubts.hold(held, this.#clocks.monotonic())
     this.#sweepLater()
   }
 
@@ -183,7 +190,7 @@ export class SessionCache {
     if (Math.max(age, wallAge) >= entry.lifeMs) return false
     // A hint is new after each change: this browser has seen one that is not older than what it brings.
     if (hint !== undefined && hint !== entry.hint) return false
-    return !this.#doubts.isDoubted(entry, row.id)
+    return !this.#doubts.isDoubted(entry, row)
   }
 
   #stamp(entry: Entry): void {

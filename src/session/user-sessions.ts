@@ -1,5 +1,6 @@
 // A user's sessions, for a page of devices.
 
+import type { Held } from '../cache/doubts.ts'
 import type { SessionCache } from '../cache/session-cache.ts'
 import { readJson } from '../database/read-json.ts'
 import { parseTime } from '../database/row.ts'
@@ -78,11 +79,14 @@ export class UserSessions {
   readonly #database: Database
   readonly #isSealed: boolean
   readonly #cache: SessionCache | undefined
+  readonly #isUncommitted: boolean
 
-  constructor(database: Database, isSealed: boolean, cache: SessionCache | undefined) {
+  /** @param isUncommitted the database is one client, whose transaction the caller commits, later or never */
+  constructor(database: Database, isSealed: boolean, cache: SessionCache | undefined, isUncommitted: boolean) {
     this.#database = database
     this.#isSealed = isSealed
     this.#cache = cache
+    this.#isUncommitted = isUncommitted
   }
 
   async list<Values extends object>(userId: string, { data = false }: ListOptions): Promise<ListedSession<Values>[]> {
@@ -114,8 +118,8 @@ export class UserSessions {
       const number = id === undefined ? null : String(id)
       return await this.#database.revoke(userId, number, keyOf(except), reason ?? null, actor ?? null)
     } finally {
-      if (id === undefined) this.#cache?.sessions()
-      else this.#cache?.session(String(BigInt(id)))
+      if (id === undefined) this.#ended(`user ${userId}`)
+      else this.#ended(`id ${BigInt(id)}`)
     }
   }
 
@@ -125,7 +129,7 @@ export class UserSessions {
     try {
       return await this.#database.revokeTag(tag, keyOf(options.except), options.reason ?? null, options.actor ?? null)
     } finally {
-      this.#cache?.sessions()
+      this.#ended('tags')
     }
   }
 
@@ -150,9 +154,17 @@ export class UserSessions {
       const mark = await this.#database.endBefore(scope, time ?? null)
       if (mark) return mark
     } finally {
-      this.#cache?.sessions()
+      this.#ended(tag !== undefined ? 'tags' : userId !== undefined ? `user ${userId}` : 'all')
     }
     throw new PGStoreError('invalid_option', 'endAll: the tag or the user id is longer than 1024 bytes.')
+  }
+
+  /** What the cache has may be older than the user, or the tags, by which they were ended. */
+  #ended(whose: Held): void {
+    if (!this.#cache) return
+    if (whose.startsWith('id ')) this.#cache.session(whose.slice(3))
+    else this.#cache.sessions()
+    if (this.#isUncommitted) this.#cache.hold(whose)
   }
 }
 

@@ -168,6 +168,10 @@ outageTest(
       assert.is.not(cacheOf(store).state, 'listening')
       assert.is(cacheOf(store).hits, 0)
     }
+    const away = server({ maxStale: longStale }, { directConnectionString: 'postgres://nobody@127.0.0.1:1/none' })
+    await away.get(visitor.request(), 'sid')
+    const { state, reason } = cacheOf(away)
+    assert.equal([state, reason], ['connecting', 'there is no connection to LISTEN on yet'])
   },
 )
 

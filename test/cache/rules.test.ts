@@ -165,14 +165,16 @@ test('a read with another hint is not shared', async () => {
   await arranged.world.pass(100)
 })
 
+const row = (id: string, userId: string | null = null, tags: string | null = null) => ({ id, userId, tags })
+
 test('many doubts are a flood: all belief ends, and what transactions hold ends it for a minute', async () => {
   const floods: number[] = []
   const doubts = new Doubts((ms) => floods.push(ms))
   for (let n = 0; n <= 100_000; n++) doubts.session(String(n))
   assert.equal(floods, [0])
   assert.ok(doubts.isEmpty)
-  assert.ok(doubts.isDoubted({ key: 'any', count: 100_000 }, 'any'))
-  for (let n = 0; n <= 100_000; n++) doubts.hold(String(n), 0)
+  assert.ok(doubts.isDoubted({ key: 'any', count: 100_000 }, row('any')))
+  for (let n = 0; n <= 100_000; n++) doubts.hold(`id ${n}`, 0)
   assert.is(floods.at(-1), 60_000)
 })
 
@@ -181,14 +183,30 @@ test('a doubt is remembered for maxStale at the least, and forgotten in the end'
   const asked = { key: 'key', count: doubts.count }
   doubts.session('1')
   doubts.turn(0)
-  assert.ok(doubts.isDoubted(asked, '1'))
+  assert.ok(doubts.isDoubted(asked, row('1')))
   doubts.turn(0)
   assert.ok(doubts.isEmpty)
   doubts.key('key')
-  assert.ok(doubts.isDoubted({ key: 'key', count: doubts.count - 1 }, '1'))
-  assert.not(doubts.isDoubted({ key: 'key', count: doubts.count }, '1'))
+  assert.ok(doubts.isDoubted({ key: 'key', count: doubts.count - 1 }, row('1')))
+  assert.not(doubts.isDoubted({ key: 'key', count: doubts.count }, row('1')))
+  for (const [held, whose] of [
+    ['all', row('1')],
+    ['id 1', row('1')],
+    ['key key', row('1')],
+    ['user ann', row('1', 'ann')],
+    ['tags', row('1', null, '["any"]')],
+  ] as const) {
+    const some = new Doubts(() => {})
+    some.hold(held, 0)
+    assert.ok(some.isDoubted({ key: 'key', count: some.count }, whose), held)
+    assert.is(some.isDoubted({ key: 'other', count: some.count }, row('2', 'bob')), held === 'all', held)
+    some.turn(59_999)
+    assert.not(some.isEmpty)
+    some.turn(60_000)
+    assert.ok(some.isEmpty)
+  }
   doubts.all()
-  assert.ok(doubts.isDoubted({ key: 'other', count: doubts.count - 1 }, '2'))
+  assert.ok(doubts.isDoubted({ key: 'other', count: doubts.count - 1 }, row('2')))
 })
 
 function entry(digest: string, data = '{}'): Filled {
@@ -218,6 +236,15 @@ test('what was filled first goes first, by number and by size, however often it 
   assert.is(small.get('large'), undefined)
   small.drop(() => true)
   assert.equal([small.size, small.bytes], [0, 0])
+
+  const bytesOf = (data: string) => {
+    const one = new Entries(1, 1e6)
+    one.set(entry('n', data), entry('n', data).row)
+    return one.bytes
+  }
+  // One character beyond Latin-1 makes V8 keep two bytes for each.
+  assert.is(bytesOf(`${'x'.repeat(999)}—`) - bytesOf('x'.repeat(1000)), 1000)
+  assert.is(bytesOf('é'.repeat(1000)), bytesOf('x'.repeat(1000)))
 })
 
 test('a failing pool does not end what is heard, and no more is asked than once a second', async () => {

@@ -267,7 +267,8 @@ test('behind a pooler that swallows announcements nothing is ever served from th
   const visitor = await signedIn('deaf')
   await until(async () => {
     assert.is((await store.get(visitor.request(), 'sid')).userId, 'deaf')
-    return cacheOf(store).bypasses.not_listening > 3 && cacheOf(store).state === 'proving'
+    const { bypasses, state, reason } = cacheOf(store)
+    return bypasses.not_listening > 3 && state === 'proving' && reason === 'an echo through the pool was not heard'
   })
   assert.is(cacheOf(store).hits, 0)
 })

@@ -17,6 +17,7 @@ import { connections } from '../support/crowd.ts'
 import {
   clientUrl,
   closeAll,
+  databaseUrl,
   emptyDatabase,
   hashKey,
   rejection,
@@ -163,6 +164,45 @@ test('in a transaction nothing comes from the cache or gets there, and a rollbac
   assert.is((await read(visitor)).values.n, 3) // its key is kept out
   await client.end()
 })
+
+for (const [what, end] of [
+  ['revoke', (inner) => inner.revoke('ends inside')],
+  ['revoke of one', (inner, { id }) => inner.revoke('ends inside', { id: id as string })],
+  ['revokeTag', (inner) => inner.revokeTag('inside')],
+  ['endAll', (inner) => inner.endAll()],
+  ['endAll of a user', (inner) => inner.endAll({ userId: 'ends inside' })],
+  ['endAll of a tag', (inner) => inner.endAll({ tag: 'inside' })],
+  [
+    'a sign-in beyond sessionsPerUser',
+    (inner) =>
+      new Visitor().visit(inner, (session) => {
+        session.userId = 'ends inside'
+      }),
+  ],
+] as [string, (inner: PGStore<Values>, session: Session<Values>) => Promise<unknown>][]) {
+  test(`what ends in a transaction of the caller's is refused at once when that commits: ${what}`, async () => {
+    const client = new pg.Client(databaseUrl)
+    await client.connect()
+    try {
+      for (let round = 0; round < 5; round++) {
+        const one = server({ maxStale: longStale }, { sessionsPerUser: 1, connectionString: databaseUrl })
+        const visitor = await signedIn('ends inside')
+        await visitor.visit(one, (session) => {
+          session.tags = ['inside']
+        })
+        const session = await hit(one, visitor)
+        await client.query('begin')
+        await end(one.withClient(client), session)
+        assert.is((await one.get(visitor.request(), 'sid')).isNew, false, 'not yet')
+        await client.query('commit')
+        assert.ok((await one.get(visitor.request(), 'sid')).isNew, `round ${round}`)
+        await one.close()
+      }
+    } finally {
+      await client.end()
+    }
+  })
+}
 
 test('a session that this request has from the cache is read anew inside a transaction', async () => {
   const visitor = await signedIn('anew inside', { n: 1 })

@@ -1,7 +1,7 @@
 // A world in virtual time for the cache: a database, its listeners, a network, and servers that may stand still.
 
 import type { Clocks } from '../../src/cache/clocks.ts'
-import type { Bell, Ear } from '../../src/cache/hearing.ts'
+import type { Bell, Ear } from '../../src/cache/ear.ts'
 import type {
   IncrementArguments,
   IncrementResult,
