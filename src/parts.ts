@@ -87,7 +87,7 @@ export class StoreParts {
     this.ownPool = ownPool
     this.pool = lender ? undefined : (ownPool ?? settings.pool)
     this.schema = schema
-    this.#clients = lender ? lender.#clients : new LentClients(schema)
+    this.#clients = lender ? lender.#clients : new LentClients(schema, 'withClient')
     this.#sockets = sockets
     this.database = database
     this.listen = lender ? [] : listenConnections(settings)

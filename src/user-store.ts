@@ -120,7 +120,7 @@ export abstract class UserStore<Values extends object> extends SessionHistory {
     try {
       result = await work(transaction.client, entered)
     } catch (error) {
-      await transaction.rollback()
+      await transaction.rollback(error)
       throw error
     }
     await transaction.commit('store.transaction')
@@ -132,7 +132,7 @@ export abstract class UserStore<Values extends object> extends SessionHistory {
    * before the routes. undefined, and at once, for any other request and without the option; a promise for one that is being
    * answered. If the database cannot be reached, the connection is closed, or the answer of fetch is a 503.
    *
-   * The adapters for Express, Fastify, Koa, Hono, h3 and SvelteKit call it themselves.
+   * The adapters for Express, Fastify, Koa, Hono, h3, Elysia, React Router and SvelteKit call it themselves.
    */
   deviceBound(req: Request): Promise<Response> | undefined
   deviceBound(req: BoundNodeRequest, res: BoundNodeResponse): Promise<undefined> | undefined

@@ -1,7 +1,7 @@
 // Begins a transaction and notes whose session it works for, in one round trip.
 import pg from 'pg'
 import { databaseError, PGStoreError } from '../errors.ts'
-import type { ArrayQuery, Pool, Queryable } from './pool.ts'
+import { type ArrayQuery, type Pool, type Queryable, queryTimeoutMs } from './pool.ts'
 import { parameter, Statement } from './statement.ts'
 import { clientsOf } from './statement-pool.ts'
 import { type LentClient, lend, rollback, run, Transaction } from './transaction.ts'
@@ -18,6 +18,7 @@ const operation = 'store.transaction'
 /** Two statements and one Sync: the second is not sent when the first has been answered, but with it. */
 class EnteringStatement extends Statement {
   readonly #begin: string
+  readonly query_timeout = queryTimeoutMs
 
   constructor(begin: string, text: string, values: unknown[], callback: Statement['callback']) {
     super(text, '', values, callback)
@@ -63,7 +64,7 @@ export async function enter(
     const entered = { sessionId: row[0] ?? undefined, userId: row[1] ?? undefined }
     return { transaction: new Transaction(client), entered }
   } catch (error) {
-    await rollback(client)
+    await rollback(client, error)
     throw databaseError(operation, error)
   }
 }
@@ -71,7 +72,8 @@ export async function enter(
 async function send(pool: Pool, client: LentClient, begin: string, query: ArrayQuery): Promise<unknown[]> {
   const clients = clientsOf(pool)
   const asked = client as unknown as Parameters<typeof clients.meet>[0]
-  const plain = async (question: ArrayQuery) => (await (client as unknown as Queryable).query(question)).rows
+  const plain = async (question: ArrayQuery) =>
+    (await (client as unknown as Queryable).query({ ...question, query_timeout: queryTimeoutMs } as ArrayQuery)).rows
   const known = clients.get(asked, performance.now()) ?? (await clients.meet(asked, plain))
   if (clients.isRetired(known))
     throw new PGStoreError('unavailable', 'The connection leads to a server that is read-only now.')

@@ -1,5 +1,5 @@
-// The client that a store works over inside the caller's transaction: not one of a proxy, whose calls commit by themselves, each on the
-// partition of its session, whatever becomes of the transaction.
+// A client that the store works over inside a transaction: not one of a proxy, whose calls commit by themselves, each on the partition of
+// its session, whatever becomes of the transaction.
 import { PGStoreError } from '../errors.ts'
 import type { ArrayQuery, Queryable } from './pool.ts'
 
@@ -11,11 +11,14 @@ limit 1`
 
 export class LentClients {
   readonly #schema: string
+  readonly #operation: string
   /** Asked once: all clients lead to one database, or to databases that are alike. */
   #isDirect = false
 
-  constructor(schema: string) {
+  /** @param operation what to call it in an error */
+  constructor(schema: string, operation: string) {
     this.#schema = schema
+    this.#operation = operation
   }
 
   /** The client, whose first call rejects with `invalid_option` if it leads to a proxy. */
@@ -29,7 +32,7 @@ export class LentClients {
     if (rows.length > 0) {
       throw new PGStoreError(
         'invalid_option',
-        'withClient: the database is a PL/Proxy proxy, where each call commits by itself and your transaction has no say in it: call the store itself.',
+        `${this.#operation}: the database is a PL/Proxy proxy, where each call commits by itself and no transaction has a say in it.`,
       )
     }
     this.#isDirect = true

@@ -193,14 +193,18 @@ export class StatementPool implements Queryable {
   }
 }
 
-/** One client that was lent to us, perhaps in a transaction: its limits and errors remain the lender's business. */
+/** One client that was lent to us, perhaps in a transaction: its errors remain the lender's business, and so does a limit that it has. */
 class SingleClient implements Queryable {
   readonly #client: Queryable
   readonly #asked: Client
   readonly #clients: KnownClients
 
   constructor(client: Queryable) {
-    this.#client = client
+    const { connectionParameters } = client as { connectionParameters?: { query_timeout?: unknown } }
+    const isLimited = connectionParameters === undefined || Boolean(connectionParameters.query_timeout)
+    this.#client = isLimited
+      ? client
+      : { query: (query) => client.query({ ...query, query_timeout: queryTimeoutMs } as ArrayQuery) }
     this.#asked = client as unknown as Client
     this.#clients = clientsOf(client)
   }

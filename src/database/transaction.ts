@@ -43,32 +43,58 @@ export class Transaction {
     throw new PGStoreError('database', `${operation}: the transaction had failed, and nothing in it happened.`)
   }
 
-  async rollback(): Promise<void> {
+  /** @param cause the error after which it is rolled back */
+  async rollback(cause?: unknown): Promise<void> {
     this.#revoke()
-    await rollback(this.#client)
+    await rollback(this.#client, cause)
   }
 }
 
 /** A client of the pool, whose loss while it is lent is told to what runs on it, and to nobody else. */
 export async function lend(pool: Pool): Promise<LentClient> {
-  const client = await pool.connect()
-  listener(client, 'on')
-  return client
+  const connecting = pool.connect()
+  let timer: NodeJS.Timeout | undefined
+  const late = new Promise<never>((_, reject) => {
+    // As node-postgres does where its own limit is set.
+    timer = setTimeout(() => reject(new Error('timeout exceeded when trying to connect')), queryTimeoutMs)
+  })
+  try {
+    const client = await Promise.race([connecting, late])
+    listener(client, 'on')
+    return client
+  } catch (error) {
+    connecting.then(
+      (client) => client.release(),
+      () => {},
+    )
+    throw error
+  } finally {
+    clearTimeout(timer)
+  }
 }
 
 export async function run(client: LentClient, text: string): Promise<unknown> {
   return await client.query({ text, values: [], query_timeout: queryTimeoutMs })
 }
 
-/** Rolls back, and gives the client to its pool. */
-export async function rollback(client: LentClient): Promise<void> {
-  let failure: unknown
+/**
+ * Rolls back, and gives the client to its pool.
+ *
+ * @param cause why: after a query that was given up, which still runs, no other would be answered
+ */
+export async function rollback(client: LentClient, cause?: unknown): Promise<void> {
+  let failure = isGivenUp(cause) ? cause : undefined
   try {
-    await run(client, 'rollback')
+    if (failure === undefined) await run(client, 'rollback')
   } catch (error) {
     failure = error // the connection ends, and the transaction with it
   }
   giveBack(client, failure)
+}
+
+function isGivenUp(cause: unknown): boolean {
+  if (cause instanceof PGStoreError) return cause.code === 'timeout' && cause.sqlState === undefined
+  return cause instanceof Error && cause.message === 'Query read timeout' // node-postgres's own
 }
 
 /** @param failure after which the connection is not used again; undefined if there is none */

@@ -1,5 +1,6 @@
 // A transaction in which a consumer works on one ending.
 import { type EndingsTaken, HistoryDatabase, type SessionEnding } from '../database/history-functions.ts'
+import type { LentClients } from '../database/lent-client.ts'
 import type { Pool } from '../database/pool.ts'
 import { economical } from '../database/statement-pool.ts'
 import { lend, rollback, run, Transaction, type TransactionClient } from '../database/transaction.ts'
@@ -29,11 +30,13 @@ export class EndingTransaction {
   /**
    * A transaction that has taken an ending; undefined where there is none.
    *
+   * @param clients refuse what leads to a proxy
    * @param take takes one over this database, and is done with it when the transaction commits
    */
   static async begin(
     pool: Pool,
     schema: string,
+    clients: LentClients,
     take: (database: HistoryDatabase) => Promise<EndingsTaken>,
   ): Promise<EndingTransaction | undefined> {
     const operation = 'Taking an ending'
@@ -42,7 +45,8 @@ export class EndingTransaction {
     })
     try {
       await run(client, 'begin')
-      const { endings } = await take(new HistoryDatabase(economical(client as unknown as Pool, false), schema))
+      const lent = clients.lent(economical(client as unknown as Pool, false))
+      const { endings } = await take(new HistoryDatabase(lent, schema))
       const [ending] = endings
       if (ending) return new EndingTransaction(ending, new Transaction(client))
     } catch (error) {

@@ -1,6 +1,7 @@
 // The endings of sessions for a named consumer: each at least once, through crashes of either side.
 import { randomBytes } from 'node:crypto'
 import type { EndingsTaken, HistoryDatabase, SessionEnding } from '../database/history-functions.ts'
+import { LentClients } from '../database/lent-client.ts'
 import type { Pool } from '../database/pool.ts'
 import { PGStoreError, refuse } from '../errors.ts'
 import type { ChannelEvents } from '../events/channel-events.ts'
@@ -123,6 +124,7 @@ export class Endings {
 
   async *#inTransactions(): AsyncGenerator<SessionEndingInTransaction> {
     const { database, pool, schema } = this.#source
+    const clients = new LentClients(schema, 'endings with transaction: true')
     // Adds the consumer, and gives it its own of what has ended: outside, as a transaction may last.
     const spread = async () => {
       this.#bell.hush()
@@ -131,7 +133,7 @@ export class Endings {
     let isSpread = await spread()
     while (!this.#bell.isStopped) {
       const begun = await this.#patiently(() =>
-        EndingTransaction.begin(pool as Pool, schema, (over) => this.#take(over, [], 1, null)),
+        EndingTransaction.begin(pool as Pool, schema, clients, (over) => this.#take(over, [], 1, null)),
       )
       if (begun) {
         isSpread = false

@@ -201,6 +201,57 @@ for (const [name, open] of Object.entries(blackHoles)) {
   })
 }
 
+test('D10: nor on a client that the caller has lent, nor a transaction, on a pool without any limit', async () => {
+  const proxy = await startProxy()
+  const pool = new pg.Pool({ connectionString: proxy.url, max: 4 })
+  pool.on('error', () => {})
+  const store = testStore({ pool })
+  const visitor = new Visitor()
+  await set(visitor, testStore(), { a: 1 })
+  const [lent, other] = [await pool.connect(), await pool.connect()]
+  for (const client of [lent, other]) client.on('error', () => {})
+  await lent.query('begin')
+  await store.withClient(lent).list('user')
+  let inWork = () => {}
+  const working = new Promise<void>((resolve) => {
+    inWork = resolve
+  })
+  const frozen = new Promise<void>((resolve) => {
+    void working.then(() => {
+      proxy.isSilent = true
+      resolve()
+    })
+  })
+  const late = store.transaction(visitor.request(), 'sid', async (client) => {
+    inWork()
+    await frozen
+    await store.withClient(client as never).list('user')
+  })
+  await frozen
+  const started = performance.now()
+  const took: Record<string, number> = {}
+  const calls: Record<string, Promise<unknown>> = {
+    'get on a lent client': store.withClient(lent).get(visitor.request(), 'sid'),
+    'a first call on a lent client': store.withClient(other).list('user'),
+    'a transaction under way': late,
+    'a transaction that begins': store.transaction(visitor.request(), 'sid', () => {}),
+    'a transaction that waits': store.transaction(visitor.request(), 'sid', () => {}),
+  }
+  await Promise.all(
+    Object.entries(calls).map(async ([name, call]) => {
+      const { code } = await rejection(call)
+      took[name] = performance.now() - started
+      assert.ok(code === 'timeout' || code === 'unavailable', `${name}: ${code}`)
+    }),
+  )
+  for (const client of [lent, other]) client.release(true)
+  await proxy.close()
+  void pool.end()
+  const longest = Math.max(...Object.values(took))
+  report('D10', 'a black hole, inside transactions', '', { 'the longest': { is: longest, most: 5500 } })
+  assert.ok(longest < 6000, JSON.stringify(took))
+})
+
 test('D10: a call that waited for its turn gets no more time than any other', async () => {
   const store = testStore({ batch: { inFlight: 1, items: 1 } })
   const visitor = new Visitor()
