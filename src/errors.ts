@@ -84,6 +84,19 @@ export function closedError(): PGStoreError {
   return new PGStoreError('closed', 'The store is closed.')
 }
 
+const unsent = new WeakSet<PGStoreError>()
+
+/** `unavailable` for a call that never left, as what it would go by has been silent: sending it again would only wait again. */
+export function unsentError(message: string, sqlState?: string): PGStoreError {
+  const error = new PGStoreError('unavailable', message, sqlState)
+  unsent.add(error)
+  return error
+}
+
+export function wasSent(error: PGStoreError): boolean {
+  return !unsent.has(error)
+}
+
 // Serialization failures and deadlocks are among them: nothing has happened, and a retry may succeed.
 const passing = /^(08|57P0[1235]|53300|25006|40001|40P01|E[A-Z]+)/
 const timedOut = /^(57014|55P03|25P0[34])/

@@ -62,8 +62,8 @@ export class PGStore<Values extends object = Record<string, unknown>> extends Us
   }
 
   /**
-   * Connects, and installs or upgrades the schema unless `migrate` is false. Installing needs a role that may create it; using
-   * the store needs only `client` (docs/operations.md).
+   * Connects, and installs or upgrades the schema; with `migrate: false` it does neither, and connects at the first call. Installing
+   * needs a role that may create it; using the store needs only `client` (docs/operations.md).
    *
    * @throws {PGStoreError} `invalid_option`; what `migrate` throws; `unavailable` if the database cannot be reached
    */

@@ -1,6 +1,7 @@
 import type pg from 'pg'
 import { databaseError, PGStoreError } from '../errors.ts'
 import { grantStatements, type Right } from '../schema/grants.ts'
+import { inspect } from '../schema/inspection.ts'
 import { lockNumber } from '../schema/migrate.ts'
 import { rightsDifferences, rightsStatement } from '../schema/rights.ts'
 import { type Flags, print, UsageError, withPool } from './command.ts'
@@ -16,9 +17,24 @@ export async function grantRights(flags: Flags): Promise<void> {
     print(json ? JSON.stringify({ role, as, schema, sql }) : sql)
     return
   }
-  const warnings = await withPool(flags, (pool) => grant(pool, role, statements, schema))
+  const warnings = await withPool(flags, async (pool) => {
+    if (rights.includes('proxy')) await checkPartition(pool, schema)
+    return await grant(pool, role, statements, schema)
+  })
   if (json) print(JSON.stringify({ role, as, schema, warnings }))
   else print([`Role ${role} has ${rights.join(', ')} on schema ${schema}.`, ...warnings].join('\n'))
+}
+
+async function checkPartition(pool: pg.Pool, schema: string): Promise<void> {
+  const { is_proxy: isProxy } = await inspect(pool, schema).catch((error) => {
+    throw databaseError('Inspecting the schema', error)
+  })
+  if (isProxy) {
+    throw new PGStoreError(
+      'invalid_option',
+      'The right "proxy" is for the role that a proxy uses on its partitions, and this is a proxy: grant it on each partition.',
+    )
+  }
 }
 
 /** All of it or nothing; returns warnings about what else the role can do. */

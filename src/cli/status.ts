@@ -1,7 +1,7 @@
 import type pg from 'pg'
 import { type CleanupStatus, MaintenanceDatabase, type SessionStats } from '../database/cleanup-functions.ts'
 import { databaseError } from '../errors.ts'
-import { checkWorkable, inspect } from '../schema/inspection.ts'
+import { checkUsable, inspect } from '../schema/inspection.ts'
 import { describeCleanup, publicStatus } from './cleanup.ts'
 import { type Flags, print, withPool } from './command.ts'
 import { stateFindings } from './doctor/diagnose.ts'
@@ -13,20 +13,24 @@ import { heapOnlyShare } from './doctor/table.ts'
 export async function status(flags: Flags): Promise<void> {
   const { schema } = flags
   const { stats, cleanup, warnings } = await withPool(flags, async (pool) => {
-    await checkSchema(pool, schema)
+    const isProxy = await checkSchema(pool, schema)
     const database = new MaintenanceDatabase(pool, schema)
     const stats = await database.sessionStats()
     const cleanup = await database.cleanupStatus()
-    const rights = pendingMigrations(stats.migration).length === 0 ? await findRights(pool, schema) : []
+    const isComplete = !isProxy && pendingMigrations(stats.migration).length === 0
+    const rights = isComplete ? await findRights(pool, schema) : []
     return { stats, cleanup, warnings: [...statusWarnings(stats, cleanup, schema), ...rights] }
   })
   if (flags.json) print(JSON.stringify(jsonStatus(schema, stats, cleanup, warnings)))
   else print(textStatus(schema, stats, cleanup, warnings))
 }
 
-async function checkSchema(pool: pg.Pool, schema: string): Promise<void> {
+/** Whether it is a proxy, whose rights are compared with nothing: what it has is printed anew with each version. */
+async function checkSchema(pool: pg.Pool, schema: string): Promise<boolean> {
   try {
-    checkWorkable(await inspect(pool, schema), schema)
+    const found = await inspect(pool, schema)
+    checkUsable(found, schema)
+    return found.is_proxy
   } catch (error) {
     throw databaseError('Inspecting the schema', error)
   }

@@ -1,5 +1,5 @@
 // Many callers, one call: sends at once when idle, batches while calls are in flight.
-import { PGStoreError } from '../errors.ts'
+import { PGStoreError, wasSent } from '../errors.ts'
 import { batchTime, type TracedBatch, tellBatch } from '../tracing.ts'
 import type { BatchLimits } from './batch-limits.ts'
 import { queryTimeoutMs } from './pool.ts'
@@ -129,9 +129,9 @@ export class Batcher<Item, Result> {
       // One of them contains something that Postgres rejects: the others must not fail with it.
       if (calls.length > 1 && /^(22|54)/.test(known?.sqlState ?? '')) return calls
       const repeated: Call<Item, Result>[] = []
+      const isLost = known?.code === 'unavailable' && wasSent(known)
       for (const call of calls) {
-        const item =
-          known?.code === 'unavailable' && !call.isRepeated ? this.#transport.again(call.item, known) : undefined
+        const item = isLost && !call.isRepeated ? this.#transport.again(call.item, known) : undefined
         if (item !== undefined) {
           call.item = item
           call.isRepeated = true

@@ -1,5 +1,5 @@
 // While the database cannot be reached, one call at a time finds out whether it still cannot, and the others fail at once.
-import { isAnswer, messageOf, PGStoreError } from '../errors.ts'
+import { isAnswer, messageOf, unsentError } from '../errors.ts'
 
 export const defaultFailFast = 3
 
@@ -37,8 +37,7 @@ export class Circuit {
   begin(): void {
     if (this.#isTrying) {
       const seconds = Math.round((performance.now() - this.#firstAt) / 1000)
-      throw new PGStoreError(
-        'unavailable',
+      throw unsentError(
         `The database has not answered for ${seconds} s, and one call at a time tries to reach it; this one was not sent. The last that tried: ${this.#reason}`,
         this.#code,
       )

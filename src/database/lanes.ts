@@ -1,6 +1,6 @@
 // Lanes: sessions by the lowest bits of their key's first byte, each lane with its own batches and its own share of the pool. A
 // partition behind PL/Proxy that is away then holds up its own sessions alone.
-import { PGStoreError } from '../errors.ts'
+import { unsentError } from '../errors.ts'
 import type { BatchLimits } from './batch-limits.ts'
 import { BatchedDatabase } from './batched-sessions.ts'
 import type { ArrayQuery, Queryable } from './pool.ts'
@@ -49,9 +49,7 @@ class Share implements Queryable {
       }
       const limit = setTimeout(() => {
         this.#turns.splice(this.#turns.indexOf(turn), 1)
-        reject(
-          new PGStoreError('timeout', 'All connections for this lane wait for the database: the call was not sent.'),
-        )
+        reject(unsentError('All connections for this lane wait for the database: the call was not sent.'))
       }, longestTurnMs)
       this.#turns.push(turn)
     })

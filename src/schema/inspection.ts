@@ -73,7 +73,12 @@ ${query}`
   return rows[0] as Inspection
 }
 
-/** @throws {PGStoreError} `migration` if our functions would not work with what is in the schema */
+/** @throws {PGStoreError} `migration` if our functions would not work with what is in the schema; those of a proxy do */
+export function checkUsable(found: Inspection, schema: string): void {
+  if (!found.is_proxy) checkWorkable(found, schema)
+}
+
+/** @throws {PGStoreError} `migration` if our functions cannot be installed in this schema, or would not work with what is in it */
 export function checkWorkable(found: Inspection, schema: string): void {
   const [foreign] = found.foreign_functions
   if (found.is_proxy) {

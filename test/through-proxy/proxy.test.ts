@@ -119,6 +119,32 @@ test('pgstore grant works on a proxy', async () => {
   }
 })
 
+function command(...args: string[]): { status: number | null; output: string; errors: string } {
+  const env = { ...process.env, DATABASE_URL: databaseUrl }
+  const { status, stdout, stderr } = spawnSync(process.execPath, ['dist/cli/main.js', ...args], { cwd: root, env })
+  return { status, output: stdout.toString(), errors: stderr.toString() }
+}
+
+test('pgstore status and doctor find a healthy proxy healthy, and say what it is', async () => {
+  await create({ a: 1 })
+  const status = command('status', '--json')
+  assert.is(status.status, 0, status.errors)
+  const { live, migration, warnings } = JSON.parse(status.output)
+  assert.ok(live > 0)
+  assert.match(migration, /^\d{6}-/)
+  const isOfTheSchema = (text: string) => /migrat|partition|proxy/i.test(text)
+  assert.equal(warnings.filter(isOfTheSchema), [])
+  const doctor = command('doctor')
+  assert.match(doctor.output, /A PL\/Proxy proxy: what is said of sessions is the sum of its partitions/)
+  assert.not.match(doctor.output, /foreign_objects|migrate/)
+})
+
+test('the right "proxy" is refused on a proxy', () => {
+  const { status, errors } = command('grant', new URL(clientUrl).username, '--as', 'proxy')
+  assert.is(status, 2)
+  assert.match(errors, /grant it on each partition/)
+})
+
 // What must not happen to it
 
 test('migrate refuses on a proxy, through open as well, and so does the schema that is printed', async () => {
@@ -149,6 +175,14 @@ test('a store over a client in a transaction refuses in a sentence', async () =>
     assert.match(refused.message, /PL\/Proxy proxy, where each call commits by itself/)
   }
   await client.query('rollback')
+})
+
+test('endings in transactions refuse in the same words, and at once', async () => {
+  const store = testStore()
+  await sql('select pgstore.audit_set(true)')
+  const refused = await rejection(store.endings({ consumer: 'mailer', transaction: true }).next())
+  assert.is(refused.code, 'invalid_option')
+  assert.match(refused.message, /^endings with transaction: true: .* PL\/Proxy proxy/)
 })
 
 // Where a session is

@@ -3,7 +3,7 @@ import type pg from 'pg'
 import { cleanupEvents } from '../../cleanup/cleanup-events.ts'
 import { Database } from '../../database/session-functions.ts'
 import { databaseError } from '../../errors.ts'
-import { checkWorkable, inspect } from '../../schema/inspection.ts'
+import { checkUsable, inspect } from '../../schema/inspection.ts'
 import { databaseUrl, type Flags, onSignal, print, UsageError, withPool } from '../command.ts'
 import { diagnose } from '../doctor/diagnose.ts'
 import { Monitor } from './monitor.ts'
@@ -45,7 +45,7 @@ function parsePort(given: string | undefined): number {
 /** Which database on which server this is, once it is known that pgstore is there. */
 async function whereTo(pool: pg.Pool, schema: string): Promise<string> {
   try {
-    checkWorkable(await inspect(pool, schema), schema)
+    checkUsable(await inspect(pool, schema), schema)
     const client = await pool.connect()
     const { database, host, port } = client as unknown as pg.Client
     client.release()

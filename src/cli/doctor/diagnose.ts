@@ -23,7 +23,14 @@ import {
   rightsFindings,
   roleFindings,
 } from './roles.ts'
-import { foreignFindings, ledgerMigration, migrationFindings, missingSchema, relationFindings } from './schema.ts'
+import {
+  foreignFindings,
+  isProxy,
+  ledgerMigration,
+  migrationFindings,
+  missingSchema,
+  relationFindings,
+} from './schema.ts'
 import { RoleSettings, serverFindings, serverSettings, settingFindings } from './settings.ts'
 import { type Asked, type DiagnoseOptions, type Situation, situation } from './situation.ts'
 import { tableFindings } from './table.ts'
@@ -96,6 +103,16 @@ async function installed(
 ): Promise<{ stats: SessionStats | undefined; findings: Finding[] }> {
   const foreign = await part(found, 'Whether all is ours', [], foreignFindings)
   if (foreign.length > 0) return { stats: undefined, findings: foreign }
+  if (await part(found, 'Whether it is a proxy', false, isProxy)) {
+    found.unseen.push(
+      'A PL/Proxy proxy: what is said of sessions is the sum of its partitions. Run this on each of them too.',
+    )
+    const { stats, cleanup, migration } = await maintenance(found)
+    return {
+      stats,
+      findings: [...migrationFindings(migration, found.schema), ...stateFindings(stats, cleanup, found.schema)],
+    }
+  }
   const owners = await part(found, 'The owners', [], ownerFindings)
   const findings = [
     // The owner of what is in the schema has lost its right with the schema itself.

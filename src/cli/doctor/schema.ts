@@ -1,6 +1,6 @@
 // What is installed: pgstore of this version, unaltered, or something else.
 import { PGStoreError } from '../../errors.ts'
-import { checkWorkable, inspect } from '../../schema/inspection.ts'
+import { checkUsable, inspect } from '../../schema/inspection.ts'
 import { migrations } from '../../schema/migrations.generated.ts'
 import { type Finding, listed, pgstoreCommand, quoted, warning, wrong } from './finding.ts'
 import type { Situation } from './situation.ts'
@@ -29,10 +29,15 @@ export async function missingSchema({ pool, schema, database }: Situation): Prom
   return wrong('other_schema', named, pgstoreCommand('doctor', other))
 }
 
-/** What other means have made of our objects: partitions, a proxy's functions. */
+/** Whether the functions are those of a proxy, and what is elsewhere. */
+export async function isProxy({ pool, schema }: Situation): Promise<boolean> {
+  return (await inspect(pool, schema)).is_proxy
+}
+
+/** What other means have made of our objects: partitions, functions of another language. */
 export async function foreignFindings({ pool, schema }: Situation): Promise<Finding[]> {
   try {
-    checkWorkable(await inspect(pool, schema), schema)
+    checkUsable(await inspect(pool, schema), schema)
     return []
   } catch (error) {
     if (!(error instanceof PGStoreError)) throw error
