@@ -154,6 +154,9 @@ export function summary(bench: string, system: string, concurrency: number, samp
     system,
     concurrency,
     opsPerSecond: Math.round(of(({ operations, seconds }) => operations / seconds)),
+    ...(samples.length > 1 && {
+      opsRange: range(samples.map(({ operations, seconds }) => Math.round(operations / seconds))),
+    }),
     p50Ms: round(of(({ p50Ms }) => p50Ms)),
     p99Ms: round(of(({ p99Ms }) => p99Ms)),
     clientCpuUs: ifKnown('clientCpuUs'),

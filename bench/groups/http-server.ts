@@ -20,6 +20,10 @@ const redisPort = Number(process.env['PGSTORE_BENCH_REDIS'])
 
 const makers: Readonly<Record<string, () => Promise<http.RequestListener>>> = {
   'node:http, no session': async () => (_req, res) => answer(res, 'nobody'),
+  'node:http, no session, 5 µs of work': async () => (_req, res) => {
+    for (const end = performance.now() + 0.005; performance.now() < end; );
+    answer(res, 'nobody')
+  },
   'node:http + pgstore': async () => await nodeWithPgstore({}),
   'node:http + pgstore, cached': async () => await nodeWithPgstore({ cache: { maxStale: 5 } }),
   'Express, no session': async () => expressApp(undefined),

@@ -27,6 +27,7 @@ export async function measureHttp(
   const hasMiddleware = fs.existsSync(new URL('../../dist/adapters/express.js', import.meta.url))
   const names = [
     'node:http, no session',
+    'node:http, no session, 5 µs of work',
     'node:http + pgstore',
     'node:http + pgstore, cached',
     'Express, no session',

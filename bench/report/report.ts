@@ -54,7 +54,17 @@ const headings: Readonly<Record<string, string>> = {
   rssMbPerMinute: 'RSS MB/minute',
 }
 
-const common = ['system', 'concurrency', 'opsPerSecond', 'p50Ms', 'p99Ms', 'clientCpuUs', 'serverCpuUs', 'errors']
+const common = [
+  'system',
+  'concurrency',
+  'opsPerSecond',
+  'opsRange',
+  'p50Ms',
+  'p99Ms',
+  'clientCpuUs',
+  'serverCpuUs',
+  'errors',
+]
 const sizes = ['hotShare', 'tableMbBefore', 'tableMbAfter', 'indexMbBefore', 'indexMbAfter']
 const lone = ['readP50Ms', 'readP50Range', 'saveP50Ms', 'saveP50Range', 'pageP50Ms', 'pageP50Range']
 
