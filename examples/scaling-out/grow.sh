@@ -206,7 +206,9 @@ state=looking
 leave() {
   [[ $state != stuck && ${#asking[@]} -gt 0 ]] && resume
   ((${#asking[@]} == 0)) || disconnect_all
-  [[ $state != copying ]] || { each $((2 * n)) forget && each $((2 * n)) empty; }
+  if [[ $state == looking || $state == copying ]]; then # an earlier run that was killed may have left a slot, which keeps the WAL
+    each $((2 * n)) forget && [[ $state == copying ]] && each $((2 * n)) empty
+  fi
   rm -r "$folder"
 }
 trap 'set +e; leave' EXIT
